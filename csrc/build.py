@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Compiles every C artefact of the project, incrementally: `python3 csrc/build.py WHAT [--variant V] [--only TEXT]`.
+
+WHAT is `library` (libffpfpcap.so), `core` (libffpfcore.a), `tests` (one program per test_*.c), `fuzz` (one per
+fuzz_*.c) or `all`. A source is compiled again when it, a header that it includes, or its command line has changed. What is built lies in
+build/VARIANT/. Only the standard library of Python is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+
+WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Werror")
+COMMON = (
+    "-std=gnu11", "-g", "-fPIC", "-fvisibility=hidden", "-D_GNU_SOURCE", *WARNINGS,
+    f"-I{ROOT / 'csrc'}", f"-I{BUILD / 'gen'}",
+)  # fmt: skip
+SONAME = "libpcap.so.0.8"  # the name by which programs, and dlopen(), ask for libpcap
+SIDE_PROGRAMS = ("test_", "fuzz_", "bench_")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of compiling everything."""
+
+    cc: str
+    flags: tuple[str, ...]
+
+
+VARIANTS = {
+    "normal": Variant("gcc", ("-O3",)),
+    "asan": Variant(
+        "gcc", ("-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+    ),
+    "tsan": Variant("gcc", ("-O1", "-fno-omit-frame-pointer", "-fsanitize=thread")),
+    "fuzz": Variant(
+        "clang", ("-O1", "-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=undefined")
+    ),
+}
+
+
+class BuildError(Exception):
+    """A compiler or linker refused; its own words have been printed."""
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Holds the build directory: two builds at once would write the same files."""
+    BUILD.mkdir(exist_ok=True)
+    with open(BUILD / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def run(command: Sequence[str]) -> None:
+    """Runs one command; what it prints is shown when it fails, or warns."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.stdout:
+        sys.stderr.write(done.stdout)
+    if done.returncode:
+        sys.stderr.write(f"failed: {shlex.join(command)}\n")
+        raise BuildError(command[-1])
+
+
+def up_to_date(output: Path, inputs: Sequence[Path], command: Sequence[str]) -> bool:
+    """True when output was made by this very command and is newer than everything it was made from."""
+    stamp = output.with_name(output.name + ".cmd")
+    if not output.exists() or not stamp.exists() or stamp.read_text() != shlex.join(command):
+        return False
+    made = output.stat().st_mtime_ns
+    return all(path.exists() and path.stat().st_mtime_ns <= made for path in inputs)
+
+
+def finished(output: Path, command: Sequence[str]) -> Path:
+    output.with_name(output.name + ".cmd").write_text(shlex.join(command))
+    return output
+
+
+def headers_of(depfile: Path) -> list[Path]:
+    """The files that a depfile written by -MMD names."""
+    if not depfile.exists():
+        return []
+    words = depfile.read_text().replace("\\\n", " ").split()
+    return [Path(word) for word in words if not word.endswith(":")]
+
+
+def compile_object(source: Path, variant_name: str, extra: Sequence[str] = ()) -> Path:
+    variant = VARIANTS[variant_name]
+    output = BUILD / variant_name / "obj" / source.relative_to(ROOT).with_suffix(".o")
+    depfile = output.with_suffix(".d")
+    command = [variant.cc, *COMMON, *variant.flags, *extra, "-MMD", "-MF", str(depfile), "-c", str(source), "-o",
+               str(output)]  # fmt: skip
+    if up_to_date(output, headers_of(depfile) or [source], command):
+        return output
+    output.parent.mkdir(parents=True, exist_ok=True)
+    run(command)
+    return finished(output, command)
+
+
+def link(output: Path, variant_name: str, inputs: Sequence[Path], extra: Sequence[str]) -> Path:
+    variant = VARIANTS[variant_name]
+    command = [variant.cc, *variant.flags, *map(str, inputs), *extra, "-o", str(output)]
+    if up_to_date(output, inputs, command):
+        return output
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.unlink(missing_ok=True)  # a running program keeps the old file
+    run(command)
+    return finished(output, command)
+
+
+def compile_all(sources: Sequence[Path], variant: str, extra: Sequence[str] = ()) -> list[Path]:
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        return list(pool.map(lambda source: compile_object(source, variant, extra), sources))
+
+
+def room_sources(top: str, prefix: str | None = None) -> list[Path]:
+    """The C files below `top`: those whose name begins with prefix, or, without one, those of the library itself."""
+    found = sorted((ROOT / top).rglob("*.c"))
+    if prefix is not None:
+        return [path for path in found if path.name.startswith(prefix)]
+    return [path for path in found if not path.name.startswith(SIDE_PROGRAMS)]
+
+
+def generate() -> None:
+    """Sources that are made, not written: the names of link types, asked of the system's libpcap."""
+    script = ROOT / "libffpfpcap" / "gen_names.py"
+    output = BUILD / "gen" / "gen_datalink_names.h"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, str(script), str(output)]
+    if script.exists() and not up_to_date(output, [script], command):
+        run(command)
+        finished(output, command)
+
+
+def build_core(variant: str) -> Path:
+    """The archive with everything below csrc/ except tests, fuzz targets and benches."""
+    objects = compile_all(room_sources("csrc"), variant)
+    output = BUILD / variant / "libffpfcore.a"
+    command = ["ar", "rcs", str(output), *map(str, objects)]
+    if not up_to_date(output, objects, command):
+        output.unlink(missing_ok=True)
+        run(command)
+        finished(output, command)
+    return output
+
+
+def build_library(variant: str) -> Path:
+    """The drop-in libpcap."""
+    generate()
+    objects = compile_all(room_sources("libffpfpcap"), variant) + compile_all(room_sources("csrc"), variant)
+    exports = ROOT / "libffpfpcap" / "exports.map"
+    flags = ["-shared", f"-Wl,-soname,{SONAME}", f"-Wl,--version-script={exports}", "-Wl,-z,relro", "-Wl,-z,now",
+             "-pthread"]  # fmt: skip
+    if variant == "normal":
+        flags.append("-Wl,--no-undefined")
+    return link(BUILD / variant / "libffpfpcap.so", variant, objects, flags)
+
+
+def build_programs(prefix: str, variant: str, only: str = "", extra: Sequence[str] = ()) -> list[Path]:
+    """One program for each C file below csrc/ whose name begins with prefix."""
+    core = build_core(variant)
+    made = []
+    for source in room_sources("csrc", prefix):
+        if only not in str(source):
+            continue
+        name = f"{source.parent.name}_{source.stem}"
+        obj = compile_object(source, variant)
+        made.append(link(BUILD / variant / "bin" / name, variant, [obj, core], [*extra, "-pthread", "-ldl"]))
+    return made
+
+
+def build_tests(variant: str, only: str = "") -> list[Path]:
+    return build_programs("test_", variant, only, ["-lcmocka"])
+
+
+def build_fuzz(only: str = "") -> list[Path]:
+    return build_programs("fuzz_", "fuzz", only, ["-fsanitize=fuzzer"])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Compiles the C parts of the project.")
+    parser.add_argument("what", choices=["core", "library", "tests", "fuzz", "all"])
+    parser.add_argument("--variant", choices=[name for name in VARIANTS if name != "fuzz"], default="normal")
+    parser.add_argument("--only", default="", help="for tests and fuzz: only sources whose path has this text in it")
+    args = parser.parse_args()
+    try:
+        with locked():
+            if args.what in ("core",):
+                print(build_core(args.variant))
+            if args.what in ("library", "all"):
+                print(build_library(args.variant))
+            if args.what in ("tests", "all"):
+                print(*build_tests(args.variant, args.only), sep="\n")
+            if args.what in ("fuzz", "all"):
+                print(*build_fuzz(args.only), sep="\n")
+    except BuildError:
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Describes pyffpf._core to cffi: the declarations are the rooms' *.cdef files, the code is the core archive."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from cffi import FFI
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "csrc"))
+import build  # noqa: E402  (the build driver is a script beside the sources, not a package)
+
+# A room's declarations may use those of the rooms before it.
+ROOM_ORDER = ("common", "bpf", "reader", "layout", "ring", "bms", "lanes", "hook", "source", "syspcap")
+
+
+def declaration_files() -> list[Path]:
+    """All csrc/ROOM/*.cdef, rooms in the order of their dependencies."""
+
+    def rank(path: Path) -> tuple[int, str]:
+        room = path.parent.name
+        return (ROOM_ORDER.index(room) if room in ROOM_ORDER else len(ROOM_ORDER), str(path))
+
+    return sorted((ROOT / "csrc").glob("*/*.cdef"), key=rank)
+
+
+ffi = FFI()
+for declarations in declaration_files():
+    ffi.cdef(declarations.read_text())
+
+with build.locked():
+    core = build.build_core("normal")
+ffi.set_source(
+    "pyffpf._core",
+    '#include "ffpf.h"',
+    include_dirs=[str(ROOT / "csrc")],
+    extra_compile_args=["-std=gnu11", "-D_GNU_SOURCE", "-O2"],
+    extra_objects=[str(core)],
+    libraries=["dl", "pthread"],
+)
