@@ -19,6 +19,9 @@ class BuildAll(build_ext):
     def run(self) -> None:
         with build.locked():
             library = build.build_library("normal")
+            core = build.build_core("normal")
+        for extension in self.extensions or []:
+            extension.depends.append(str(core))  # else a change of the core alone would not link the module anew
         super().run()
         package = ROOT / "pyffpf" if self.inplace else Path(self.build_lib) / "pyffpf"
         package.mkdir(parents=True, exist_ok=True)

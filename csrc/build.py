@@ -198,7 +198,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         with locked():
-            if args.what in ("core",):
+            if args.what == "core":
                 print(build_core(args.variant))
             if args.what in ("library", "all"):
                 print(build_library(args.variant))

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Names for the project's commands; what they do is in the scripts that they call.
+PYTHON = .venv/bin/python
+
+.PHONY: demo test bench build lint format clean
+
+demo: build
+	@$(PYTHON) -m compat_tests.demo
+
+test: build
+	@FFPF_NO_SKIP=1 $(PYTHON) -m pytest -q --durations=15
+
+bench: build
+	@$(PYTHON) -m bench
+
+build:
+	@compat_tests/prepare.sh
+
+lint: build
+	@$(PYTHON) -m pytest -q compat_tests/test_lint.py
+
+format: build
+	@$(PYTHON) -m compat_tests.lint --fix
+
+clean:
+	rm -rf build pyffpf/_core.c pyffpf/*.so

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Rules for the whole test run: what is tested is freshly built, and nothing may be skipped where FFPF_NO_SKIP is set."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent
+for folder in (ROOT, ROOT / "csrc"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's root."""
+    return ROOT
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Turns a run with skipped tests into a failure: on a machine with root, eBPF and namespaces all can run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not os.environ.get("FFPF_NO_SKIP"):
+        return
+    skipped = [report for kind in ("skipped", "xfailed") for report in reporter.stats.get(kind, [])]
+    if skipped:
+        reporter.write_line(f"{len(skipped)} tests were skipped, and FFPF_NO_SKIP says that none may be", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Runs every C test program (test_*.c below csrc/, cmocka) in every variant, and every fuzz target for its share of a minute.
+
+Longer fuzzing: `FFPF_FUZZ_SECONDS=3600 python -m pytest csrc/test_programs.py -k fuzz`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+
+import build
+import pytest
+
+VARIANTS = ("normal", "asan", "tsan")
+FUZZ_SECONDS = int(os.environ.get("FFPF_FUZZ_SECONDS", "60"))
+SANITIZER_OPTIONS = {
+    "ASAN_OPTIONS": "abort_on_error=0:detect_stack_use_after_return=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+}
+
+
+def program_name(source: Path) -> str:
+    return f"{source.parent.name}_{source.stem}"
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("source", build.room_sources("csrc", "test_"), ids=program_name)
+def test_program_passes(source: Path, variant: str) -> None:
+    with build.locked():
+        (program,) = build.build_tests(variant, str(source))
+    # ThreadSanitizer needs its shadow addresses free: no randomised layout.
+    command = ["setarch", platform.machine(), "-R", str(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, **SANITIZER_OPTIONS})
+    report = done.stdout + done.stderr
+    assert done.returncode == 0, report
+    ran = re.search(r"\[=+\] .*: (\d+) test\(s\) run", report)
+    assert ran, f"no test group reported by {program}:\n{report}"
+    assert int(ran[1]) > 0
+    assert "[  SKIPPED ]" not in report, report
+
+
+@pytest.mark.parametrize("source", build.room_sources("csrc", "fuzz_"), ids=program_name)
+def test_fuzz_target_finds_nothing(source: Path, tmp_path: Path) -> None:
+    with build.locked():
+        (program,) = build.build_fuzz(str(source))
+    seconds = max(5, FUZZ_SECONDS // len(build.room_sources("csrc", "fuzz_")))
+    seeds = source.with_name(source.stem + "_seeds")
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    command = [str(program), f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1",
+               f"-artifact_prefix={tmp_path}/", str(corpus)]  # fmt: skip
+    if seeds.is_dir():
+        command.append(str(seeds))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 120)
+    print(done.stderr[-2000:])  # the seed is in libFuzzer's own first lines
+    assert done.returncode == 0, done.stderr[-6000:]
+    runs = re.search(r"stat::number_of_executed_units:\s+(\d+)", done.stderr)
+    assert runs, done.stderr[-2000:]
+    assert int(runs[1]) > 100
