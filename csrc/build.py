@@ -190,6 +190,12 @@ def build_fuzz(only: str = "") -> list[Path]:
     return build_programs("fuzz_", "fuzz", only, ["-fsanitize=fuzzer"])
 
 
+def build_bench_program(source: Path) -> Path:
+    """A program of bench/ of one C file, without the core."""
+    obj = compile_object(source, "normal")
+    return link(BUILD / "normal" / "bin" / f"bench_{source.stem}", "normal", [obj], ["-pthread", "-ldl"])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Compiles the C parts of the project.")
     parser.add_argument("what", choices=["core", "library", "tests", "fuzz", "all"])

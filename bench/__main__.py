@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`python -m bench [NAME ...]`: runs the named benchmarks, or all, one after the other, and prints their tables."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+
+from bench import measure
+
+BENCHES = {
+    "offline": "bench.offline",
+    "filter_cost": "bench.filter_cost",
+    "live": "bench.live",
+    "startup": "bench.startup",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Runs benchmarks, each in a process of its own.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)}; default: all")
+    args = parser.parse_args()
+    unknown = set(args.names) - set(BENCHES)
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    env = {**os.environ, "PYTHONPATH": f"{measure.ROOT}:{measure.ROOT / 'csrc'}"}
+    failed = 0
+    for name in args.names or BENCHES:
+        print(f"\n== {name}\n", flush=True)
+        failed |= subprocess.run([sys.executable, "-m", BENCHES[name]], env=env, cwd=measure.ROOT).returncode
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""(c) One live tcpdump at 200,000 packets/s: CPU per packet of kernel and tool, above the cost of no capture.
+
+On a veth pair the receiving side of the kernel runs in the sender's context, so the kernel's cost of a capture is the
+sender's CPU time above its own with no capture (the tick-sampled softirq figure of /proc/stat would miss most of it).
+The benchmark runs itself again in a network namespace of its own, which goes with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import build
+
+from bench import measure
+
+RATE = 200_000
+SENDER = measure.ROOT / "build" / "normal" / "bin" / "bench_send"
+SIDES = ("ffpf-out", "ffpf-in")
+
+
+@dataclass(frozen=True)
+class Capture:
+    """One capture, ns of CPU per packet sent; `captured` and `dropped` as tcpdump said."""
+
+    sender: float
+    tool: float
+    captured: int
+    dropped: int
+    peak_kib: int
+
+
+def send(count: int, size: int) -> float:
+    """Sends count frames of size octets at RATE; returns the sender's CPU ns per frame."""
+    said = subprocess.run([SENDER, SIDES[0], str(count), str(RATE), str(size)], capture_output=True, text=True, check=True)
+    return float(said.stdout.split()[1])
+
+
+def count_of(report: str, what: str) -> int:
+    found = re.search(rf"^(\d+) packets? {what}", report, re.MULTILINE)
+    return int(found[1]) if found else -1
+
+
+def wait_for(path: Path, text: str) -> None:
+    """Waits until a file holds the text: tcpdump says `listening on` when its ring is there."""
+    for _ in range(500):
+        if text in path.read_text():
+            return
+        time.sleep(0.01)
+    raise RuntimeError(f"tcpdump did not begin: {path.read_text()}")
+
+
+def capture(peer: str, options: Sequence[str], count: int, size: int, folder: Path) -> Capture:
+    """Runs tcpdump on a peer while count frames are sent; `none` is the sender alone."""
+    if peer == "none":
+        return Capture(send(count, size), 0.0, 0, 0, 0)
+    report = folder / "report"
+    with report.open("w") as said:
+        started = time.monotonic()
+        command = ["tcpdump", "-Z", "root", "-i", SIDES[1], *options]
+        tool = subprocess.Popen(command, env=measure.environment(peer), stdout=subprocess.DEVNULL, stderr=said)
+        wait_for(report, "listening on")
+        sender = send(count, size)
+        time.sleep(1.2)  # the last block comes with the read timeout, with either peer
+        tool.send_signal(signal.SIGINT)
+        usage = measure.finish(tool, started)
+    words = report.read_text()
+    return Capture(sender, usage.cpu * 1e9 / count, count_of(words, "captured"), count_of(words, "dropped by kernel"),
+                   usage.peak_kib)  # fmt: skip
+
+
+def compare(name: str, options: Sequence[str], size: int, count: int, rounds: int, folder: Path) -> list[str]:
+    """One row of the table."""
+    cost: dict[str, list[float]] = {peer: [] for peer in measure.PEERS}
+    lost = dict.fromkeys(measure.PEERS, 0)
+    for peer in ("none", *measure.PEERS):
+        capture(peer, options, count // 4, size, folder)
+    for _ in range(rounds):
+        idle = capture("none", options, count, size, folder)
+        for peer in measure.PEERS:
+            one = capture(peer, options, count, size, folder)
+            cost[peer].append(one.sender - idle.sender + one.tool)
+            lost[peer] += one.dropped
+    spreads = {peer: measure.Spread.of(figures) for peer, figures in cost.items()}
+    ratio = measure.ratios(cost["ffpf"], cost["stock"])
+    return [name, str(size), spreads["stock"].text(0), spreads["ffpf"].text(0), ratio.text(2),
+            f"{lost['stock']} / {lost['ffpf']}"]  # fmt: skip
+
+
+def inside(rounds: int, count: int) -> None:
+    """What runs in the namespace."""
+    subprocess.run(["ip", "link", "add", SIDES[0], "type", "veth", "peer", "name", SIDES[1]], check=True)
+    for side in SIDES:
+        Path(f"/proc/sys/net/ipv6/conf/{side}/disable_ipv6").write_text("1")
+        subprocess.run(["ip", "link", "set", side, "up"], check=True)
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="ffpf-bench-", dir="/dev/shm") as name:
+        folder = Path(name)
+        cases = {
+            "-w /dev/null": ["-w", "/dev/null"],
+            "-w FILE": ["-w", str(folder / "out.pcap")],
+            "-w FILE, filter": ["-w", str(folder / "out.pcap"), "udp port 53"],
+            "filter, none match": ["-w", "/dev/null", "tcp port 80"],
+        }
+        for case, options in cases.items():
+            for size in (64, 1500):
+                rows.append(compare(case, options, size, count, rounds, folder))
+    print(f"live tcpdump at {RATE} packets/s, {count} packets, {rounds} rounds in turns; {measure.machine()}")
+    print("CPU in ns per packet, kernel and tool together, above no capture\n")
+    print(measure.table(["tcpdump", "octets", "stock", "FFPF", "FFPF/stock", "lost stock/FFPF"], rows))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--packets", type=int, default=600_000)
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.inside:
+        inside(args.rounds, args.packets)
+        return
+    with build.locked():
+        build.build_bench_program(measure.ROOT / "bench" / "send.c")
+    command = ["unshare", "--net", sys.executable, "-m", "bench.live", "--inside", "--rounds", str(args.rounds),
+               "--packets", str(args.packets)]  # fmt: skip
+    env = {**os.environ, "PYTHONPATH": f"{measure.ROOT}:{measure.ROOT / 'csrc'}"}
+    raise SystemExit(subprocess.run(command, env=env, cwd=measure.ROOT).returncode)
+
+
+if __name__ == "__main__":
+    main()
