@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Rules for the whole test run: what is tested is freshly built, and nothing may be skipped where FFPF_NO_SKIP is set."""
+"""Rules for the whole test run: nothing may be skipped where FFPF_NO_SKIP is set."""
 
 from __future__ import annotations
 

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import build
-
 from bench import measure
 
 RATE = 200_000
@@ -42,7 +41,9 @@ class Capture:
 
 def send(count: int, size: int) -> float:
     """Sends count frames of size octets at RATE; returns the sender's CPU ns per frame."""
-    said = subprocess.run([SENDER, SIDES[0], str(count), str(RATE), str(size)], capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        [SENDER, SIDES[0], str(count), str(RATE), str(size)], capture_output=True, text=True, check=True
+    )
     return float(said.stdout.split()[1])
 
 

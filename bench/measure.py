@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -105,6 +106,11 @@ def in_turns(variants: Mapping[str, Callable[[], Usage]], rounds: int) -> dict[s
     return taken
 
 
+def both(command: Sequence[str], rounds: int) -> dict[str, list[Usage]]:
+    """The same command on both peers, in turns."""
+    return in_turns({peer: partial(run, command, peer) for peer in PEERS}, rounds)
+
+
 def ratios(above: Sequence[float], below: Sequence[float]) -> Spread:
     """Pairwise ratios above/below of runs that were neighbours."""
     return Spread.of([a / b for a, b in zip(above, below, strict=True)])
@@ -123,6 +129,9 @@ def machine() -> str:
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, padded so that it also reads well as text."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in [header, *rows]]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in [header, *rows]
+    ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines)

@@ -28,14 +28,14 @@ def main() -> None:
         for name, text in FILTERS.items():
             command = ["tcpdump", "-r", str(capture), "-w", "/dev/null", *([text] if text else [])]
             kind = measure.served_by_ffpf(command).split("filter=")[1].split()[0]
-            taken = measure.in_turns({peer: lambda p=peer, c=command: measure.run(c, p) for peer in measure.PEERS}, args.rounds)
+            taken = measure.both(command, args.rounds)
             per_packet = {
                 peer: measure.Spread.of([use.cpu * 1e9 / args.packets for use in uses]) for peer, uses in taken.items()
             }
             faster = measure.ratios([use.cpu for use in taken["stock"]], [use.cpu for use in taken["ffpf"]])
             wall = measure.ratios([use.wall for use in taken["stock"]], [use.wall for use in taken["ffpf"]])
-            rows.append([name, kind, per_packet["stock"].text(), per_packet["ffpf"].text(), faster.text(2), wall.text(2),
-                         f"{AIMS.get(name, 2.3):.1f}"])  # fmt: skip
+            costs = [per_packet[peer].text() for peer in measure.PEERS]
+            rows.append([name, kind, *costs, faster.text(2), wall.text(2), f"{AIMS.get(name, 2.3):.1f}"])
     print(f"tcpdump -r, {args.packets} packets, {args.rounds} rounds in turns; {measure.machine()}")
     print("CPU in ns per packet, user and system, start-up included; how many times stock's cost\n")
     print(measure.table(["filter", "run by", "stock ns", "FFPF ns", "CPU ratio", "wall ratio", "aim"], rows))

@@ -28,8 +28,8 @@ static void
 fill_frame(uint8_t *frame, unsigned size, unsigned number)
 {
 	/* A destination that is nobody's address: the stack looks once and forgets. IPv4, UDP, no checksum. */
-	static const uint8_t head[] = { 2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 17,
-					0, 0, 10, 1, 0, 1, 10, 2, 0, 2, 0x30, 0x39, 0, 53, 0, 0, 0, 0 };
+	static const uint8_t head[] = { 2, 0,  0,  0, 0, 9,  2, 0, 0, 0,  0, 1, 8, 0,    0x45, 0, 0,  0, 0, 0, 0x40,
+					0, 64, 17, 0, 0, 10, 1, 0, 1, 10, 2, 0, 2, 0x30, 0x39, 0, 53, 0, 0, 0, 0 };
 
 	memset(frame, (int)number, size);
 	memcpy(frame, head, sizeof(head));
@@ -65,10 +65,9 @@ send_all(int fd, const struct sockaddr_ll *to, uint64_t count, double rate, unsi
 	for (unsigned i = 0; i < BURST; i++) {
 		fill_frame(frames[i], size, i);
 		pieces[i] = (struct iovec){ frames[i], size };
-		messages[i].msg_hdr = (struct msghdr){ .msg_name = (void *)to,
-						       .msg_namelen = sizeof(*to),
-						       .msg_iov = &pieces[i],
-						       .msg_iovlen = 1 };
+		messages[i].msg_hdr = (struct msghdr){
+			.msg_name = (void *)to, .msg_namelen = sizeof(*to), .msg_iov = &pieces[i], .msg_iovlen = 1
+		};
 	}
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	while (sent < count) {

@@ -29,11 +29,20 @@ def main() -> None:
             "200,000 packets": ["tcpdump", "-r", str(large), "-w", "/dev/null"],
         }
         for name, command in cases.items():
-            taken = measure.in_turns({peer: lambda p=peer, c=command: measure.run(c, p) for peer in measure.PEERS}, args.rounds)
+            taken = measure.both(command, args.rounds)
             wall = {peer: measure.Spread.of([use.wall * 1e3 for use in uses]) for peer, uses in taken.items()}
             peak = {peer: measure.Spread.of([use.peak_kib / 1024 for use in uses]) for peer, uses in taken.items()}
             ratio = measure.ratios([use.wall for use in taken["ffpf"]], [use.wall for use in taken["stock"]])
-            rows.append([name, wall["stock"].text(2), wall["ffpf"].text(2), ratio.text(2), peak["stock"].text(), peak["ffpf"].text()])
+            rows.append(
+                [
+                    name,
+                    wall["stock"].text(2),
+                    wall["ffpf"].text(2),
+                    ratio.text(2),
+                    peak["stock"].text(),
+                    peak["ffpf"].text(),
+                ]
+            )
     print(f"start-up and memory of tcpdump, {args.rounds} rounds in turns; {measure.machine()}\n")
     print(measure.table(["what", "stock ms", "FFPF ms", "FFPF/stock", "stock MiB", "FFPF MiB"], rows))
 

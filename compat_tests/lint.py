@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The linters of the project, each one row: `python -m compat_tests.lint [--fix]` prints what they say, exit code 1 when any objects."""
+"""The linters of the project, each one row.
+
+`python -m compat_tests.lint [--fix]` prints what they say; exit code 1 when any objects.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +31,16 @@ def python_files() -> list[str]:
 
 
 def library_sources() -> list[str]:
-    return [name for name in tracked("csrc/*.c", "libffpfpcap/*.c") if not Path(name).name.startswith(("test_", "fuzz_"))]
+    return [
+        name for name in tracked("csrc/*.c", "libffpfpcap/*.c") if not Path(name).name.startswith(("test_", "fuzz_"))
+    ]
 
 
 PYTHON = [sys.executable, "-m"]
 CPPCHECK = [
     "cppcheck", "--quiet", "--std=c11", "--language=c", "--error-exitcode=1", "--inline-suppr", "-D__x86_64__",
-    "--enable=warning,performance,portability", "--suppress=missingIncludeSystem", "--suppress=normalCheckLevelMaxBranches",
-    "-Icsrc", "-j2",
+    "--enable=warning,performance,portability", "--suppress=missingIncludeSystem",
+    "--suppress=normalCheckLevelMaxBranches", "-Icsrc", "-j2",
 ]  # fmt: skip
 
 LINTERS: dict[str, Callable[[], list[str]]] = {

@@ -2,8 +2,8 @@
 """Compiles every C artefact of the project, incrementally: `python3 csrc/build.py WHAT [--variant V] [--only TEXT]`.
 
 WHAT is `library` (libffpfpcap.so), `core` (libffpfcore.a), `tests` (one program per test_*.c), `fuzz` (one per
-fuzz_*.c) or `all`. A source is compiled again when it, a header that it includes, or its command line has changed. What is built lies in
-build/VARIANT/. Only the standard library of Python is needed.
+fuzz_*.c) or `all`. A source is compiled again when it, a header that it includes, or its command line has changed.
+What is built lies in build/VARIANT/. Only the standard library of Python is needed.
 """
 
 from __future__ import annotations
@@ -46,9 +46,7 @@ VARIANTS = {
         "gcc", ("-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
     ),
     "tsan": Variant("gcc", ("-O1", "-fno-omit-frame-pointer", "-fsanitize=thread")),
-    "fuzz": Variant(
-        "clang", ("-O1", "-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=undefined")
-    ),
+    "fuzz": Variant("clang", ("-O1", "-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=undefined")),
 }
 
 
@@ -60,7 +58,7 @@ class BuildError(Exception):
 def locked() -> Iterator[None]:
     """Holds the build directory: two builds at once would write the same files."""
     BUILD.mkdir(exist_ok=True)
-    with open(BUILD / ".lock", "w") as lock:
+    with (BUILD / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Runs every C test program (test_*.c below csrc/, cmocka) in every variant, and every fuzz target for its share of a minute.
+"""Runs every C test program (test_*.c below csrc/, cmocka) in every variant, and every fuzz target for its share of a
+minute.
 
 Longer fuzzing: `FFPF_FUZZ_SECONDS=3600 python -m pytest csrc/test_programs.py -k fuzz`.
 """
@@ -12,8 +13,9 @@ import re
 import subprocess
 from pathlib import Path
 
-import build
 import pytest
+
+import build
 
 VARIANTS = ("normal", "asan", "tsan")
 FUZZ_SECONDS = int(os.environ.get("FFPF_FUZZ_SECONDS", "60"))

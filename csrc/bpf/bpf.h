@@ -37,16 +37,15 @@ enum ffpf_bpf_rules {
 };
 
 enum ffpf_bpf_engine {
-	FFPF_BPF_AUTO,        /* native code where this machine has a compiler for it, else the interpreter */
+	FFPF_BPF_AUTO, /* native code where this machine has a compiler for it, else the interpreter */
 	FFPF_BPF_INTERPRETER,
-	FFPF_BPF_JIT,         /* native code or failure */
+	FFPF_BPF_JIT, /* native code or failure */
 };
 
 #define FFPF_BPF_MAX_INSNS 65535 /* what a program may be given offline; the kernel's own limit is 4096 */
 
 /* 0, or -FFPF_E_BAD_FILTER with a text that names the instruction. n = 0 is invalid. */
-int ffpf_bpf_validate(const struct ffpf_bpf_insn *insns, uint32_t n, enum ffpf_bpf_rules rules,
-		      struct ffpf_error *err);
+int ffpf_bpf_validate(const struct ffpf_bpf_insn *insns, uint32_t n, enum ffpf_bpf_rules rules, struct ffpf_error *err);
 
 /* Runs a valid program over cap_len octets of a packet of wire_len octets. aux may be NULL: ancillary loads then end
  * the program with 0, as libpcap's bpf_filter() does. Returns what the program returns: 0 turns the packet away. */
@@ -61,8 +60,8 @@ struct ffpf_bpf_prog {
 			const struct ffpf_bpf_aux *aux);
 	const struct ffpf_bpf_insn *insns;
 	uint32_t insn_count;
-	bool native;    /* run is native code */
-	bool reads_aux; /* some instruction is an ancillary load: offline these are refused by the filter compiler */
+	bool native;     /* run is native code */
+	bool reads_aux;  /* some instruction is an ancillary load: offline these are refused by the filter compiler */
 	size_t code_len; /* octets of native code; 0 for the interpreter */
 };
 

@@ -10,7 +10,8 @@
  */
 struct ffpf_packet {
 	const uint8_t *data; /* first captured octet, link header included; memory of the reader */
-	int64_t ts_sec;      /* seconds since 1970, UTC; sign-extended from the 32 bits of a pcap savefile */
+	int64_t ts_sec;      /* seconds since 1970, UTC; a pcap savefile's 32 bits sign-extended, of a swapped one
+				zero-extended */
 	int32_t ts_frac;     /* micro- or nanoseconds: see ffpf_reader_info.tick; a savefile may hold any value */
 	uint32_t cap_len;    /* octets at data */
 	uint32_t wire_len;   /* octets on the wire */
@@ -19,14 +20,21 @@ struct ffpf_packet {
 	uint32_t result;     /* classification result: what the filter returned; UINT32_MAX without a filter */
 	uint16_t vlan_tci;   /* tag that the kernel took out and the reader put back in data, when FFPF_PACKET_VLAN */
 	uint16_t vlan_tpid;
-	uint16_t protocol;   /* Ethernet type, host order; 0 unknown */
-	uint8_t pkt_type;    /* PACKET_HOST .. PACKET_OUTGOING of linux/if_packet.h */
-	uint8_t flags;       /* FFPF_PACKET_* */
+	uint16_t protocol; /* Ethernet type, host order; 0 unknown */
+	uint8_t pkt_type;  /* PACKET_HOST .. PACKET_OUTGOING of linux/if_packet.h */
+	uint8_t flags;     /* FFPF_PACKET_* */
 };
 
-#define FFPF_PACKET_VLAN          0x01 /* vlan_tci and vlan_tpid are set, and the tag is in data */
-#define FFPF_PACKET_HEAD_READABLE 0x02 /* the 16 octets before data are memory of the reader: a record header may be there */
-#define FFPF_PACKET_HEAD_WRITABLE 0x04 /* ... and the consumer may write a record header into them */
+/*
+ * VLAN           vlan_tci and vlan_tpid are set, and the tag is in data
+ * HEAD_READABLE  the 16 octets before data are memory of the reader: a record header may be there
+ * HEAD_WRITABLE  ... and the consumer may write a record header into them
+ * FRAC_WIDE      ts_frac is the low half of a 64-bit value: ffpf_savefile_wide_frac()
+ */
+#define FFPF_PACKET_VLAN          0x01
+#define FFPF_PACKET_HEAD_READABLE 0x02
+#define FFPF_PACKET_HEAD_WRITABLE 0x04
+#define FFPF_PACKET_FRAC_WIDE     0x08
 
 _Static_assert(sizeof(struct ffpf_packet) == 48, "descriptors are 48 octets");
 

@@ -66,7 +66,7 @@ struct ffpf_counters {
 	uint64_t iface_drops; /* outside the law: what the interface itself lost, since the reader was opened */
 };
 
-const char *ffpf_drop_name(enum ffpf_drop cause); /* "kernel", "pbuf", ...; static text */
+const char *ffpf_drop_name(enum ffpf_drop cause);              /* "kernel", "pbuf", ...; static text */
 uint64_t ffpf_counters_dropped(const struct ffpf_counters *c); /* sum over the causes */
 
 enum ffpf_tick { FFPF_TICK_US = 0, FFPF_TICK_NS = 1 };

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`make demo`: unmodified tcpdump on FFPF beside the same tcpdump on stock libpcap, on the same replayed packets.
+
+It makes a network namespace with a veth pair, starts one tcpdump on each library, replays a generated capture with
+tcpreplay, and prints what each captured and what it cost. The namespace goes when the demonstration ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import measure
+from compat_tests import captures
+
+SIDES = ("ffpf-out", "ffpf-in")
+PACKETS = 400_000
+RATE = 100_000
+FILTER = "tcp port 80"
+
+
+@dataclass
+class Tool:
+    """One running tcpdump and where its words and packets go."""
+
+    peer: str
+    process: subprocess.Popen[bytes]
+    started: float
+    report: Path
+    output: Path
+    stats: Path
+
+    def number(self, what: str) -> int:
+        found = re.search(rf"^(\d+) packets? {what}", self.report.read_text(), re.MULTILINE)
+        if not found:
+            raise RuntimeError(f"tcpdump on {self.peer} printed no statistics: {self.report.read_text()}")
+        return int(found[1])
+
+
+def say(text: str) -> None:
+    print(f"==> {text}", flush=True)
+
+
+def start(peer: str, folder: Path, options: list[str]) -> Tool:
+    """Starts a tcpdump and waits until it listens."""
+    report, output, stats = (folder / f"{peer}.{kind}" for kind in ("report", "pcap", "stats"))
+    command = ["tcpdump", "-Z", "root", "-i", SIDES[1], "-w", str(output), *options]
+    with report.open("w") as said:
+        process = subprocess.Popen(command, env=measure.environment(peer, {"FFPF_STATS": str(stats)}), stderr=said)
+    tool = Tool(peer, process, time.monotonic(), report, output, stats)
+    for _ in range(500):
+        if "listening on" in report.read_text():
+            return tool
+        time.sleep(0.01)
+    process.terminate()
+    raise RuntimeError(f"tcpdump on {peer} did not begin: {report.read_text()}")
+
+
+def packets_in(path: Path) -> bytes:
+    """Times, lengths and octets of a savefile: what has to be equal."""
+    return path.read_bytes()[24:]
+
+
+def capture_side_by_side(capture: Path, folder: Path, options: list[str]) -> bool:
+    """Runs both tools over one replay and prints the table; True when they captured the same."""
+    tools = [start(peer, folder, options) for peer in measure.PEERS]
+    replay = ["tcpreplay", "--quiet", "-i", SIDES[0], f"--pps={RATE}", str(capture)]
+    subprocess.run(replay, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(1.5)  # the last block reaches a tool with its read timeout
+    rows = []
+    for tool in tools:
+        tool.process.send_signal(signal.SIGINT)
+        use = measure.finish(tool.process, tool.started)
+        captured, dropped = tool.number("captured"), tool.number("dropped by kernel")
+        library = {"stock": "libpcap", "ffpf": "FFPF"}[tool.peer]
+        rows.append([library, f"{captured:,}", f"{dropped:,}", f"{use.cpu:.2f} s", f"{use.cpu * 1e9 / PACKETS:.0f} ns",
+                     f"{tool.output.stat().st_size / 1e6:.0f} MB"])  # fmt: skip
+    print(measure.table(["tcpdump on", "captured", "dropped", "CPU of the tool", "per packet sent", "savefile"], rows))
+    served = tools[1].stats.read_text().strip() if tools[1].stats.exists() else ""
+    print(f"    {served or 'FFPF did not serve the second one'}")
+    same = packets_in(tools[0].output) == packets_in(tools[1].output)
+    print(f"    the two savefiles {'hold the same packets, octet for octet' if same else 'DIFFER'}\n")
+    return same and served.startswith("ffpf:")
+
+
+def inside() -> int:
+    """What runs in the namespace."""
+    subprocess.run(["ip", "link", "add", SIDES[0], "type", "veth", "peer", "name", SIDES[1]], check=True)
+    for side in SIDES:
+        Path(f"/proc/sys/net/ipv6/conf/{side}/disable_ipv6").write_text("1")
+        subprocess.run(["ip", "link", "set", side, "up"], check=True)
+    with tempfile.TemporaryDirectory(prefix="ffpf-demo-", dir="/dev/shm") as name:
+        folder = Path(name)
+        capture = folder / "imix.pcap"
+        say(f"making a capture of {PACKETS:,} packets of 60, 576 and 1500 octets")
+        captures.write_imix(capture, PACKETS)
+        alike = True
+        for what, options in (("everything", []), (f"'{FILTER}'", [FILTER])):
+            say(
+                f"tcpreplay at {RATE:,} packets/s; two tcpdumps capture {what} from the same interface at the same time"
+            )
+            alike &= capture_side_by_side(capture, folder, ["-B", "16384", *options])
+    if alike:
+        say("done. Try it: .venv/bin/ffpf-run tcpdump -i lo -c 10")
+    return 0 if alike else 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    if parser.parse_args().inside:
+        return inside()
+    if os.geteuid() != 0:
+        print("the demonstration makes a network namespace: run it as root", file=sys.stderr)
+        return 1
+    say("making a network namespace with a veth pair (it goes when this ends)")
+    command = ["unshare", "--net", sys.executable, "-m", "compat_tests.demo", "--inside"]
+    return subprocess.run(command, cwd=measure.ROOT).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
