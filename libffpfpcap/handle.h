@@ -154,8 +154,5 @@ bool ffpf_foreign_device(const char *device);
 /* Opens p->opt.device with p's options in the system's libpcap and activates it: p->foreign, ops, descriptors, link types,
  * snapshot, buffer size are set. Returns what pcap_activate does; on failure the text is in p->errbuf and p as before. */
 int ffpf_foreign_activate(struct pcap *p);
-/* Asks the system's libpcap about an inactive handle's device. */
-int ffpf_foreign_can_set_rfmon(struct pcap *p);
-int ffpf_foreign_list_tstamp_types(struct pcap *p, int **types);
 
 #endif
