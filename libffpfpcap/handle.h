@@ -16,9 +16,13 @@
 #include "reader/reader.h"
 #include "syspcap/syspcap.h"
 
-#include <pcap/pcap.h>
 #include <stdbool.h>
 #include <stdio.h>
+
+/* What this header declares is what the library shows to programs; all else is hidden by the compiler's flags. */
+#pragma GCC visibility push(default)
+#include <pcap/pcap.h>
+#pragma GCC visibility pop
 
 #define FFPF_MAX_SNAP_LEN 262144
 
@@ -101,8 +105,12 @@ struct pcap {
 	struct ffpf_bpf_prog *filter; /* in force; the reader points to it */
 	struct ffpf_handle_options opt;
 	struct pcap *foreign; /* the system's libpcap's own handle; never ours */
-	uint64_t foreign_delivered;
-	char errbuf[PCAP_ERRBUF_SIZE + 1]; /* programs keep the pointer that pcap_geterr gave */
+	uint64_t foreign_delivered; /* packets that p->foreign gave */
+	bool file_shared;           /* pcap_file() was called: the program may look at the FILE's position, or move it */
+	long long file_pos;         /* where we left the FILE when file_shared */
+	struct pcap *stats_next;    /* stats.c: list of the handles open for reading */
+	bool stats_attached;
+	char errbuf[PCAP_ERRBUF_SIZE]; /* programs keep the pointer that pcap_geterr gave */
 };
 
 /*
@@ -134,6 +142,9 @@ int ffpf_pcap_status(enum ffpf_code code);
 
 /* Tells the reader which packets are done with; after it the counters and the savefile's position are exact. */
 void ffpf_handle_settle(struct pcap *p);
+
+/* Gives the rest of the batch back to the reader: for set_filter, which serves it again. */
+void ffpf_handle_forget_batch(struct pcap *p);
 
 /* Calls and clears p->finish. */
 static inline void

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "source/live.h"
+
+#include "filter.h"
+#include "live.h"
+#include "read.h"
+#include "stats.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void
+wake_reader(struct pcap *p)
+{
+	p->reader->ops->wake(p->reader);
+}
+
+static int
+setdirection(struct pcap *p, pcap_direction_t direction)
+{
+	struct ffpf_reader *r = p->reader;
+
+	if (!r->ops->set_direction)
+		return ffpf_handle_fail(p, PCAP_ERROR, "Setting direction is not supported on this device");
+	ffpf_handle_settle(p);
+	if (r->ops->set_direction(r, (enum ffpf_direction)direction) < 0) {
+		ffpf_handle_fail_error(p, &r->err);
+		return PCAP_ERROR;
+	}
+	return ffpf_reader_serve_again(p);
+}
+
+static int
+set_datalink(struct pcap *p, int dlt)
+{
+	struct ffpf_reader *r = p->reader;
+
+	ffpf_handle_settle(p);
+	if (r->ops->set_link_type && r->ops->set_link_type(r, dlt) < 0) {
+		ffpf_handle_fail_error(p, &r->err);
+		return PCAP_ERROR;
+	}
+	return ffpf_reader_serve_again(p);
+}
+
+static int
+getnonblock(struct pcap *p)
+{
+	return p->nonblock;
+}
+
+static int
+setnonblock(struct pcap *p, int nonblock)
+{
+	struct ffpf_reader *r = p->reader;
+
+	if (r->ops->set_nonblock(r, nonblock != 0) < 0) {
+		ffpf_handle_fail_error(p, &r->err);
+		return PCAP_ERROR;
+	}
+	p->nonblock = nonblock != 0;
+	return 0;
+}
+
+static int
+inject(struct pcap *p, const void *data, int size)
+{
+	struct ffpf_reader *r = p->reader;
+	int sent = r->ops->inject(r, data, (size_t)size);
+
+	if (sent < 0) {
+		ffpf_handle_fail_error(p, &r->err);
+		return PCAP_ERROR;
+	}
+	return sent;
+}
+
+static int
+stats(struct pcap *p, struct pcap_stat *stat)
+{
+	struct ffpf_reader *r = p->reader;
+	struct ffpf_counters c;
+
+	ffpf_handle_settle(p);
+	if (r->ops->counters(r, &c) < 0) {
+		ffpf_handle_fail_error(p, &r->err);
+		return PCAP_ERROR;
+	}
+	/* 32 bits that wrap, by the ABI */
+	stat->ps_recv = (u_int)c.seen;
+	stat->ps_drop = (u_int)ffpf_counters_dropped(&c);
+	stat->ps_ifdrop = p->opt.promisc ? (u_int)c.iface_drops : 0;
+	return 0;
+}
+
+static void
+nothing(struct pcap *p)
+{
+	(void)p;
+}
+
+const struct ffpf_handle_ops ffpf_live_ops = {
+	.name = "live",
+	.dispatch = ffpf_live_dispatch,
+	.loop = ffpf_live_loop,
+	.next_ex = ffpf_live_next_ex,
+	.breakloop = wake_reader,
+	.setfilter = ffpf_reader_setfilter,
+	.setdirection = setdirection,
+	.set_datalink = set_datalink,
+	.getnonblock = getnonblock,
+	.setnonblock = setnonblock,
+	.inject = inject,
+	.stats = stats,
+	.can_set_rfmon = ffpf_live_can_set_rfmon,
+	.close = nothing,
+};
+
+/* A wireless device of the kernel's mac80211 is taken to have a monitor mode: there is no asking without changing it. */
+int
+ffpf_live_can_set_rfmon(struct pcap *p)
+{
+	char path[PATH_MAX], target[PATH_MAX];
+
+	if (strcmp(p->opt.device, "any") == 0 || ffpf_foreign_device(p->opt.device))
+		return 0;
+	if (snprintf(path, sizeof(path), "/sys/class/net/%s/phy80211", p->opt.device) >= (int)sizeof(path))
+		return 0;
+	if (readlink(path, target, sizeof(target)) >= 0)
+		return 1;
+	if (errno == ENOENT || errno == EINVAL)
+		return 0;
+	return ffpf_handle_fail_errno(p, PCAP_ERROR, errno, "%s: Can't readlink %s", p->opt.device, path);
+}
+
+static int
+copy_link_types(struct pcap *p, const struct ffpf_reader_info *info)
+{
+	if (info->link_type_count == 0)
+		return 0;
+	p->link_types = malloc(info->link_type_count * sizeof(*p->link_types));
+	if (!p->link_types)
+		return ffpf_handle_fail_errno(p, PCAP_ERROR, errno, "malloc");
+	memcpy(p->link_types, info->link_types, info->link_type_count * sizeof(*p->link_types));
+	p->link_type_count = (int)info->link_type_count;
+	return 0;
+}
+
+static int
+warning_status(enum ffpf_live_warning warning)
+{
+	switch (warning) {
+	case FFPF_LIVE_OK:
+		return 0;
+	case FFPF_LIVE_PROMISC_NOT_SUPPORTED:
+		return PCAP_WARNING_PROMISC_NOTSUP;
+	case FFPF_LIVE_TSTAMP_TYPE_NOT_SUPPORTED:
+		return PCAP_WARNING_TSTAMP_TYPE_NOTSUP;
+	default:
+		return PCAP_WARNING;
+	}
+}
+
+int
+ffpf_live_activate(struct pcap *p)
+{
+	enum ffpf_live_warning warning = FFPF_LIVE_OK;
+	struct ffpf_live_config cfg;
+	struct ffpf_reader *reader;
+	struct ffpf_error err = { .text = "" };
+	int result;
+
+	if (p->snapshot <= 0 || p->snapshot > FFPF_MAX_SNAP_LEN)
+		p->snapshot = FFPF_MAX_SNAP_LEN;
+	cfg = (struct ffpf_live_config){
+		.device = p->opt.device,
+		.snap_len = (uint32_t)p->snapshot,
+		.timeout_ms = p->opt.timeout_ms,
+		.buffer_bytes = (size_t)p->opt.buffer_bytes,
+		.promisc = p->opt.promisc != 0,
+		.immediate = p->opt.immediate != 0,
+		.nonblock = p->opt.nonblock != 0,
+		.protocol = p->opt.protocol,
+		.tstamp_type = (enum ffpf_tstamp_type)p->opt.tstamp_type,
+		.tick = p->opt.tstamp_precision == PCAP_TSTAMP_PRECISION_NANO ? FFPF_TICK_NS : FFPF_TICK_US,
+	};
+	result = ffpf_live_open(&reader, &cfg, &warning, &err);
+	if (result == -FFPF_E_NOT_SUPPORTED)
+		return ffpf_foreign_activate(p);
+	if (result < 0)
+		return ffpf_handle_fail_error(p, &err);
+	if (copy_link_types(p, &reader->info) < 0) {
+		reader->ops->close(reader);
+		return PCAP_ERROR;
+	}
+	if (warning != FFPF_LIVE_OK)
+		snprintf(p->errbuf, PCAP_ERRBUF_SIZE, "%s", reader->err.text);
+	p->reader = reader;
+	p->ops = &ffpf_live_ops;
+	p->form = FFPF_FORM_LIVE;
+	p->nonblock = cfg.nonblock;
+	p->link_type = reader->info.link_type;
+	p->fd = ffpf_live_socket(reader);
+	p->selectable_fd = reader->ops->poll_fd(reader);
+	p->buffer_bytes = FFPF_MAX_SNAP_LEN; /* libpcap's: room for one packet, not the ring */
+	if (strcmp(p->opt.device, "any") == 0)
+		p->opt.promisc = 0;
+	ffpf_stats_attach(p);
+	return warning_status(warning);
+}

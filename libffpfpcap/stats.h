@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef FFPFPCAP_STATS_H
+#define FFPFPCAP_STATS_H
+/*
+ * FFPF_STATS: one line when the process exits, about all the handles that it opened for reading.
+ *
+ *     FFPF_STATS=1      the line goes to standard error
+ *     FFPF_STATS=/path  the line is added to that file
+ *
+ *     ffpf: engine=embedded handles=1 seen=7 filtered=2 delivered=5 dropped=0 (kernel=0 pbuf=0 ...) filter=jit program=tcpdump pid=1
+ *
+ * engine is `embedded` where our readers served, `system` where the system's libpcap did, `embedded+system` for both;
+ * filter is how packets were filtered, or several such words joined by `+`. The environment is not read in programs that
+ * run with more rights than their caller.
+ */
+struct pcap;
+
+/* A handle was opened for reading: count it, and look at it at exit should it still be open then. */
+void ffpf_stats_attach(struct pcap *p);
+/* The handle is about to be closed: add up what it did. Legal for handles that were never attached. */
+void ffpf_stats_detach(struct pcap *p);
+
+#endif
