@@ -2,6 +2,8 @@
 /* What programs may ask of a handle, or set on it, once it is open. */
 #include "handle.h"
 
+#include "source/live.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -59,7 +61,7 @@ pcap_get_required_select_timeout(pcap_t *p)
 
 		return FFPF_SYSPCAP(pcap_get_required_select_timeout, &err)(p->foreign);
 	}
-	return p->ops == &ffpf_live_ops && p->selectable_fd < 0 ? &often : NULL;
+	return p->ops == &ffpf_live_ops && ffpf_live_needs_polling(p->reader) ? &often : NULL;
 }
 
 int

@@ -107,7 +107,6 @@ struct pcap {
 	struct pcap *foreign; /* the system's libpcap's own handle; never ours */
 	uint64_t foreign_delivered; /* packets that p->foreign gave */
 	bool file_shared;           /* pcap_file() was called: the program may look at the FILE's position, or move it */
-	long long file_pos;         /* where we left the FILE when file_shared */
 	struct pcap *stats_next;    /* stats.c: list of the handles open for reading */
 	bool stats_attached;
 	char errbuf[PCAP_ERRBUF_SIZE]; /* programs keep the pointer that pcap_geterr gave */

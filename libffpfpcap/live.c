@@ -19,6 +19,17 @@ wake_reader(struct pcap *p)
 }
 
 static int
+setfilter(struct pcap *p, const struct bpf_program *program)
+{
+	int status = ffpf_reader_setfilter(p, program);
+	const char *warning = status < 0 ? NULL : ffpf_live_filter_warning(p->reader);
+
+	if (warning) /* the library itself says it: programs are told nothing by the ABI */
+		fprintf(stderr, "%s\n", warning);
+	return status;
+}
+
+static int
 setdirection(struct pcap *p, pcap_direction_t direction)
 {
 	struct ffpf_reader *r = p->reader;
@@ -90,9 +101,9 @@ stats(struct pcap *p, struct pcap_stat *stat)
 		return PCAP_ERROR;
 	}
 	/* 32 bits that wrap, by the ABI */
-	stat->ps_recv = (u_int)c.seen;
+	stat->ps_recv = (u_int)(c.seen + c.waiting);
 	stat->ps_drop = (u_int)ffpf_counters_dropped(&c);
-	stat->ps_ifdrop = p->opt.promisc ? (u_int)c.iface_drops : 0;
+	stat->ps_ifdrop = (u_int)c.iface_drops;
 	return 0;
 }
 
@@ -108,7 +119,7 @@ const struct ffpf_handle_ops ffpf_live_ops = {
 	.loop = ffpf_live_loop,
 	.next_ex = ffpf_live_next_ex,
 	.breakloop = wake_reader,
-	.setfilter = ffpf_reader_setfilter,
+	.setfilter = setfilter,
 	.setdirection = setdirection,
 	.set_datalink = set_datalink,
 	.getnonblock = getnonblock,
@@ -205,7 +216,7 @@ ffpf_live_activate(struct pcap *p)
 	p->link_type = reader->info.link_type;
 	p->fd = ffpf_live_socket(reader);
 	p->selectable_fd = reader->ops->poll_fd(reader);
-	p->buffer_bytes = FFPF_MAX_SNAP_LEN; /* libpcap's: room for one packet, not the ring */
+	p->buffer_bytes = (int)ffpf_live_unit_bytes(reader);
 	if (strcmp(p->opt.device, "any") == 0)
 		p->opt.promisc = 0;
 	ffpf_stats_attach(p);

@@ -18,10 +18,12 @@ break_wanted(struct pcap *p)
 }
 
 static inline void
-fill_header(struct pcap_pkthdr *header, const struct ffpf_packet *pkt)
+fill_header(struct pcap *p, struct pcap_pkthdr *header, const struct ffpf_packet *pkt)
 {
 	header->ts.tv_sec = pkt->ts_sec;
 	header->ts.tv_usec = pkt->ts_frac;
+	if (__builtin_expect(pkt->flags & FFPF_PACKET_FRAC_WIDE, 0))
+		header->ts.tv_usec = ffpf_savefile_wide_frac(p->reader, pkt);
 	header->caplen = pkt->cap_len;
 	header->len = pkt->wire_len;
 }
@@ -70,24 +72,14 @@ break_off(struct pcap *p)
 	return PCAP_ERROR_BREAK;
 }
 
-/* Before and after a read call, for programs that hold the savefile's FILE. */
+/* Before and after a read call, for programs that hold the savefile's FILE: they may have moved it, or may ask where it
+ * stands. */
 static void
-take_up_file_position(struct pcap *p)
-{
-	if (ftello(p->file) != p->file_pos) {
-		/* the program moved it: what was read ahead is from elsewhere */
-		ffpf_handle_forget_batch(p);
-		p->reader->ops->set_filter(p->reader, p->filter);
-		ffpf_savefile_sync_position(p->reader);
-	}
-}
-
-static void
-leave_file_position(struct pcap *p)
+share_file_position(struct pcap *p)
 {
 	ffpf_handle_settle(p);
-	ffpf_savefile_sync_position(p->reader);
-	p->file_pos = ftello(p->file);
+	if (ffpf_savefile_sync_position(p->reader))
+		p->batch.count = p->next = p->released = 0;
 }
 
 /*
@@ -107,7 +99,7 @@ hand_over(struct pcap *p, int limit, pcap_handler callback, u_char *user)
 			break;
 		pkt = &p->batch.pkts[p->next++];
 		p->current = pkt;
-		fill_header(&header, pkt);
+		fill_header(p, &header, pkt);
 		callback(user, &header, pkt->data);
 		if (++n == limit)
 			break;
@@ -139,7 +131,7 @@ read_packets(struct pcap *p, int count, pcap_handler callback, u_char *user, boo
 	if (outer && outer != p)
 		ffpf_handle_finish(outer);
 	if (savefile && __builtin_expect(p->file_shared, 0))
-		take_up_file_position(p);
+		share_file_position(p);
 	ffpf_current = p;
 	for (;;) {
 		int given;
@@ -189,7 +181,7 @@ read_packets(struct pcap *p, int count, pcap_handler callback, u_char *user, boo
 	ffpf_handle_finish(p);
 	ffpf_current = outer;
 	if (savefile && __builtin_expect(p->file_shared, 0))
-		leave_file_position(p);
+		share_file_position(p);
 	return status;
 }
 
@@ -225,7 +217,7 @@ next_packet(struct pcap *p, struct pcap_pkthdr **header, const u_char **data, bo
 
 	*header = &p->header;
 	if (savefile && __builtin_expect(p->file_shared, 0))
-		take_up_file_position(p);
+		share_file_position(p);
 	if (break_wanted(p))
 		return break_off(p);
 	while (p->next >= p->batch.count) {
@@ -243,10 +235,10 @@ next_packet(struct pcap *p, struct pcap_pkthdr **header, const u_char **data, bo
 		}
 	}
 	pkt = &p->batch.pkts[p->next++];
-	fill_header(&p->header, pkt);
+	fill_header(p, &p->header, pkt);
 	*data = pkt->data;
 	if (savefile && __builtin_expect(p->file_shared, 0))
-		leave_file_position(p);
+		share_file_position(p);
 	return 1;
 }
 

@@ -184,7 +184,6 @@ pcap_file(pcap_t *p)
 		p->file_shared = true;
 		ffpf_handle_settle(p);
 		ffpf_savefile_sync_position(p->reader);
-		p->file_pos = ftello(p->file);
 	}
 	return p->file;
 }
