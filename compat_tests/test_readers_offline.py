@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Other unmodified tools on savefiles: tshark, ngrep, tcpflow, p0f, arpwatch, tcprewrite."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from compat_tests import harness, offline
+from compat_tests.harness import Case, Expect, Outcome
+
+# tcpflow's report tells what the run cost and when it was.
+REPORT_COSTS = re.compile(
+    rb"<(utime|stime|maxrss|minflt|majflt|nswap|inblock|oublock|clocktime|start_time|nvcsw|nivcsw)>[^<]*</\1>"
+)
+NO_HANDLE = Expect(handles=0)
+
+
+def without_costs(stream: str, content: bytes) -> bytes:
+    return REPORT_COSTS.sub(b"", content) if stream == "report.xml" else content
+
+
+def every(captures: tuple[Path, ...], before: list[str], after: list[str], expect: Expect = NO_HANDLE) -> list[Case]:
+    """BEFORE CAPTURE AFTER for each capture; handles are demanded where stock could read the capture."""
+    counts = offline.stock_counts(captures)
+    return [Case((*before, str(path), *after), expect if path in counts else NO_HANDLE) for path in captures]
+
+
+SERVED = Expect()
+FLOWS = Expect(normalise=without_costs)
+
+
+def test_tshark_prints_the_same(captures: tuple[Path, ...]) -> None:
+    """tshark reads files with its own library: of libpcap it calls only pcap_lib_version. It must not be disturbed."""
+    harness.assert_all_same(every(captures, ["tshark", "-n", "-r"], []))
+
+
+@pytest.mark.parametrize("options", [["-x", "-Y", "ip"], ["-V", "-c", "3"], ["-w", "out"], ["-T", "json", "-c", "2"]])
+def test_tshark_forms(captures: tuple[Path, ...], options: list[str]) -> None:
+    harness.assert_all_same(every(captures[::40], ["tshark", "-n", "-r"], options))
+
+
+def test_tshark_opens_no_handle(captures: tuple[Path, ...]) -> None:
+    """Why the comparisons of tshark -r ask for no handle: this fails when tshark begins to read through libpcap."""
+    outcome = harness.run(["tshark", "-n", "-r", str(captures[0])], harness.FFPF)
+    harness.assert_served(outcome, NO_HANDLE)
+    assert outcome.total("handles") == 0 and outcome.stdout
+
+
+def test_tshark_refuses_capture_filters_with_the_same_words(captures: tuple[Path, ...]) -> None:
+    harness.assert_all_same([Case(("tshark", "-r", str(captures[0]), "-f", "ip"), NO_HANDLE)])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-q", "-x", "-t"],
+        ["-q", "-W", "byline", "http|SIP"],
+        ["-q", "-v", "zz", "ip and not port 80"],
+        ["-q", "-O", "out"],
+    ],
+)
+def test_ngrep(captures: tuple[Path, ...], words: list[str]) -> None:
+    harness.assert_all_same(every(captures, ["ngrep", "-I"], words, SERVED))
+
+
+@pytest.mark.parametrize("words", [[], ["tcp port 80 or tcp port 179"]])
+def test_tcpflow(captures: tuple[Path, ...], words: list[str]) -> None:
+    harness.assert_all_same(every(captures, ["tcpflow", "-a", "-r"], words, FLOWS))
+
+
+def test_tcpflow_on_the_console(captures: tuple[Path, ...]) -> None:
+    harness.assert_all_same(every(captures[::4], ["tcpflow", "-c", "-r"], [], FLOWS))
+
+
+def test_p0f(captures: tuple[Path, ...]) -> None:
+    harness.assert_all_same(every(captures[::2], ["p0f", "-r"], [], SERVED))
+
+
+def test_tcprewrite(captures: tuple[Path, ...]) -> None:
+    """Reads with pcap_next and writes with pcap_dump into a dumper of its own making."""
+    harness.assert_all_same(every(captures[::2], ["tcprewrite", "--ttl=17", "--outfile=out", "--infile"], [], SERVED))
+
+
+def test_arpwatch(captures: tuple[Path, ...]) -> None:
+    """arpwatch leaves its directory, and takes a database only where the file is there already."""
+    counts = offline.stock_counts(captures)
+
+    def with_database(directory: Path) -> None:
+        (directory / "arp.dat").touch()
+
+    served = 0
+    for path in captures:
+        if "arp" not in path.name and path not in captures[::20]:
+            continue
+        argv = ["arpwatch", "-d", "-Q", "-N", "-f", "{cwd}/arp.dat", "-r", str(path)]
+        stock, ffpf = harness.run_both(argv, prepare=with_database)
+        harness.assert_same(stock, ffpf, SERVED if path in counts else NO_HANDLE)
+        served += arp_entries(stock)
+    assert served, "no capture had an ARP packet: nothing was shown"
+
+
+def arp_entries(outcome: Outcome) -> int:
+    """Lines of the database that arpwatch kept."""
+    return len(outcome.files["arp.dat"].splitlines())
