@@ -13,6 +13,7 @@
  *   call          may be made
  *   next          when every descriptor of the batch before was released, or given back by set_filter
  *   release(n)    after next; the first n descriptors not yet released are done with
+ *   settle        when the consumer returns to its own caller: see below
  *   set_filter    at any time, also from within the handling of a packet: see below
  *   wake          at any time before close, from anywhere (async-signal-safe)
  *   close         last; NULL is legal
@@ -64,6 +65,7 @@ struct ffpf_counters {
 	uint64_t delivered; /* given to the consumer and released */
 	uint64_t dropped[FFPF_DROP_CAUSES];
 	uint64_t iface_drops; /* outside the law: what the interface itself lost, since the reader was opened */
+	uint64_t waiting;     /* outside the law: accepted by the kernel, not yet delivered; ps_recv is seen + waiting */
 };
 
 const char *ffpf_drop_name(enum ffpf_drop cause);              /* "kernel", "pbuf", ...; static text */
@@ -102,6 +104,11 @@ struct ffpf_reader_ops {
 	 * descriptors back to its writer. */
 	enum ffpf_outcome (*next)(struct ffpf_reader *r, struct ffpf_batch *batch);
 	void (*release)(struct ffpf_reader *r, uint32_t n);
+
+	/* May be NULL: nothing to do. The consumer leaves off reading and its caller may now wait for poll_fd: when every
+	 * descriptor has been released, all memory but that of the last one goes back to its writer now, so that poll_fd
+	 * is not readable on account of packets that were read. */
+	void (*settle)(struct ffpf_reader *r);
 
 	/* From now on only packets that pass `prog` (NULL: all) are delivered. Descriptors not yet released are given
 	 * back: the consumer forgets its batch and calls next(), which serves them again, filtered anew, and none that
