@@ -82,6 +82,17 @@ share_file_position(struct pcap *p)
 		p->batch.count = p->next = p->released = 0;
 }
 
+/* The program gets control back and may wait for the selectable descriptor: what it has read must not make that readable.
+ * The memory of the packet handed over last stays. */
+static inline void
+leave(struct pcap *p)
+{
+	if (p->next < p->batch.count || !p->reader->ops->settle)
+		return;
+	ffpf_handle_settle(p);
+	p->reader->ops->settle(p->reader);
+}
+
 /*
  * Hands the packets of the current batch to the callback, at most `limit` of them. The callback may do what it likes with
  * the handle, so nothing of it is kept in locals; see struct pcap. Returns the number of packets handed over.
@@ -180,6 +191,8 @@ read_packets(struct pcap *p, int count, pcap_handler callback, u_char *user, boo
 	}
 	ffpf_handle_finish(p);
 	ffpf_current = outer;
+	if (!savefile)
+		leave(p);
 	if (savefile && __builtin_expect(p->file_shared, 0))
 		share_file_position(p);
 	return status;
@@ -237,6 +250,8 @@ next_packet(struct pcap *p, struct pcap_pkthdr **header, const u_char **data, bo
 	pkt = &p->batch.pkts[p->next++];
 	fill_header(p, &p->header, pkt);
 	*data = pkt->data;
+	if (!savefile)
+		leave(p);
 	if (savefile && __builtin_expect(p->file_shared, 0))
 		share_file_position(p);
 	return 1;
