@@ -8,6 +8,7 @@
 #include "reader/reader.h"
 #include "source/live.h"
 #include "source/savefile.h"
+#include "source/savefile_linktype.h"
 #include "syspcap/syspcap.h"
 
 #endif

@@ -151,7 +151,7 @@ ffpf_pcapng_time(struct pcapng_format *ng, uint32_t interface_id, uint64_t ticks
 	struct pcapng_interface *ifc = &ng->interfaces[interface_id];
 
 	/* Most packets lie in the second of the one before: no division then. */
-	if (ticks - ifc->second_start >= ifc->ticks) {
+	if (ticks < ifc->second_start || ticks - ifc->second_start >= ifc->ticks) {
 		ifc->second = ticks / ifc->ticks;
 		ifc->second_start = ifc->second * ifc->ticks;
 	}
