@@ -12,6 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A negative timeout is invalid, but libpcap takes it to mean non-blocking, with the kernel's own block timeout. */
+#define SHORT_TIMEOUT_MS 8
+
 static void
 wake_reader(struct pcap *p)
 {
@@ -189,11 +192,11 @@ ffpf_live_activate(struct pcap *p)
 	cfg = (struct ffpf_live_config){
 		.device = p->opt.device,
 		.snap_len = (uint32_t)p->snapshot,
-		.timeout_ms = p->opt.timeout_ms,
+		.timeout_ms = p->opt.timeout_ms < 0 ? SHORT_TIMEOUT_MS : p->opt.timeout_ms,
 		.buffer_bytes = (size_t)p->opt.buffer_bytes,
 		.promisc = p->opt.promisc != 0,
 		.immediate = p->opt.immediate != 0,
-		.nonblock = p->opt.nonblock != 0,
+		.nonblock = p->opt.nonblock != 0 || p->opt.timeout_ms < 0,
 		.protocol = p->opt.protocol,
 		.tstamp_type = (enum ffpf_tstamp_type)p->opt.tstamp_type,
 		.tick = p->opt.tstamp_precision == PCAP_TSTAMP_PRECISION_NANO ? FFPF_TICK_NS : FFPF_TICK_US,
@@ -217,8 +220,11 @@ ffpf_live_activate(struct pcap *p)
 	p->fd = ffpf_live_socket(reader);
 	p->selectable_fd = reader->ops->poll_fd(reader);
 	p->buffer_bytes = (int)ffpf_live_unit_bytes(reader);
-	if (strcmp(p->opt.device, "any") == 0)
+	if (p->opt.promisc && strcmp(p->opt.device, "any") == 0) {
+		/* libpcap 1.10 has the text of a warning for this, but not its status */
 		p->opt.promisc = 0;
+		snprintf(p->errbuf, PCAP_ERRBUF_SIZE, "Promiscuous mode not supported on the \"any\" device");
+	}
 	ffpf_stats_attach(p);
 	return warning_status(warning);
 }

@@ -121,7 +121,9 @@ describe(char *line, size_t size)
 {
 	size_t len = 0;
 	bool first = true;
-	const char *engine = !handles_system ? "embedded" : handles_embedded ? "embedded+system" : "system";
+	const char *engine = !handles_system	? handles_embedded ? "embedded" : "none"
+			     : handles_embedded ? "embedded+system"
+						: "system";
 
 #define ADD(...) (len += (size_t)snprintf(line + len, len < size ? size - len : 0, __VA_ARGS__))
 	ADD("ffpf: engine=%s handles=%u seen=%llu filtered=%llu delivered=%llu dropped=%llu (", engine,
@@ -153,6 +155,8 @@ print_line(const char *where)
 
 	if (strchr(where, '/'))
 		fd = open(where, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	else if (handles_embedded + handles_system == 0)
+		return;
 	if (fd < 0)
 		return;
 	/* One write, so that lines of several processes do not mix. Nobody is left to be told of a failure. */
@@ -177,7 +181,6 @@ at_exit(void)
 		return;
 	for (struct pcap *p = open_handles; p; p = p->stats_next)
 		add_up(p);
-	if (handles_embedded + handles_system)
-		print_line(where);
+	print_line(where);
 	pthread_mutex_unlock(&lock);
 }
