@@ -3,15 +3,31 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from compat_tests import captures as generator
 from compat_tests import harness
 
 
 @pytest.fixture(scope="session")
-def captures() -> tuple[Path, ...]:
-    """Every capture that the offline comparisons read."""
+def captures() -> Iterator[tuple[Path, ...]]:
+    """Every capture that the offline comparisons read: the project's own, and the shared ones when present."""
     shared = sorted(path for path in harness.SHARED_CAPTURES.glob("*") if path.suffix in (".pcap", ".pcapng"))
-    return tuple(shared)
+    with harness.scratch() as directory:
+        made = generator.write_families(directory)
+        yield (*made, *shared)
+
+
+@pytest.fixture(scope="session")
+def daq_driver() -> Iterator[tuple[str, ...]]:
+    """The command that captures as snort 2.9 does: our driver over Debian's libdaq 2 and its pcap module."""
+    modules = next(path.parent for path in Path("/usr/lib").glob("*/daq/daq_pcap.so"))
+    source = Path(__file__).resolve().parent / "daq_driver.c"
+    with harness.scratch() as directory:
+        program = directory / "daq_driver"
+        subprocess.run(["gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", program, source, "-ldaq"], check=True)
+        yield (str(program), "-M", str(modules))
