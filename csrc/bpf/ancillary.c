@@ -2,6 +2,7 @@
 #include "bpf/ancillary.h"
 
 #include <linux/filter.h>
+#include <string.h>
 
 #define FIELD(number, member)                                                                                          \
 	{                                                                                                              \
@@ -26,4 +27,23 @@ ffpf_bpf_ancillary_find(const struct ffpf_bpf_insn *insn)
 		if (insn->k == fields[i].k)
 			return &fields[i];
 	return NULL;
+}
+
+uint32_t
+ffpf_bpf_ancillary_load(const struct ffpf_bpf_ancillary *field, const struct ffpf_bpf_aux *aux)
+{
+	const uint8_t *at = (const uint8_t *)aux + field->offset;
+	uint16_t half;
+	uint32_t word;
+
+	switch (field->size) {
+	case sizeof(word):
+		memcpy(&word, at, sizeof(word));
+		return word;
+	case sizeof(half):
+		memcpy(&half, at, sizeof(half));
+		return half;
+	default:
+		return *at;
+	}
 }

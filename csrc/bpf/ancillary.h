@@ -20,5 +20,6 @@ struct ffpf_bpf_ancillary {
 
 /* The field that a valid program's instruction loads, or NULL when it is no ancillary load. */
 const struct ffpf_bpf_ancillary *ffpf_bpf_ancillary_find(const struct ffpf_bpf_insn *insn);
+uint32_t ffpf_bpf_ancillary_load(const struct ffpf_bpf_ancillary *field, const struct ffpf_bpf_aux *aux);
 
 #endif

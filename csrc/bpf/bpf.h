@@ -42,29 +42,27 @@ enum ffpf_bpf_engine {
 	FFPF_BPF_JIT, /* native code or failure */
 };
 
-#define FFPF_BPF_MAX_INSNS        INT32_MAX /* libpcap counts in an int and has no other limit */
-#define FFPF_BPF_KERNEL_MAX_INSNS 4096      /* BPF_MAXINSNS */
+#define FFPF_BPF_MAX_INSNS        INT32_MAX  /* libpcap counts in an int and has no other limit */
+#define FFPF_BPF_KERNEL_MAX_INSNS 4096       /* BPF_MAXINSNS */
+#define FFPF_BPF_MAX_BACK_JUMPS   (1u << 20) /* "protochain" jumps once per extension header, of 8 octets or more */
 
-/* 0, or -FFPF_E_BAD_FILTER with a text that names the instruction. n = 0 is invalid. -FFPF_E_NO_MEMORY by the rules of
- * the kernel only. */
+/* 0, or -FFPF_E_BAD_FILTER with a text that names the instruction. n = 0 is invalid. */
 int ffpf_bpf_validate(const struct ffpf_bpf_insn *insns, uint32_t n, enum ffpf_bpf_rules rules, struct ffpf_error *err);
 
 /*
  * Runs a valid program over cap_len octets, less than 2 GiB, of a packet of wire_len octets. aux may be NULL: ancillary
- * loads then end the program with 0, as libpcap's bpf_filter() does. Returns what the program returns: 0 turns the packet
- * away. Every program that is valid by the rules of libpcap has one meaning, of the interpreter and of native code alike:
+ * loads then end the program with 0, as libpcap's bpf_filter() does. Returns what the program returns: 0 turns the
+ * packet away. What is valid by the rules of libpcap has one meaning, of the interpreter and of native code alike:
  *
- *   load beyond cap_len         ends the program with 0; offset + X does not wrap
- *   A, X, M[]                   start as 0
- *   DIV or MOD by X = 0         ends the program with 0
- *   LSH or RSH by X >= 32       A = 0
- *   LSH or RSH by K >= 32       shifts by K & 31, as libpcap's compiled code does on x86-64
- *   code that no BPF machine    ends the program with 0, if it is reached: bpf_validate() looks at parts of a code only,
- *   knows                       and bpf_filter() aborts the process
- *   jump back (JA, K < 0)       allowed, as "ip6 protochain" compiles to it; one more than FFPF_BPF_MAX_BACK_JUMPS ends
- *                               the program with 0, where bpf_filter() does not end
+ *  - A, X and M[] start as 0.
+ *  - A load beyond cap_len ends the program with 0; offset + X does not wrap.
+ *  - DIV and MOD by X = 0 end the program with 0.
+ *  - LSH and RSH by X >= 32 give 0; by K >= 32 they shift by K & 31, as libpcap's compiled code does on x86-64.
+ *  - A code that no BPF machine has ends the program with 0, when it is reached. bpf_validate() looks at parts of a
+ *    code only, and bpf_filter() aborts the process.
+ *  - A jump may go back (JA with negative K), as "protochain" compiles to it. One more than FFPF_BPF_MAX_BACK_JUMPS
+ *    ends the program with 0, where bpf_filter() would not end.
  */
-#define FFPF_BPF_MAX_BACK_JUMPS (1u << 20) /* "protochain" makes one for each extension header, of 8 octets at least */
 uint32_t ffpf_bpf_interpret(const struct ffpf_bpf_insn *insns, const uint8_t *pkt, uint32_t wire_len, uint32_t cap_len,
 			    const struct ffpf_bpf_aux *aux);
 
