@@ -5,8 +5,6 @@
  */
 #include "bpf/jit.h"
 
-#if !defined(__x86_64__)
-
 bool
 ffpf_bpf_jit_available(void)
 {
@@ -29,4 +27,3 @@ ffpf_bpf_jit_free(struct ffpf_bpf_jit_code *code)
 	(void)code;
 }
 
-#endif
