@@ -25,6 +25,8 @@ EVENTS_AFTER_ERROR = 12
 # libpcap leaves an interface with broken options without a clock, and may divide by zero at its next packet.
 UNDEFINED_AFTER = ("Interface Description Block", "block of type 1 ")
 
+HEADER_CALLS = ("datalink", "datalink_ext", "snapshot", "is_swapped", "major_version", "minor_version")
+
 Event = tuple[str, ...] | tuple[int, int, int, int, bytes]
 
 
@@ -54,7 +56,7 @@ def load_stock() -> ctypes.CDLL:
         ctypes.POINTER(ctypes.c_void_p),
     ]
     pcap.pcap_geterr.restype = ctypes.c_char_p
-    for name in ("geterr", "datalink", "datalink_ext", "snapshot", "is_swapped", "major_version", "minor_version"):
+    for name in ("geterr", *HEADER_CALLS):
         getattr(pcap, f"pcap_{name}").argtypes = [ctypes.c_void_p]
     pcap.pcap_close.argtypes = [ctypes.c_void_p]
     pcap.pcap_close.restype = None
@@ -65,7 +67,10 @@ stock = load_stock()
 libc = ctypes.CDLL(None, use_errno=True)
 libc.fdopen.restype = ctypes.c_void_p
 libc.fdopen.argtypes = [ctypes.c_int, ctypes.c_char_p]
-libc.fclose.argtypes = [ctypes.c_void_p]
+for name in ("fclose", "ftell", "clearerr", "feof"):
+    getattr(libc, name).argtypes = [ctypes.c_void_p]
+libc.ftell.restype = ctypes.c_long
+libc.fseek.argtypes = [ctypes.c_void_p, ctypes.c_long, ctypes.c_int]
 
 
 @contextmanager
@@ -127,85 +132,141 @@ def finished(events: Sequence[Event], errors: Sequence[str]) -> bool:
     return len(events) - first > EVENTS_AFTER_ERROR
 
 
-def read_stock(fd: int, precision: int = MICRO) -> Story:
-    errbuf = ctypes.create_string_buffer(ERRBUF_OCTETS)
-    fp = libc.fdopen(os.dup(fd), b"rb")
-    handle = stock.pcap_fopen_offline_with_tstamp_precision(fp, precision, errbuf)
-    if not handle:
-        libc.fclose(fp)
-        return Story((), (("error", errbuf.value.decode()),))
-    header = tuple(
-        getattr(stock, f"pcap_{name}")(handle)
-        for name in ("datalink", "datalink_ext", "snapshot", "is_swapped", "major_version", "minor_version")
-    )
-    events: list[Event] = []
-    errors: list[str] = []
-    packet = ctypes.POINTER(PacketHeader)()
-    data = ctypes.c_void_p()
-    while not finished(events, errors):
-        status = stock.pcap_next_ex(handle, ctypes.byref(packet), ctypes.byref(data))
+class StockReader:
+    """The system's libpcap on a FILE that it owns; opening it failed when header is empty: failure says why."""
+
+    def __init__(self, fd: int, precision: int = MICRO) -> None:
+        errbuf = ctypes.create_string_buffer(ERRBUF_OCTETS)
+        self.fp = libc.fdopen(os.dup(fd), b"rb")
+        self.handle = stock.pcap_fopen_offline_with_tstamp_precision(self.fp, precision, errbuf)
+        self.header: tuple[int, ...] = ()
+        self.failure = errbuf.value.decode()
+        if self.handle:
+            self.header = tuple(getattr(stock, f"pcap_{name}")(self.handle) for name in HEADER_CALLS)
+
+    def next(self) -> Event:
+        packet = ctypes.POINTER(PacketHeader)()
+        data = ctypes.c_void_p()
+        status = stock.pcap_next_ex(self.handle, ctypes.byref(packet), ctypes.byref(data))
         if status == 1:
             h = packet.contents
             octets = ctypes.string_at(data.value or 0, h.cap_len) if h.cap_len else b""
-            events.append((h.ts.sec, h.ts.usec, h.cap_len, h.wire_len, octets))
-        elif status == -2:
-            events.append(("end",))
+            return (h.ts.sec, h.ts.usec, h.cap_len, h.wire_len, octets)
+        return ("end",) if status == -2 else ("error", stock.pcap_geterr(self.handle).decode())
+
+    def position(self) -> int:
+        """Of the FILE, as a program sees it."""
+        return int(libc.ftell(self.fp))
+
+    def seek(self, offset: int) -> None:
+        libc.fseek(self.fp, offset, os.SEEK_SET)
+
+    def clear_end(self) -> None:
+        libc.clearerr(self.fp)
+
+    def at_end(self) -> bool:
+        return bool(libc.feof(self.fp))
+
+    def close(self) -> None:
+        if self.handle:
+            stock.pcap_close(self.handle)
         else:
-            errors.append(stock.pcap_geterr(handle).decode())
-            events.append(("error", errors[-1]))
-    stock.pcap_close(handle)
-    return Story(header, tuple(events))
+            libc.fclose(self.fp)
 
 
-def event_of(reader: object, pkt: object) -> Event:
-    """One descriptor in the words of a Story."""
-    frac = lib.ffpf_savefile_wide_frac(reader, pkt) if pkt.flags & lib.FFPF_PACKET_FRAC_WIDE else pkt.ts_frac  # type: ignore[attr-defined]
-    data = ffi.buffer(pkt.data, pkt.cap_len)[:] if pkt.cap_len else b""  # type: ignore[attr-defined]
-    return (pkt.ts_sec, frac, pkt.cap_len, pkt.wire_len, data)  # type: ignore[attr-defined]
+class OurReader:
+    """The same for ours, which checks on the way what every batch and the counters must obey."""
+
+    def __init__(self, fd: int, precision: int = MICRO, window_bytes: int = 0) -> None:
+        error = ffi.new("struct ffpf_error *")
+        config = ffi.new("struct ffpf_savefile_config *", {"tick": precision, "window_bytes": window_bytes})
+        out = ffi.new("struct ffpf_reader **")
+        self.fp = lib.fdopen(os.dup(fd), b"rb")
+        self.batch = ffi.new("struct ffpf_batch *")
+        self.used = 0
+        self.delivered = 0
+        self.header: tuple[int, ...] = ()
+        rc = lib.ffpf_savefile_open(out, self.fp, config, error)
+        self.failure = ffi.string(error.text).decode()
+        self.reader = out[0]
+        assert (rc == 0) == (self.reader != ffi.NULL)
+        if rc == 0:
+            info = self.reader.info
+            link = (info.link_type, info.link_type_ext, info.snap_len)
+            self.header = (*link, int(info.swapped), info.version_major, info.version_minor)
+
+    def next(self) -> Event:
+        reader, batch = self.reader, self.batch
+        if self.used == batch.count:
+            batch.count = self.used = 0
+            outcome = reader.ops.next(reader, batch)
+            if outcome == lib.FFPF_END:
+                return ("end",)
+            if outcome == lib.FFPF_FAILED:
+                return ("error", ffi.string(reader.err.text).decode())
+            assert outcome == lib.FFPF_BATCH and batch.count > 0
+        pkt = batch.pkts + self.used
+        assert batch.mem_lo + 16 <= pkt.data and pkt.data + pkt.cap_len <= batch.mem_hi
+        assert pkt.flags & lib.FFPF_PACKET_HEAD_READABLE and pkt.result == 0xFFFFFFFF
+        self.used += 1
+        reader.ops.release(reader, 1)
+        self.delivered += 1
+        wide = pkt.flags & lib.FFPF_PACKET_FRAC_WIDE
+        frac = lib.ffpf_savefile_wide_frac(reader, pkt) if wide else pkt.ts_frac
+        data = ffi.buffer(pkt.data, pkt.cap_len)[:] if pkt.cap_len else b""
+        return (pkt.ts_sec, frac, pkt.cap_len, pkt.wire_len, data)
+
+    def sync(self) -> None:
+        """What the drop-in does around each use of the FILE by the program."""
+        if lib.ffpf_savefile_sync_position(self.reader):
+            self.batch.count = self.used = 0
+
+    def position(self) -> int:
+        self.sync()
+        return int(lib.ftell(self.fp))
+
+    def seek(self, offset: int) -> None:
+        self.sync()
+        lib.fseek(self.fp, offset, os.SEEK_SET)
+        self.sync()
+
+    def clear_end(self) -> None:
+        lib.clearerr(self.fp)
+
+    def at_end(self) -> bool:
+        return bool(lib.feof(self.fp))
+
+    def close(self) -> None:
+        if self.reader:
+            counters = ffi.new("struct ffpf_counters *")
+            assert self.reader.ops.counters(self.reader, counters) == 0
+            assert (counters.seen, counters.filtered, counters.delivered) == (self.delivered, 0, self.delivered)
+            self.reader.ops.close(self.reader)
+        lib.fclose(self.fp)
+
+
+def story_of(reader: StockReader | OurReader) -> Story:
+    """Reads to the end of the story and closes."""
+    if not reader.header:
+        reader.close()
+        return Story((), (("error", reader.failure),))
+    events: list[Event] = []
+    errors: list[str] = []
+    while not finished(events, errors):
+        event = reader.next()
+        events.append(event)
+        if event[0] == "error":
+            errors.append(str(event[1]))
+    reader.close()
+    return Story(reader.header, tuple(events))
+
+
+def read_stock(fd: int, precision: int = MICRO) -> Story:
+    return story_of(StockReader(fd, precision))
 
 
 def read_ours(fd: int, precision: int = MICRO, window_bytes: int = 0) -> Story:
-    """As read_stock; checks what every batch and the counters must obey on the way."""
-    fp = lib.fdopen(os.dup(fd), b"rb")
-    error = ffi.new("struct ffpf_error *")
-    config = ffi.new("struct ffpf_savefile_config *", {"tick": precision, "window_bytes": window_bytes})
-    out = ffi.new("struct ffpf_reader **")
-    try:
-        if lib.ffpf_savefile_open(out, fp, config, error) != 0:
-            assert out[0] == ffi.NULL
-            return Story((), (("error", ffi.string(error.text).decode()),))
-        reader = out[0]
-        info = reader.info
-        header = (info.link_type, info.link_type_ext, info.snap_len, int(info.swapped), info.version_major, info.version_minor)
-        events: list[Event] = []
-        errors: list[str] = []
-        batch = ffi.new("struct ffpf_batch *")
-        while not finished(events, errors):
-            outcome = reader.ops.next(reader, batch)
-            if outcome == lib.FFPF_BATCH:
-                assert batch.count > 0
-                for i in range(batch.count):
-                    pkt = batch.pkts[i]
-                    assert batch.mem_lo + 16 <= pkt.data and pkt.data + pkt.cap_len <= batch.mem_hi
-                    assert pkt.flags & lib.FFPF_PACKET_HEAD_READABLE and pkt.result == 0xFFFFFFFF
-                    events.append(event_of(reader, batch.pkts + i))
-                    reader.ops.release(reader, 1)
-                    if finished(events, errors):
-                        break
-            elif outcome == lib.FFPF_END:
-                events.append(("end",))
-            else:
-                assert outcome == lib.FFPF_FAILED
-                errors.append(ffi.string(reader.err.text).decode())
-                events.append(("error", errors[-1]))
-        counters = ffi.new("struct ffpf_counters *")
-        assert reader.ops.counters(reader, counters) == 0
-        delivered = sum(isinstance(event[0], int) for event in events)
-        assert (counters.seen, counters.filtered, counters.delivered) == (delivered, 0, delivered)
-        reader.ops.close(reader)
-        return Story(header, tuple(events))
-    finally:
-        lib.fclose(fp)
+    return story_of(OurReader(fd, precision, window_bytes))
 
 
 def first_difference(ours: Story, theirs: Story) -> str:
