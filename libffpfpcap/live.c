@@ -216,6 +216,7 @@ ffpf_live_activate(struct pcap *p)
 	p->ops = &ffpf_live_ops;
 	p->form = FFPF_FORM_LIVE;
 	p->nonblock = cfg.nonblock;
+	p->snapshot = (int)reader->info.snap_len; /* cooked devices need room for their header */
 	p->link_type = reader->info.link_type;
 	p->fd = ffpf_live_socket(reader);
 	p->selectable_fd = reader->ops->poll_fd(reader);
