@@ -30,11 +30,13 @@ attach(int fd, const struct ffpf_bpf_insn *insns, uint32_t count)
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) == 0 ? 0 : errno;
 }
 
-/* Without a filter the kernel would copy whole packets, of which the reader wants snap_len octets. */
+/* Without a filter the kernel would copy whole packets, of which the reader wants snap_len octets; but a tag is put
+ * back, and counted, only where the octets before it were captured. */
 int
 live_attach_accept(struct live *l, struct ffpf_error *err)
 {
-	struct ffpf_bpf_insn accept = { .code = BPF_RET | BPF_K, .k = l->reader.info.snap_len };
+	uint32_t cut = l->reader.info.snap_len < COOKED_MAX_BYTES ? COOKED_MAX_BYTES : l->reader.info.snap_len;
+	struct ffpf_bpf_insn accept = { .code = BPF_RET | BPF_K, .k = cut };
 	int error = attach(l->fd, &accept, 1);
 
 	if (error)
