@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Any octets as a savefile: from a regular file, from a pipe in pieces, and through stdio. All three must tell the same, and every batch
- * must obey the contract: memory bounds, counters. The first input octet chooses precision, filter and how pieces are cut.
+ * Any octets as a savefile: from a regular file, from a pipe in pieces, and through stdio. All three must tell the
+ * same, and every batch must obey the contract: memory bounds, counters. The first input octet chooses precision,
+ * filter and how pieces are cut.
  */
 #include "bpf/bpf.h"
 #include "source/savefile.h"
@@ -15,10 +16,10 @@
 #define MAX_INPUT    60000u /* fits a pipe, so that one thread is enough */
 #define LARGEST_PIPE 65536u
 
-#define MUST(condition)          \
-	do {                     \
-		if (!(condition)) \
-			abort(); \
+#define MUST(condition)                                                                                                \
+	do {                                                                                                           \
+		if (!(condition))                                                                                      \
+			abort();                                                                                       \
 	} while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);

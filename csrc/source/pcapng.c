@@ -90,9 +90,9 @@ take_interface(struct savefile *sf, const struct block *b)
 	link_type = get16(b->body, info->swapped);
 	snap_len = get32(b->body + 4, info->swapped);
 	if ((uint32_t)info->link_type != link_type)
-		return ffpf_error_set(
-			&sf->reader.err, FFPF_E_FORMAT,
-			"an interface has a type %u different from the type of the first interface", link_type);
+		return ffpf_error_set(&sf->reader.err, FFPF_E_FORMAT,
+				      "an interface has a type %u different from the type of the first interface",
+				      link_type);
 	if (info->snap_len != ffpf_dlt_adjust_snap_len(info->link_type, snap_len))
 		return ffpf_error_set(&sf->reader.err, FFPF_E_FORMAT,
 				      "an interface has a snapshot length %u different from the snapshot length of the "
@@ -118,8 +118,8 @@ take_section(struct savefile *sf, const struct block *b)
 		return ffpf_error_set(&sf->reader.err, FFPF_E_FORMAT,
 				      "the file has a section with a bad byte order magic field");
 	if (major != 1)
-		return ffpf_error_set(&sf->reader.err, FFPF_E_FORMAT,
-				      "unknown pcapng savefile major version number %u", major);
+		return ffpf_error_set(&sf->reader.err, FFPF_E_FORMAT, "unknown pcapng savefile major version number %u",
+				      major);
 	sf->pcapng.interface_count = 0;
 	return 0;
 }
@@ -147,10 +147,11 @@ take_packet(struct savefile *sf, const struct block *b, struct ffpf_packet *pkt)
 		wire_len = get32(b->body + 16, swapped);
 	}
 	if (interface_id >= sf->pcapng.interface_count)
-		return ffpf_error_set(&sf->reader.err, FFPF_E_FORMAT,
-				      "a packet arrived on interface %u, but there's no Interface Description Block for "
-				      "that interface",
-				      interface_id);
+		return ffpf_error_set(
+		    &sf->reader.err, FFPF_E_FORMAT,
+		    "a packet arrived on interface %u, but there's no Interface Description Block for "
+		    "that interface",
+		    interface_id);
 	if (cap_len > info->snap_len)
 		return ffpf_error_set(&sf->reader.err, FFPF_E_FORMAT,
 				      "invalid packet capture length %u, bigger than snaplen of %d", cap_len,
@@ -350,9 +351,9 @@ read_first_section(struct savefile *sf, struct ffpf_error *err)
 	len = get32(start, info->swapped);
 	if (len < least || len > MAX_SECTION_BLOCK_LEN)
 		return ffpf_error_set(
-			err, FFPF_E_FORMAT,
-			"Section Header Block in pcapng dump file has invalid length %u < _%u_ < %u (BT_SHB_INSANE_MAX)",
-			least, len, MAX_SECTION_BLOCK_LEN);
+		    err, FFPF_E_FORMAT,
+		    "Section Header Block in pcapng dump file has invalid length %u < _%u_ < %u (BT_SHB_INSANE_MAX)",
+		    least, len, MAX_SECTION_BLOCK_LEN);
 	rest = malloc(len);
 	if (!rest)
 		return ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");

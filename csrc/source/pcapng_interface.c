@@ -24,10 +24,9 @@ read_resolution(uint8_t option, struct pcapng_interface *ifc, struct ffpf_error 
 	ifc->binary = option & 0x80;
 	option &= 0x7f;
 	if (option > (ifc->binary ? 63 : 19)) /* what 64 bits can count in a second */
-		return ffpf_error_set(
-			err, FFPF_E_FORMAT,
-			"Interface Description Block if_tsresol option resolution %d^-%u is too high",
-			ifc->binary ? 2 : 10, option);
+		return ffpf_error_set(err, FFPF_E_FORMAT,
+				      "Interface Description Block if_tsresol option resolution %d^-%u is too high",
+				      ifc->binary ? 2 : 10, option);
 	ifc->ticks = 1;
 	for (uint8_t i = 0; i < option; i++)
 		ifc->ticks *= ifc->binary ? 2 : 10;

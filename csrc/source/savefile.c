@@ -227,8 +227,7 @@ ffpf_savefile_open(struct ffpf_reader **out, FILE *fp, const struct ffpf_savefil
 	int rc;
 
 	if (!fp)
-		return ffpf_error_set(err, FFPF_E_INVALID,
-				      "Null FILE * pointer provided to savefile open routine");
+		return ffpf_error_set(err, FFPF_E_INVALID, "Null FILE * pointer provided to savefile open routine");
 	if (!cfg)
 		cfg = &defaults;
 	sf = calloc(1, sizeof(*sf));

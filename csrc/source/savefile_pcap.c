@@ -37,7 +37,8 @@ refuse_length(struct savefile *sf, uint32_t cap_len)
 			       (int)sf->reader.info.snap_len);
 	else
 		ffpf_error_set(&sf->reader.err, FFPF_E_FORMAT,
-			       "invalid packet capture length %u, bigger than maximum of %u", cap_len, sf->pcap.max_len);
+			       "invalid packet capture length %u, bigger than maximum of %u", cap_len,
+			       sf->pcap.max_len);
 	return WALK_FAILED;
 }
 
@@ -135,8 +136,7 @@ walk(struct savefile *sf, const bool plain)
 		} else {
 			read_time(sf, record, pkt);
 			if (sf->pseudo) {
-				sf->pseudo(record + header_len, cap_len, &pkt->wire_len,
-					   swapped && lo > w->patched_hi);
+				sf->pseudo(record + header_len, cap_len, &pkt->wire_len, swapped && lo > w->patched_hi);
 				w->patched_hi = lo > w->patched_hi ? lo : w->patched_hi;
 			}
 		}
@@ -256,9 +256,9 @@ ffpf_savefile_pcap_open(struct savefile *sf, uint32_t magic, enum ffpf_tick_want
 	sf->pseudo = ffpf_savefile_pseudo_for(info->link_type, info->swapped);
 	sf->cut = cut_short;
 	sf->walk = !info->swapped && pcap->header_len == RECORD_LEN && pcap->lengths == LENGTHS_CAP_FIRST &&
-				   pcap->scale == SCALE_NONE && !sf->pseudo
-			   ? walk_plain
-			   : walk_any;
+			   pcap->scale == SCALE_NONE && !sf->pseudo
+		       ? walk_plain
+		       : walk_any;
 	return 1;
 }
 

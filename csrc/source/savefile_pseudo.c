@@ -139,7 +139,8 @@ swap_fields(uint8_t *data, uint32_t cap_len, const struct field *fields, size_t 
 	return true;
 }
 
-#define FIELDS(...) (const struct field[]){ __VA_ARGS__ }, sizeof((const struct field[]){ __VA_ARGS__ }) / sizeof(struct field)
+#define FIELDS(...)                                                                                                    \
+	(const struct field[]){ __VA_ARGS__ }, sizeof((const struct field[]){ __VA_ARGS__ }) / sizeof(struct field)
 
 static bool
 usb_swap_start(uint8_t *data, uint32_t cap_len)
@@ -176,7 +177,8 @@ usb_fix_length(const uint8_t *data, uint32_t cap_len, uint32_t *wire_len)
 
 	if (data[USB_DATA_FLAG] || data[USB_TRANSFER_TYPE] != USB_ISOCHRONOUS || data[USB_EVENT_TYPE] != USB_COMPLETE ||
 	    !(data[USB_ENDPOINT] & USB_IN) ||
-	    *wire_len != (uint64_t)USB_HEADER_LEN + (uint64_t)count * USB_ISODESC_LEN + get32(data + USB_URB_LEN, false))
+	    *wire_len !=
+		(uint64_t)USB_HEADER_LEN + (uint64_t)count * USB_ISODESC_LEN + get32(data + USB_URB_LEN, false))
 		return;
 	for (uint32_t i = 0; i < count && left >= USB_ISODESC_LEN; i++, left -= USB_ISODESC_LEN) {
 		const uint8_t *descriptor = data + USB_HEADER_LEN + (size_t)i * USB_ISODESC_LEN;

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Reads a savefile with the system's libpcap and with ours, and says what happened in the same words.
 
-What happened is a Story: what the header said, then events in order: packets, errors, the end. Reading goes on after an error
-as a program may, so that what each library consumed is compared too.
+What happened is a Story: what the header said, then events in order: packets, errors, the end. Reading goes on after an
+error as a program may, so that what each library consumed is compared too.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class Story:
 
 
 class Timeval(ctypes.Structure):
-    _fields_ = [("sec", ctypes.c_long), ("usec", ctypes.c_long)]  # noqa: RUF012 (the form that ctypes asks for)
+    _fields_ = [("sec", ctypes.c_long), ("usec", ctypes.c_long)]
 
 
 class PacketHeader(ctypes.Structure):
-    _fields_ = [("ts", Timeval), ("cap_len", ctypes.c_uint32), ("wire_len", ctypes.c_uint32)]  # noqa: RUF012
+    _fields_ = [("ts", Timeval), ("cap_len", ctypes.c_uint32), ("wire_len", ctypes.c_uint32)]
 
 
 def load_stock() -> ctypes.CDLL:
@@ -58,6 +58,9 @@ def load_stock() -> ctypes.CDLL:
     pcap.pcap_geterr.restype = ctypes.c_char_p
     for name in ("geterr", *HEADER_CALLS):
         getattr(pcap, f"pcap_{name}").argtypes = [ctypes.c_void_p]
+    pcap.pcap_open_dead.restype = pcap.pcap_dump_open.restype = ctypes.c_void_p
+    pcap.pcap_dump_open.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    pcap.pcap_dump_close.argtypes = [ctypes.c_void_p]
     pcap.pcap_close.argtypes = [ctypes.c_void_p]
     pcap.pcap_close.restype = None
     return pcap

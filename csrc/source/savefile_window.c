@@ -93,7 +93,8 @@ ffpf_savefile_window_open(struct savefile *sf, size_t window_bytes, struct ffpf_
 	if (!window_bytes)
 		window_bytes = DEFAULT_WINDOW_BYTES;
 	if (window_bytes < MIN_WINDOW_BYTES || window_bytes > MAX_WINDOW_BYTES || (window_bytes & (window_bytes - 1)))
-		return ffpf_error_set(err, FFPF_E_INVALID, "a window of %zu octets is not a power of two from 64 KiB to 1 GiB",
+		return ffpf_error_set(err, FFPF_E_INVALID,
+				      "a window of %zu octets is not a power of two from 64 KiB to 1 GiB",
 				      window_bytes);
 
 	sf->fd = fileno(sf->fp);

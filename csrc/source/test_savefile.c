@@ -226,9 +226,11 @@ play(FILE *fp, uint32_t count, uint64_t seed)
 				filtered = random_below(&state, 5) != 0;
 				by = filtered ? divisors[random_below(&state, 5)] : 1;
 				filters[next_filter].by = by;
-				assert_int_equal(r->ops->set_filter(r, filtered ? &filters[next_filter].prog : NULL), 0);
+				assert_int_equal(r->ops->set_filter(r, filtered ? &filters[next_filter].prog : NULL),
+						 0);
 				in_force = next_filter;
-				assert_int_equal(r->info.filter_kind, filtered ? FFPF_FILTER_INTERPRETER : FFPF_FILTER_NONE);
+				assert_int_equal(r->info.filter_kind,
+						 filtered ? FFPF_FILTER_INTERPRETER : FFPF_FILTER_NONE);
 				check_packet(&b, last, position - 1, last->result == 7); /* still there */
 				check_counters(r, position, delivered);
 				break;

@@ -240,8 +240,10 @@ def test_a_signal_while_it_waits_for_a_pipe(how: str) -> None:
     said = [
         subprocess.run(
             [sys.executable, "-c", program, name, how, HEADS["pcap"].hex(), PIECES["pcap"][0].hex()],
-            capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         for name in ("OurReader", "StockReader")
     ]
     assert said[0].returncode == said[1].returncode == 0, said
