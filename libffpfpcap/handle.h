@@ -75,23 +75,24 @@ struct pcap {
 	struct ffpf_reader *reader; /* live and savefile */
 	struct ffpf_batch batch;
 	uint32_t next, released;
-	_Atomic int break_loop;        /* set by pcap_breakloop, cleared by the read loop that obeys it */
-	struct pcap_pkthdr header;     /* of the packet that pcap_next_ex or pcap_next gave */
+	_Atomic int break_loop;    /* set by pcap_breakloop, cleared by the read loop that obeys it */
+	struct pcap_pkthdr header; /* of the packet that pcap_next_ex or pcap_next gave */
 
 	/*
 	 * Gathered writes: dump.c sets finish (and keeps what it likes at finish_state) when it has put off writing
-	 * octets that lie in memory of this handle's reader. It is called, with finish already reset to NULL, before the
-	 * reader's next(), before a read call returns to the program, and before the handle is closed.
+	 * octets that lie in memory of this handle's reader. It is called, with finish already reset to NULL, before
+	 * the reader's next(), before a read call returns to the program, and before the handle is closed.
 	 */
 	void (*finish)(struct pcap *p);
 	void *finish_state;
-	const struct ffpf_packet *current; /* descriptor of the packet that the callback is handling; see ffpf_current */
+	const struct ffpf_packet
+	    *current; /* descriptor of the packet that the callback is handling; see ffpf_current */
 
 	bool activated;
 	bool nonblock;
 	enum ffpf_filter_form form; /* which filters this handle wants compiled */
 	int snapshot;
-	int link_type;     /* DLT_ now in force */
+	int link_type; /* DLT_ now in force */
 	int link_type_ext;
 	int fd;            /* pcap_fileno; -1 none */
 	int selectable_fd; /* -1 none */
@@ -104,10 +105,10 @@ struct pcap {
 	int link_type_count;
 	struct ffpf_bpf_prog *filter; /* in force; the reader points to it */
 	struct ffpf_handle_options opt;
-	struct pcap *foreign; /* the system's libpcap's own handle; never ours */
+	struct pcap *foreign;       /* the system's libpcap's own handle; never ours */
 	uint64_t foreign_delivered; /* packets that p->foreign gave */
-	bool file_shared;           /* pcap_file() was called: the program may look at the FILE's position, or move it */
-	struct pcap *stats_next;    /* stats.c: list of the handles open for reading */
+	bool file_shared;        /* pcap_file() was called: the program may look at the FILE's position, or move it */
+	struct pcap *stats_next; /* stats.c: list of the handles open for reading */
 	bool stats_attached;
 	char errbuf[PCAP_ERRBUF_SIZE]; /* programs keep the pointer that pcap_geterr gave */
 };
@@ -124,8 +125,8 @@ extern _Thread_local struct pcap *ffpf_current __attribute__((tls_model("initial
 /* pcap_init() was called: pcap_lookupdev() refuses from then on. A process-wide switch by the ABI's definition. */
 extern bool ffpf_new_api;
 
-/* All zero but for the descriptors (-1) and the options' defaults; NULL and errbuf (PCAP_ERRBUF_SIZE octets, may be NULL)
- * set when memory lacks. */
+/* All zero but for the descriptors (-1) and the options' defaults; NULL and errbuf (PCAP_ERRBUF_SIZE octets, may be
+ * NULL) set when memory lacks. */
 struct pcap *ffpf_handle_create(const struct ffpf_handle_ops *ops, char *errbuf);
 /* Ends gathered writes, accounts for FFPF_STATS, calls ops->close, frees. */
 void ffpf_handle_destroy(struct pcap *p);
@@ -133,7 +134,8 @@ void ffpf_handle_destroy(struct pcap *p);
 /* printf into p->errbuf; returns status, so that a function can end in it. */
 int ffpf_handle_fail(struct pcap *p, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* The same with ": " + strerror(err) behind the text. */
-int ffpf_handle_fail_errno(struct pcap *p, int status, int err, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+int ffpf_handle_fail_errno(struct pcap *p, int status, int err, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 /* The text of err into p->errbuf; returns the PCAP_ERROR_* that its code means. */
 int ffpf_handle_fail_error(struct pcap *p, const struct ffpf_error *err);
 /* PCAP_ERROR_* for a code of the core: PCAP_ERROR when libpcap has no status of its own. */
@@ -159,10 +161,12 @@ ffpf_handle_finish(struct pcap *p)
 
 /* foreign.c */
 
-/* Whether the system's libpcap, not we, captures on a device of this name: usbmon, bluetooth, nflog, nfqueue, dbus, rdma. */
+/* Whether the system's libpcap, not we, captures on a device of this name: usbmon, bluetooth, nflog, nfqueue, dbus,
+ * rdma. */
 bool ffpf_foreign_device(const char *device);
-/* Opens p->opt.device with p's options in the system's libpcap and activates it: p->foreign, ops, descriptors, link types,
- * snapshot, buffer size are set. Returns what pcap_activate does; on failure the text is in p->errbuf and p as before. */
+/* Opens p->opt.device with p's options in the system's libpcap and activates it: p->foreign, ops, descriptors, link
+ * types, snapshot, buffer size are set. Returns what pcap_activate does; on failure the text is in p->errbuf and p as
+ * before. */
 int ffpf_foreign_activate(struct pcap *p);
 
 #endif

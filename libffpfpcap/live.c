@@ -133,7 +133,8 @@ const struct ffpf_handle_ops ffpf_live_ops = {
 	.close = nothing,
 };
 
-/* A wireless device of the kernel's mac80211 is taken to have a monitor mode: there is no asking without changing it. */
+/* A wireless device of the kernel's mac80211 is taken to have a monitor mode: there is no asking without changing it.
+ */
 int
 ffpf_live_can_set_rfmon(struct pcap *p)
 {

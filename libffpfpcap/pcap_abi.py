@@ -121,7 +121,7 @@ def load() -> ctypes.CDLL:
 
 
 class Pcap:
-    """A handle with what programs need often; `lib` is the library itself. Raises OSError with errbuf when opening fails."""
+    """A handle with what programs need often; `lib` is the library. Raises OSError with errbuf when opening fails."""
 
     def __init__(self, lib: ctypes.CDLL, handle: int | None, errbuf: ctypes.Array[ctypes.c_char] | None = None) -> None:
         if not handle:
@@ -174,7 +174,7 @@ class Pcap:
         return status, ctypes.string_at(data, copy.caplen), copy
 
     def packets(self, seconds: float = 0.5) -> Iterator[bytes]:
-        """Packets until the end of the file, or until none came for so long on a live handle put into non-blocking mode."""
+        """Packets until the end of the file, or until none came for so long on a live, non-blocking handle."""
         limit = time.monotonic() + seconds
         while time.monotonic() < limit:
             status, data, _ = self.next()

@@ -28,8 +28,8 @@ fill_header(struct pcap *p, struct pcap_pkthdr *header, const struct ffpf_packet
 	header->len = pkt->wire_len;
 }
 
-/* The next batch, when the one before is used up. Waits as the handle was told to; signals that were not meant for us do
- * not end the wait. */
+/* The next batch, when the one before is used up. Waits as the handle was told to; signals that were not meant for us
+ * do not end the wait. */
 __attribute__((noinline)) static enum refill
 refill(struct pcap *p)
 {
@@ -82,8 +82,8 @@ share_file_position(struct pcap *p)
 		p->batch.count = p->next = p->released = 0;
 }
 
-/* The program gets control back and may wait for the selectable descriptor: what it has read must not make that readable.
- * The memory of the packet handed over last stays. */
+/* The program gets control back and may wait for the selectable descriptor: what it has read must not make that
+ * readable. The memory of the packet handed over last stays. */
 static inline void
 leave(struct pcap *p)
 {
@@ -94,8 +94,8 @@ leave(struct pcap *p)
 }
 
 /*
- * Hands the packets of the current batch to the callback, at most `limit` of them. The callback may do what it likes with
- * the handle, so nothing of it is kept in locals; see struct pcap. Returns the number of packets handed over.
+ * Hands the packets of the current batch to the callback, at most `limit` of them. The callback may do what it likes
+ * with the handle, so nothing of it is kept in locals; see struct pcap. Returns the number of packets handed over.
  */
 static inline __attribute__((always_inline)) int
 hand_over(struct pcap *p, int limit, pcap_handler callback, u_char *user)

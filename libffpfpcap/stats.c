@@ -51,8 +51,8 @@ add_up(struct pcap *p)
 		total.dropped[i] += c.dropped[i];
 }
 
-/* A forked child reports only on what it opens itself: its parent reports on the rest, and so nothing twice. A child that
- * goes on reading its parent's handles (daemons do) takes them up again in ffpf_stats_attach. */
+/* A forked child reports only on what it opens itself: its parent reports on the rest, and so nothing twice. A child
+ * that goes on reading its parent's handles (daemons do) takes them up again in ffpf_stats_attach. */
 static void
 forget_in_child(void)
 {
@@ -121,7 +121,7 @@ describe(char *line, size_t size)
 {
 	size_t len = 0;
 	bool first = true;
-	const char *engine = !handles_system	? handles_embedded ? "embedded" : "none"
+	const char *engine = !handles_system    ? handles_embedded ? "embedded" : "none"
 			     : handles_embedded ? "embedded+system"
 						: "system";
 
@@ -134,7 +134,8 @@ describe(char *line, size_t size)
 	ADD(") filter=");
 	for (unsigned kind = 0; kind < sizeof(kind_names) / sizeof(kind_names[0]); kind++) {
 		/* "none" goes without saying where another handle had a filter */
-		if (!(filter_kinds & 1U << kind) || (kind == FFPF_FILTER_NONE && filter_kinds != 1U << FFPF_FILTER_NONE))
+		if (!(filter_kinds & 1U << kind) ||
+		    (kind == FFPF_FILTER_NONE && filter_kinds != 1U << FFPF_FILTER_NONE))
 			continue;
 		ADD("%s%s", first ? "" : "+", kind_names[kind]);
 		first = false;

@@ -7,12 +7,12 @@
  *     FFPF_STATS=1      the line goes to standard error, from processes that opened a handle for reading
  *     FFPF_STATS=/path  the line is added to that file, also by processes that opened none: the library was there
  *
- *     ffpf: engine=embedded handles=1 seen=7 filtered=2 delivered=5 dropped=0 (kernel=0 pbuf=0 ...) filter=jit program=tcpdump pid=1
+ *     ffpf: engine=embedded handles=1 seen=7 filtered=2 delivered=5 dropped=0 (kernel=0 pbuf=0 ...) filter=jit
+ * program=tcpdump pid=1
  *
- * engine is `embedded` where our readers served, `system` where the system's libpcap did, `embedded+system` for both, `none`
- * where no handle was opened;
- * filter is how packets were filtered, or several such words joined by `+`. The environment is not read in programs that
- * run with more rights than their caller.
+ * engine is `embedded` where our readers served, `system` where the system's libpcap did, `embedded+system` for both,
+ * `none` where no handle was opened; filter is how packets were filtered, or several such words joined by `+`. The
+ * environment is not read in programs that run with more rights than their caller.
  */
 struct pcap;
 

@@ -27,8 +27,7 @@ static const struct {
 	{ PCAP_ERROR_PERM_DENIED, "You don't have permission to perform this capture on that device" },
 	{ PCAP_ERROR_IFACE_NOT_UP, "That device is not up" },
 	{ PCAP_ERROR_CANTSET_TSTAMP_TYPE, "That device doesn't support setting the time stamp type" },
-	{ PCAP_ERROR_PROMISC_PERM_DENIED,
-	  "You don't have permission to capture in promiscuous mode on that device" },
+	{ PCAP_ERROR_PROMISC_PERM_DENIED, "You don't have permission to capture in promiscuous mode on that device" },
 	{ PCAP_ERROR_TSTAMP_PRECISION_NOTSUP, "That device doesn't support that time stamp precision" },
 };
 

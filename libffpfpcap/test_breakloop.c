@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What ctypes cannot do: breakloop from signal handlers and other threads, exit() and longjmp() out of callbacks, forks.
- * `program CASE ...`: see cases[]. Prints what it sees; the test compares stock with FFPF.
+ * What ctypes cannot do: breakloop from signal handlers and other threads, exit() and longjmp() out of callbacks,
+ * forks. `program CASE ...`: see cases[]. Prints what it sees; the test compares stock with FFPF.
  */
 #include <pcap/pcap.h>
 #include <pthread.h>

@@ -7,8 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from compat_tests import harness
-from pcap_abi import frame, savefile
+from libffpfpcap.pcap_abi import frame, savefile
 
 
 @pytest.fixture(scope="module")

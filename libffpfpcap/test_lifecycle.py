@@ -8,9 +8,25 @@ import os
 from pathlib import Path
 
 import pytest
+
 from compat_tests import harness
-from pcap_abi import ERRBUF_SIZE, BpfInsn, BpfProgram, Handler, Pcap, PcapStat, frame, ip, main, on_ffpf
-from pcap_abi import own_network, program, same_on_both, savefile, send
+from libffpfpcap.pcap_abi import (
+    ERRBUF_SIZE,
+    BpfInsn,
+    BpfProgram,
+    Handler,
+    Pcap,
+    PcapStat,
+    frame,
+    ip,
+    main,
+    on_ffpf,
+    own_network,
+    program,
+    same_on_both,
+    savefile,
+    send,
+)
 
 ignore = Handler(lambda user, header, data: None)
 SETTERS = ("snaplen", "promisc", "rfmon", "timeout", "buffer_size", "immediate_mode", "protocol_linux", "tstamp_type",
