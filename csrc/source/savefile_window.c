@@ -7,9 +7,10 @@
 #include <unistd.h>
 
 /*
- * Half of a common second-level cache: what is read stays there until it is walked, filtered and printed.
+ * As large as a common second-level cache. Measured on a million packets of 60, 576 and 1500 octets, ns a packet for
+ * read and walk: 256 KiB 40, 512 KiB 37.5, 1 MiB 36.5, 2 MiB 36.5, 4 MiB 38. A short file touches only what it fills.
  */
-#define DEFAULT_WINDOW_BYTES (512u * 1024)
+#define DEFAULT_WINDOW_BYTES (1024u * 1024)
 #define MIN_WINDOW_BYTES     (64u * 1024)
 #define MAX_WINDOW_BYTES     (1024u * 1024 * 1024)
 #define HUGE_PAGE            (2u * 1024 * 1024)
