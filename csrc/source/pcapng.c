@@ -227,13 +227,13 @@ static enum walk_state
 walk_blocks(struct savefile *sf)
 {
 	const struct ffpf_bpf_prog *prog = sf->prog;
-	struct window *w = &sf->win;
+	const struct window *w = &sf->win;
 	size_t lo = w->lo;
-	uint32_t n = 0, skipped = 0;
+	struct walked so_far = { 0 };
 	enum walk_state state = WALK_FULL;
 
-	while (n < SAVEFILE_BATCH) {
-		struct ffpf_packet *pkt = &sf->pkts[n];
+	while (so_far.count < SAVEFILE_BATCH) {
+		struct ffpf_packet *pkt = &sf->pkts[so_far.count];
 		struct block b;
 		uint32_t len;
 		enum taken taken;
@@ -241,8 +241,8 @@ walk_blocks(struct savefile *sf)
 		state = find_block(sf, w->mem + lo, w->hi - lo, &b, &len);
 		if (state == WALK_NEED)
 			break;
-		taken = state == WALK_FAILED ? TAKEN_WRONG : take_block(sf, &b, n == 0, pkt);
-		if (n > 0 && (taken == TAKEN_WRONG || taken == TAKEN_LATER)) {
+		taken = state == WALK_FAILED ? TAKEN_WRONG : take_block(sf, &b, so_far.count == 0, pkt);
+		if (so_far.count > 0 && (taken == TAKEN_WRONG || taken == TAKEN_LATER)) {
 			state = WALK_FULL; /* at the next call, with an empty batch */
 			break;
 		}
@@ -253,23 +253,11 @@ walk_blocks(struct savefile *sf)
 		}
 		if (taken == TAKEN_NOTHING)
 			continue;
-		if (sf->pseudo) {
-			sf->pseudo((uint8_t *)(uintptr_t)pkt->data, pkt->cap_len, &pkt->wire_len,
-				   sf->reader.info.swapped && lo > w->patched_hi);
-			w->patched_hi = lo > w->patched_hi ? lo : w->patched_hi;
-		}
-		pkt->skipped = skipped;
-		pkt->result = savefile_classify(prog, pkt);
-		if (pkt->result == 0) {
-			skipped++;
-			continue;
-		}
-		skipped = 0;
-		sf->ends[n++] = (uint32_t)lo;
+		if (sf->pseudo)
+			savefile_fix_pseudo(sf, pkt, lo);
+		savefile_classify(sf, prog, &so_far, pkt, lo);
 	}
-	w->lo = lo;
-	sf->count = n;
-	sf->tail_skipped = skipped;
+	savefile_walked(sf, &so_far, lo);
 	return state;
 }
 

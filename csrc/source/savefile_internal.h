@@ -132,11 +132,46 @@ get64(const uint8_t *p, bool swapped)
 	return swapped ? bswap_64(v) : v;
 }
 
-/* What the program says of a packet; everything passes without one. */
-static inline uint32_t
-savefile_classify(const struct ffpf_bpf_prog *prog, const struct ffpf_packet *pkt)
+/* What a walk has so far. */
+struct walked {
+	uint32_t count;   /* descriptors */
+	uint32_t skipped; /* turned away since the last of them */
+};
+
+/* Puts the pseudo header of a record that ends at offset `end` into this host's order, once however often it is read.
+ */
+static inline void
+savefile_fix_pseudo(struct savefile *sf, struct ffpf_packet *pkt, size_t end)
 {
-	return prog ? ffpf_bpf_run(prog, pkt->data, pkt->wire_len, pkt->cap_len, NULL) : UINT32_MAX;
+	struct window *w = &sf->win;
+
+	sf->pseudo(w->mem + (pkt->data - w->mem), pkt->cap_len, &pkt->wire_len,
+		   sf->reader.info.swapped && end > w->patched_hi);
+	if (end > w->patched_hi)
+		w->patched_hi = end;
+}
+
+/* *pkt, the descriptor behind the last, stays when the filter lets it pass. */
+static inline void
+savefile_classify(struct savefile *sf, const struct ffpf_bpf_prog *prog, struct walked *so_far, struct ffpf_packet *pkt,
+		  size_t end)
+{
+	pkt->skipped = so_far->skipped;
+	pkt->result = prog ? ffpf_bpf_run(prog, pkt->data, pkt->wire_len, pkt->cap_len, NULL) : UINT32_MAX;
+	if (pkt->result == 0) {
+		so_far->skipped++;
+	} else {
+		so_far->skipped = 0;
+		sf->ends[so_far->count++] = (uint32_t)end;
+	}
+}
+
+static inline void
+savefile_walked(struct savefile *sf, const struct walked *so_far, size_t lo)
+{
+	sf->win.lo = lo;
+	sf->count = so_far->count;
+	sf->tail_skipped = so_far->skipped;
 }
 
 /* Both read the rest of the file's header from sf->fp, whose magic number was read, and fill in sf.

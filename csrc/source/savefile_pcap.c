@@ -85,13 +85,13 @@ walk(struct savefile *sf, const bool plain)
 	const bool swapped = !plain && sf->reader.info.swapped;
 	const uint32_t header_len = plain ? RECORD_LEN : sf->pcap.header_len;
 	const uint32_t sure_len = sf->pcap.sure_len;
-	struct window *w = &sf->win;
+	const struct window *w = &sf->win;
 	size_t lo = w->lo, hi = w->hi;
-	uint32_t n = 0, skipped = 0;
+	struct walked so_far = { 0 };
 	enum walk_state state = WALK_FULL;
 
-	while (n < SAVEFILE_BATCH) {
-		struct ffpf_packet *pkt = &sf->pkts[n];
+	while (so_far.count < SAVEFILE_BATCH) {
+		struct ffpf_packet *pkt = &sf->pkts[so_far.count];
 		uint8_t *record = w->mem + lo;
 		uint32_t cap_len, wire_len, stored_len;
 
@@ -107,7 +107,7 @@ walk(struct savefile *sf, const bool plain)
 		stored_len = cap_len;
 		if (__builtin_expect(cap_len > sure_len, 0)) {
 			if (cap_len > sf->pcap.max_len) {
-				if (n == 0) {
+				if (so_far.count == 0) {
 					state = refuse_length(sf, cap_len);
 					lo += header_len;
 				}
@@ -127,7 +127,6 @@ walk(struct savefile *sf, const bool plain)
 			.data = record + header_len,
 			.cap_len = cap_len,
 			.wire_len = wire_len,
-			.skipped = skipped,
 			.flags = FFPF_PACKET_HEAD_READABLE,
 		};
 		if (plain) {
@@ -135,22 +134,12 @@ walk(struct savefile *sf, const bool plain)
 			pkt->ts_frac = (int32_t)get32(record + 4, false);
 		} else {
 			read_time(sf, record, pkt);
-			if (sf->pseudo) {
-				sf->pseudo(record + header_len, cap_len, &pkt->wire_len, swapped && lo > w->patched_hi);
-				w->patched_hi = lo > w->patched_hi ? lo : w->patched_hi;
-			}
+			if (sf->pseudo)
+				savefile_fix_pseudo(sf, pkt, lo);
 		}
-		pkt->result = savefile_classify(prog, pkt);
-		if (pkt->result == 0) {
-			skipped++;
-			continue;
-		}
-		skipped = 0;
-		sf->ends[n++] = (uint32_t)lo;
+		savefile_classify(sf, prog, &so_far, pkt, lo);
 	}
-	w->lo = lo;
-	sf->count = n;
-	sf->tail_skipped = skipped;
+	savefile_walked(sf, &so_far, lo);
 	return state;
 }
 
