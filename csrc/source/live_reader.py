@@ -6,6 +6,7 @@ Both are opened inside a namespace of compat_tests.netns and driven by the test'
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -324,6 +325,7 @@ class StockReader:
         nano: bool = False,
     ) -> None:
         errbuf = _stock_ffi.new("char[256]")
+        self.timeout_s = timeout_ms / 1000
         with ns.entered():
             self.handle = stock.pcap_create(device.encode(), errbuf)
             stock.pcap_set_snaplen(self.handle, snap_len)
@@ -363,8 +365,6 @@ class StockReader:
 
     def read(self, count: int) -> list[Packet]:
         """Packets until there are `count`; polls, at most for ten seconds."""
-        import time
-
         packets: list[Packet] = []
         end = time.monotonic() + 10
         while len(packets) < count and time.monotonic() < end:
@@ -373,6 +373,19 @@ class StockReader:
                 time.sleep(0.005)
             else:
                 packets.append(packet)
+        return packets
+
+    def read_quiet(self) -> list[Packet]:
+        """Packets until none came for longer than five read timeouts."""
+        packets: list[Packet] = []
+        end = time.monotonic() + 5 * self.timeout_s
+        while time.monotonic() < end:
+            packet = self.take()
+            if packet is None:
+                time.sleep(0.002)
+            else:
+                packets.append(packet)
+                end = time.monotonic() + 5 * self.timeout_s
         return packets
 
     def compile(self, text: str) -> Insns:

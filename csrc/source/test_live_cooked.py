@@ -10,9 +10,9 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from compat_tests.netns import Netns
 from pyffpf._core import lib
 
+from compat_tests.netns import Netns
 from source.live_frames import BROADCAST, ETH_EXPERIMENTAL, FROM, TAGGINGS, ethernet, numbered, udp
 from source.live_reader import LiveError, OurReader, StockReader, same
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from compat_tests.netns import Netns
 from pyffpf._core import ffi, lib
 
+from compat_tests.netns import Netns
 from source.live_frames import TAGGINGS, ethernet, numbered, udp
 from source.live_reader import OurReader, StockReader, same
 
