@@ -11,6 +11,7 @@ import pytest
 
 from compat_tests import captures as generator
 from compat_tests import harness
+from compat_tests.netns import Netns
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +32,16 @@ def daq_driver() -> Iterator[tuple[str, ...]]:
         program = directory / "daq_driver"
         subprocess.run(["gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", program, source, "-ldaq"], check=True)
         yield (str(program), "-M", str(modules))
+
+
+@pytest.fixture
+def ns() -> Iterator[Netns]:
+    """A network namespace of the test's own, with a veth pair."""
+    with Netns() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def traffic_files(captures: tuple[Path, ...]) -> dict[str, Path]:
+    """Generated captures to replay, by name."""
+    return {path.stem: path for path in captures if path.stem in ("mixed", "vlan", "qinq", "imix", "fragmented")}

@@ -181,8 +181,6 @@ class Run:
         try:
             self.outcome.returncode = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
             raise AssertionError(
                 f"no end after {timeout} s: {self.outcome.repeat}\nstderr: {self.so_far('stderr').decode()}"
             ) from None
@@ -198,10 +196,17 @@ class Run:
                 Stats.parse(found.group("fields")) for found in STATS_LINE.finditer(self.stats_path.read_text())
             ]
         finally:
-            for stream in self.streams:
-                stream.close()
-            shutil.rmtree(self.base, ignore_errors=True)
+            self.discard()
         return self.outcome
+
+    def discard(self) -> None:
+        """Ends the command if it still runs, and removes what it left. Called twice, it does nothing more."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for stream in self.streams:
+            stream.close()
+        shutil.rmtree(self.base, ignore_errors=True)
 
 
 def run(argv: Sequence[str], side: Side, **options: object) -> Outcome:
