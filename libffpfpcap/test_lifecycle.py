@@ -11,12 +11,14 @@ import pytest
 
 from compat_tests import harness
 from libffpfpcap.pcap_abi import (
+    ENVIRONMENT,
     ERRBUF_SIZE,
     BpfInsn,
     BpfProgram,
     Handler,
     Pcap,
     PcapStat,
+    command,
     frame,
     ip,
     main,
@@ -243,6 +245,35 @@ def unprivileged(lib: ctypes.CDLL, promisc: str) -> None:
 @pytest.mark.parametrize("promisc", [0, 1])
 def test_no_permission(promisc: int) -> None:
     assert " -8 " in same_on_both(unprivileged, promisc, handles=0)
+
+
+@program
+def captured(lib: ctypes.CDLL) -> None:
+    own_network()
+    p = Pcap.create(lib, "va", timeout=50)
+    print(lib.pcap_activate(p.handle), p.error())
+    if lib.pcap_datalink(p.handle) >= 0:
+        p.nonblock()
+        send("vb", frame(1), frame(2))
+        print([data[14:18] for data in p.packets()], p.statistics())
+    p.close()
+
+
+@pytest.mark.parametrize(
+    ("engine", "served_by", "text"),
+    [
+        ("", "embedded", None),
+        ("embedded", "embedded", None),
+        ("system", "system", None),
+        ("no such", "none", "-1 FFPF_ENGINE=no such: no such engine; there are embedded and system\n"),
+    ],
+)
+def test_engine_is_chosen_by_the_environment(engine: str, served_by: str, text: str | None) -> None:
+    stock = harness.run(command(captured), harness.STOCK, env=ENVIRONMENT)
+    ffpf = harness.run(command(captured), harness.FFPF, env={**ENVIRONMENT, "FFPF_ENGINE": engine})
+    assert ffpf.stdout.decode() == (stock.stdout.decode() if text is None else text)
+    assert [line.engine for line in ffpf.stats] == [served_by]
+    assert ffpf.total("delivered") == (2 if text is None else 0)
 
 
 @program
