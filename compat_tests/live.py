@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compat_tests import harness
-from compat_tests.harness import DEFAULT, FFPF, STOCK, Expect, Outcome, Run, Side
+from compat_tests.harness import DEFAULT, Expect, Outcome, Run, Side
 from compat_tests.netns import Netns, receivers, wait_until
 
 READ_TIMEOUT_S = 1.0  # of tcpdump and most others: the last block of packets comes this late
@@ -70,13 +70,18 @@ def replay(ns: Netns, capture: Path, pps: int = 2000, interface: str | None = No
 
 
 def run_pairs(
-    ns: Netns, cases: Sequence[LiveCase], traffic: Callable[[], None], settle: float = SETTLE_S
+    ns: Netns,
+    cases: Sequence[LiveCase],
+    traffic: Callable[[], None],
+    settle: float = SETTLE_S,
+    sides: tuple[Side, Side] | None = None,
 ) -> list[tuple[Outcome, Outcome]]:
     """Starts every case on both libraries, makes the traffic once, ends them all; (stock, ffpf) of each case."""
+    one, other = sides or (harness.STOCK, harness.FFPF)
     with ExitStack() as stack:
         runs = []
         for case in cases:
-            pair = (start(ns, case, STOCK), start(ns, case, FFPF))
+            pair = (start(ns, case, one), start(ns, case, other))
             for run in pair:
                 stack.callback(run.discard)
             runs.append((case, pair))
