@@ -5,6 +5,8 @@
  */
 #include "bpf/jit.h"
 
+#if !defined(__x86_64__)
+
 bool
 ffpf_bpf_jit_available(void)
 {
@@ -27,3 +29,4 @@ ffpf_bpf_jit_free(struct ffpf_bpf_jit_code *code)
 	(void)code;
 }
 
+#endif
