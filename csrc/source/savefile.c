@@ -34,6 +34,20 @@ undone(const struct savefile *sf)
 	return sf->released ? sf->ends[sf->released - 1] : sf->batch_lo;
 }
 
+/* Moves a regular FILE to where libpcap would have left it. */
+static void
+leave_position(struct savefile *sf)
+{
+	off_t position = sf->file_end - (off_t)(sf->win.hi - undone(sf));
+	int at_end = sf->fp->_flags & _IO_EOF_SEEN; /* which seeking clears */
+
+	if (sf->source != SOURCE_PREAD || position == sf->fp_position)
+		return;
+	if (fseeko(sf->fp, position, SEEK_SET) == 0)
+		sf->fp_position = position;
+	sf->fp->_flags |= at_end;
+}
+
 /* The octets there are do not make a whole record, and more cannot be had. What is there is used up, as by fread(3). */
 static enum ffpf_outcome
 end_of_octets(struct savefile *sf, ssize_t filled)
@@ -49,6 +63,9 @@ end_of_octets(struct savefile *sf, ssize_t filled)
 	else
 		outcome = FFPF_END;
 	sf->win.lo = sf->win.hi;
+	/* A program that now ends without closing leaves its descriptor where libpcap does. */
+	if (ftello(sf->fp) == sf->fp_position)
+		leave_position(sf);
 	return outcome;
 }
 
@@ -146,7 +163,7 @@ bool
 ffpf_savefile_sync_position(struct ffpf_reader *r)
 {
 	struct savefile *sf = savefile_of(r);
-	off_t position, now;
+	off_t now;
 
 	if (sf->source != SOURCE_PREAD)
 		return false;
@@ -157,14 +174,7 @@ ffpf_savefile_sync_position(struct ffpf_reader *r)
 		sf->fp_position = now;
 		return true;
 	}
-	position = sf->file_end - (off_t)(sf->win.hi - undone(sf));
-	if (position != sf->fp_position) {
-		int at_end = sf->fp->_flags & _IO_EOF_SEEN; /* which seeking clears */
-
-		if (fseeko(sf->fp, position, SEEK_SET) == 0)
-			sf->fp_position = position;
-		sf->fp->_flags |= at_end;
-	}
+	leave_position(sf);
 	return false;
 }
 

@@ -153,6 +153,27 @@ def test_position_of_the_descriptor_after_close() -> None:
         assert left_for_others(read_ours, whole) == left_for_others(read_stock, whole)
 
 
+EXIT_PROGRAM = """
+import os, sys
+sys.path[:0] = {path!r}
+import savefile_stock
+reader = getattr(savefile_stock, sys.argv[1])(0)
+while reader.next() != ("end",):
+    pass
+sys.stdout.write(str(os.lseek(0, 0, os.SEEK_CUR)))
+"""
+
+
+def test_position_at_the_end_without_close() -> None:
+    """Standard input is shared with who comes next."""
+    content = HEADS["pcap"] + b"".join(PIECES["pcap"])
+    for name in ("OurReader", "StockReader"):
+        with as_file(content) as fd:
+            command = [sys.executable, "-c", EXIT_PROGRAM.format(path=sys.path), name]
+            said = subprocess.run(command, stdin=fd, capture_output=True, text=True, timeout=60)
+        assert said.stdout == str(len(content)), said
+
+
 def open_ours(fp: object) -> tuple[object, object]:
     out, error = ffi.new("struct ffpf_reader **"), ffi.new("struct ffpf_error *")
     assert lib.ffpf_savefile_open(out, fp, ffi.NULL, error) == 0, ffi.string(error.text)
