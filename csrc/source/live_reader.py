@@ -6,6 +6,7 @@ Both are opened inside a namespace of compat_tests.netns and driven by the test'
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -104,7 +105,7 @@ def compile_for(link_type: int, text: str, snap_len: int = 262144) -> Insns:
 
 
 def _compile(handle: Any, text: str) -> Insns:
-    program = _stock_ffi.new("struct bpf_program *")
+    program: Any = _stock_ffi.new("struct bpf_program *")
     if stock.pcap_compile(handle, program, text.encode(), 1, 0xFFFFFFFF) != 0:
         raise LiveError(-1, _text(_stock_ffi, stock.pcap_geterr(handle)))
     insns = [(i.code, i.jt, i.jf, i.k) for i in program.bf_insns[0 : program.bf_len]]
@@ -151,11 +152,8 @@ class OurReader:
         self.warning = ffi.new("enum ffpf_live_warning *")
         self._prog = ffi.NULL
         self.reader = ffi.NULL
-        if ns is None:
+        with ns.entered() if ns else contextlib.nullcontext():
             code = lib.ffpf_live_open(out, config, self.warning, error)
-        else:
-            with ns.entered():
-                code = lib.ffpf_live_open(out, config, self.warning, error)
         if code != 0:
             assert code == -error.code
             raise LiveError(error.code, _text(ffi, error.text))
@@ -314,7 +312,7 @@ class StockReader:
 
     def __init__(
         self,
-        ns: Netns,
+        ns: Netns | None,
         device: str,
         *,
         snap_len: int = 262144,
@@ -326,7 +324,7 @@ class StockReader:
     ) -> None:
         errbuf = _stock_ffi.new("char[256]")
         self.timeout_s = timeout_ms / 1000
-        with ns.entered():
+        with ns.entered() if ns else contextlib.nullcontext():
             self.handle = stock.pcap_create(device.encode(), errbuf)
             stock.pcap_set_snaplen(self.handle, snap_len)
             stock.pcap_set_timeout(self.handle, timeout_ms)
@@ -415,12 +413,16 @@ class StockReader:
         stock.pcap_free_datalinks(out[0])
         return types
 
+    @property
+    def buffer_bytes(self) -> int:
+        return int(stock.pcap_bufsize(self.handle))
+
     def inject(self, data: bytes) -> int:
         return int(stock.pcap_inject(self.handle, data, len(data)))
 
     def stats(self) -> tuple[int, int, int]:
         """Received, dropped, dropped by the interface."""
-        s = _stock_ffi.new("struct pcap_stat *")
+        s: Any = _stock_ffi.new("struct pcap_stat *")
         assert stock.pcap_stats(self.handle, s) == 0
         return s.recv, s.drop, s.ifdrop
 

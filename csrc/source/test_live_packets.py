@@ -116,8 +116,10 @@ def test_packets_of_64_kilobytes(giant_ns: Netns, immediate: bool, snap_len: int
     ns = giant_ns
     frames = [numbered(i, size) for i, size in enumerate((9014, 32768, 65000, 65535, 65549))]
     frames += [numbered(9, 65549, ((0x8100, 5),))]
-    options = {"snap_len": snap_len, "immediate": immediate}
-    with OurReader(ns, ns.left, **options) as ours, StockReader(ns, ns.left, **options) as theirs:
+    with (
+        OurReader(ns, ns.left, snap_len=snap_len, immediate=immediate) as ours,
+        StockReader(ns, ns.left, snap_len=snap_len, immediate=immediate) as theirs,
+    ):
         ns.send(ns.right, frames)
         got = ours.read(len(frames))
         expected = theirs.read(len(frames))
