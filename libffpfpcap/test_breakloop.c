@@ -193,7 +193,8 @@ case_other_signal(char **args)
 	handle_signal(SIGALRM, just_interrupt, 0);
 	ualarm(20000, 20000);
 	pthread_create(&thread, NULL, break_later, NULL);
-	printf("loop %d waited %d\n", pcap_loop(handle, -1, count, NULL), now() - begin > 0.14);
+	printf("loop %d", pcap_loop(handle, -1, count, NULL));
+	printf(" waited %d\n", now() - begin > 0.14);
 	ualarm(0, 0);
 	pthread_join(thread, NULL);
 	pcap_close(handle);
