@@ -5,7 +5,6 @@
  */
 #include "handle.h"
 
-#include <pcap/pcap.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

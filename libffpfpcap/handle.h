@@ -11,6 +11,8 @@
  *
  * A handle belongs to one thread at a time; only pcap_breakloop() may be called from another, or from a signal handler.
  */
+#include "abi.h"
+
 #include "bpf/bpf.h"
 #include "common/error.h"
 #include "reader/reader.h"
@@ -18,11 +20,6 @@
 
 #include <stdbool.h>
 #include <stdio.h>
-
-/* What this header declares is what the library shows to programs; all else is hidden by the compiler's flags. */
-#pragma GCC visibility push(default)
-#include <pcap/pcap.h>
-#pragma GCC visibility pop
 
 #define FFPF_MAX_SNAP_LEN 262144
 

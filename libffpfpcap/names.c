@@ -4,11 +4,10 @@
  * and not by the system's libpcap in its own namespace: what they return belongs to the caller's libc (freeaddrinfo,
  * free).
  */
-#include <pcap/pcap.h>
+#include "abi.h"
 
 #include <netdb.h>
 #include <netinet/in.h>
-#include <pcap/namedb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

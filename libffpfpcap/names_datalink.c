@@ -3,7 +3,8 @@
  * Names and descriptions of link types. The table is made by gen_names.py when the library is built, by asking the
  * system's libpcap: users see its words, and none of them stands in our sources.
  */
-#include <pcap/pcap.h>
+#include "abi.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Ethernet addresses of the pcap ABI: from text, from a name, from the lines of an ethers(5) file. */
-#include <pcap/pcap.h>
+#include "abi.h"
 
 #include <ctype.h>
 #include <netinet/ether.h>
-#include <pcap/namedb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
