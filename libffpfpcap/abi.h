@@ -6,8 +6,9 @@
  * programs (exports.map says it once more); all else is hidden by the compiler's flags.
  */
 #pragma GCC visibility push(default)
-#include <pcap/namedb.h>
 #include <pcap/pcap.h>
+
+#include <pcap/namedb.h> /* needs what the other declares */
 #pragma GCC visibility pop
 
 #endif
