@@ -39,6 +39,7 @@ ffpf_handle_destroy(struct pcap *p)
 	if (p->reader)
 		p->reader->ops->close(p->reader);
 	ffpf_bpf_prog_destroy(p->filter);
+	free(p->sampling);
 	free(p->link_types);
 	free(p->opt.device);
 	free(p);

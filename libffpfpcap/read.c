@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "read.h"
 
+#include "sampling.h"
 #include "source/savefile.h"
 #include "stats.h"
 
@@ -15,6 +16,12 @@ break_wanted(struct pcap *p)
 {
 	/* relaxed; pairs with the store in pcap_breakloop: wake(), not this flag, orders what happened before */
 	return __builtin_expect(atomic_load_explicit(&p->break_loop, memory_order_relaxed) != 0, 0);
+}
+
+static inline bool
+sampled(struct pcap *p, const struct ffpf_packet *pkt)
+{
+	return __builtin_expect(!p->sampling, 1) || ffpf_sampling_keeps(p, pkt);
 }
 
 static inline void
@@ -109,6 +116,8 @@ hand_over(struct pcap *p, int limit, pcap_handler callback, u_char *user)
 		if (break_wanted(p))
 			break;
 		pkt = &p->batch.pkts[p->next++];
+		if (!sampled(p, pkt))
+			continue;
 		p->current = pkt;
 		fill_header(p, &header, pkt);
 		callback(user, &header, pkt->data);
@@ -233,7 +242,13 @@ next_packet(struct pcap *p, struct pcap_pkthdr **header, const u_char **data, bo
 		share_file_position(p);
 	if (break_wanted(p))
 		return break_off(p);
-	while (p->next >= p->batch.count) {
+	for (;;) {
+		if (p->next < p->batch.count) {
+			pkt = &p->batch.pkts[p->next++];
+			if (sampled(p, pkt))
+				break;
+			continue;
+		}
 		switch (refill(p)) {
 		case REFILLED:
 			break;
@@ -247,7 +262,6 @@ next_packet(struct pcap *p, struct pcap_pkthdr **header, const u_char **data, bo
 			return ffpf_handle_fail_error(p, &p->reader->err);
 		}
 	}
-	pkt = &p->batch.pkts[p->next++];
 	fill_header(p, &p->header, pkt);
 	*data = pkt->data;
 	if (!savefile)

@@ -2,6 +2,7 @@
 #include "stats.h"
 
 #include "handle.h"
+#include "sampling.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,6 +48,10 @@ add_up(struct pcap *p)
 	total.seen += c.seen;
 	total.filtered += c.filtered;
 	total.delivered += c.delivered;
+	if (p->sampling) { /* the reader has delivered them, the read loop has not */
+		total.filtered += p->sampling->dropped;
+		total.delivered -= p->sampling->dropped;
+	}
 	for (unsigned i = 0; i < FFPF_DROP_CAUSES; i++)
 		total.dropped[i] += c.dropped[i];
 }
