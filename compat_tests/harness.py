@@ -45,7 +45,16 @@ class Side:
     preload: Path | None
 
 
+def system_library() -> Path:
+    """The system's libpcap, by path: for programs that bring another."""
+    known = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"libpcap\.so\.0\.8 .*=> (\S+)", known)
+    assert found, "the system has no libpcap.so.0.8"
+    return Path(found[1])
+
+
 STOCK = Side("stock", None)
+SYSTEM = Side("stock", system_library())
 FFPF = Side("ffpf", library_path())
 
 

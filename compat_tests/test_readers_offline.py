@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,19 @@ def without_costs(stream: str, content: bytes) -> bytes:
     return REPORT_COSTS.sub(b"", content) if stream == "report.xml" else content
 
 
+def well_formed(captures: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Without the capture whose headers lie about lengths: ngrep and tcpflow believe them, and read behind the packet.
+
+    What they find there is left over from other packets in any library's buffer; on stock it differs from run to run.
+    """
+    return tuple(path for path in captures if path.name != "malformed.pcap")
+
+
 def every(captures: tuple[Path, ...], before: list[str], after: list[str], expect: Expect = NO_HANDLE) -> list[Case]:
     """BEFORE CAPTURE AFTER for each capture; handles are demanded where stock could read the capture."""
     counts = offline.stock_counts(captures)
-    return [Case((*before, str(path), *after), expect if path in counts else NO_HANDLE) for path in captures]
+    unreadable = replace(expect, handles=0)
+    return [Case((*before, str(path), *after), expect if path in counts else unreadable) for path in captures]
 
 
 SERVED = Expect()
@@ -63,16 +73,19 @@ def test_tshark_refuses_capture_filters_with_the_same_words(captures: tuple[Path
     ],
 )
 def test_ngrep(captures: tuple[Path, ...], words: list[str]) -> None:
-    harness.assert_all_same(every(captures, ["ngrep", "-I"], words, SERVED))
+    harness.assert_all_same(every(well_formed(captures), ["ngrep", "-I"], words, SERVED))
 
 
 @pytest.mark.parametrize("words", [[], ["tcp port 80 or tcp port 179"]])
 def test_tcpflow(captures: tuple[Path, ...], words: list[str]) -> None:
-    harness.assert_all_same(every(captures, ["tcpflow", "-a", "-r"], words, FLOWS))
+    """Only of packets that were captured whole: tcpflow reads all of a cut packet's first length, behind its end."""
+    whole = offline.uncut(well_formed(captures))
+    assert len(whole) > len(captures) // 2
+    harness.assert_all_same(every(whole, ["tcpflow", "-r"], words, FLOWS))
 
 
 def test_tcpflow_on_the_console(captures: tuple[Path, ...]) -> None:
-    harness.assert_all_same(every(captures[::4], ["tcpflow", "-c", "-r"], [], FLOWS))
+    harness.assert_all_same(every(offline.uncut(well_formed(captures))[::4], ["tcpflow", "-c", "-r"], [], FLOWS))
 
 
 def test_p0f(captures: tuple[Path, ...]) -> None:
@@ -93,9 +106,10 @@ def test_arpwatch(captures: tuple[Path, ...]) -> None:
 
     served = 0
     for path in captures:
-        if "arp" not in path.name and path not in captures[::20]:
+        if "arp" not in path.name and path.name != "mixed.pcap" and path not in captures[::20]:
             continue
-        argv = ["arpwatch", "-d", "-Q", "-N", "-f", "{cwd}/arp.dat", "-r", str(path)]
+        # It asks the name server about every station: without a network it learns at once that there is none.
+        argv = ["unshare", "-n", "arpwatch", "-d", "-Q", "-N", "-f", "{cwd}/arp.dat", "-r", str(path)]
         stock, ffpf = harness.run_both(argv, prepare=with_database)
         harness.assert_same(stock, ffpf, SERVED if path in counts else NO_HANDLE)
         served += arp_entries(stock)
