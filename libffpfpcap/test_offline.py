@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -385,6 +387,55 @@ def grown(lib: ctypes.CDLL, path: str) -> None:
 def test_many_packets_in_odd_sizes(tmp_path: Path) -> None:
     packets = [frame(number, length=60 + number % 3000) for number in range(3000)]
     assert same_on_both(grown, savefile(tmp_path / "a.pcap", packets), served=3000) == "3000\n"
+
+
+@program
+def any_calls(lib: ctypes.CDLL, seed: str, path: str) -> None:
+    for precision in (0, 1):
+        errbuf = ctypes.create_string_buffer(ERRBUF_SIZE)
+        handle = lib.pcap_open_offline_with_tstamp_precision(path.encode(), precision, errbuf)
+        if not handle:
+            print(errbuf.value)
+            return
+        p, chance = Pcap(lib, handle), random.Random(seed)
+
+        def packet(user: int, header: object, data: object, p: Pcap = p, chance: random.Random = chance) -> None:
+            one = header.contents  # type: ignore[attr-defined]
+            octets = ctypes.string_at(data, one.caplen)  # type: ignore[arg-type]
+            print(one.sec, one.frac, one.caplen, one.len, zlib.crc32(octets))
+            if chance.random() < 0.01:
+                lib.pcap_breakloop(p.handle)
+            if chance.random() < 0.005:
+                p.filter(chance.choice(("", "less 1000", "greater 70")))
+
+        handler = Handler(packet)
+        for _ in range(200):
+            call = chance.choice(("dispatch", "loop", "next_ex", "filter"))
+            count = chance.choice((-1, 0, 1, 2, 5, 50, 700))
+            if call == "next_ex":
+                status, octets, header = p.next()
+                print(call, status, header.sec, header.frac, header.len, zlib.crc32(octets), p.error())
+            elif call == "filter":
+                code = BpfProgram()
+                text = chance.choice((b"", b"ip", b"less 100", b"greater 60", b"tcp or udp"))
+                if lib.pcap_compile(p.handle, ctypes.byref(code), text, 1, 0) == 0:
+                    print(call, text, lib.pcap_setfilter(p.handle, ctypes.byref(code)), p.error())
+                    lib.pcap_freecode(ctypes.byref(code))
+            else:
+                result = getattr(lib, f"pcap_{call}")(p.handle, count, handler, None)
+                print(call, count, result, p.error())
+        p.close()
+
+
+def test_any_sequence_of_calls(tmp_path: Path) -> None:
+    """The seed is the second word of the command that a failure prints."""
+    chance = random.SystemRandom()
+    packets = [udp_frame(number, length=60 + number * 7919 % 3000) for number in range(5000)]
+    paths = [savefile(tmp_path / "a.pcap", packets)]
+    captures = sorted(harness.SHARED_CAPTURES.glob("*"))
+    paths += map(str, chance.sample(captures, min(8, len(captures))))
+    for path in paths:
+        same_on_both(any_calls, chance.randrange(1 << 32), path, handles=0)
 
 
 @program
