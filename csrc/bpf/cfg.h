@@ -67,7 +67,7 @@ struct ffpf_cfg_value {
 	uint16_t cost; /* operations, those of shared operands counted as often as used */
 	uint32_t a, b, k;
 	uint32_t max;  /* no value is larger */
-	uint32_t uses; /* by tests, filled by ffpf_cfg_order() */
+	uint32_t uses; /* by tests, returns and used values; filled by ffpf_cfg_order() */
 };
 
 /* ---- nodes */

@@ -83,8 +83,26 @@ count_uses(struct ffpf_cfg *cfg, const struct ffpf_cfg_node *node)
 		cfg->values[node->b].uses++;
 	for (uint32_t i = 0; node->kind == FFPF_CFG_IN && i < cfg->sets[node->set].key_count; i++)
 		cfg->values[cfg->sets[node->set].keys[i].load].uses++;
+	if (node->kind == FFPF_CFG_RET_VALUE)
+		cfg->values[node->a].uses++;
 	for (uint32_t i = 0; i < node->dyn_count; i++)
 		cfg->values[cfg->dyns[node->dyn + i].value].uses++;
+}
+
+/* Operands have smaller numbers than what is made of them. */
+static void
+count_operand_uses(struct ffpf_cfg *cfg)
+{
+	for (uint32_t i = cfg->value_count; i-- > 0;) {
+		const struct ffpf_cfg_value *value = &cfg->values[i];
+
+		if (!value->uses)
+			continue;
+		if (value->a != FFPF_CFG_NONE)
+			cfg->values[value->a].uses++;
+		if (value->b != FFPF_CFG_NONE)
+			cfg->values[value->b].uses++;
+	}
 }
 
 struct visit {
@@ -129,6 +147,7 @@ ffpf_cfg_order(struct ffpf_cfg *cfg)
 		order[--left] = top->node;
 		depth--;
 	}
+	count_operand_uses(cfg);
 	cfg->order_count = cfg->node_count - left;
 	memmove(order, order + left, (size_t)cfg->order_count * sizeof(*order));
 	free(cfg->order);

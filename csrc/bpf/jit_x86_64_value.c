@@ -98,33 +98,46 @@ alu_of(uint8_t op)
 	return ops[op];
 }
 
+/* A register that holds the value `from`, in order to be changed: its own when nobody asks for the value again. */
+static uint32_t
+take_copy(struct ffpf_gen *gen, uint32_t from)
+{
+	enum ffpf_x86_reg reg = ffpf_gen_value(gen, from);
+	uint32_t to;
+
+	if (gen->cfg->values[from].uses == 1) {
+		to = index_of(reg);
+		gen->regs.value[to] = FFPF_CFG_NONE;
+		return to;
+	}
+	ffpf_gen_pin(gen, reg);
+	to = take(gen);
+	ffpf_x86_rr(gen->x, FFPF_X86_MOV, pool[to], reg);
+	return to;
+}
+
 /* Writes the code of a binary operation; returns the index of the register with the result. */
 static uint32_t
 binary(struct ffpf_gen *gen, const struct ffpf_cfg_value *value)
 {
-	enum ffpf_x86_reg a, b;
+	enum ffpf_x86_reg other;
 	uint32_t to, k;
 
-	a = ffpf_gen_value(gen, value->a);
-	ffpf_gen_pin(gen, a);
 	if (!ffpf_cfg_is_const(gen->cfg, value->b, &k)) {
-		b = ffpf_gen_value(gen, value->b);
-		ffpf_gen_pin(gen, b);
-		to = take(gen);
-		ffpf_x86_rr(gen->x, FFPF_X86_MOV, pool[to], a);
-		ffpf_x86_rr(gen->x, alu_of(value->op), pool[to], b);
+		other = ffpf_gen_value(gen, value->b);
+		ffpf_gen_pin(gen, other);
+		to = take_copy(gen, value->a);
+		ffpf_x86_rr(gen->x, alu_of(value->op), pool[to], other);
 		return to;
 	}
-	to = take(gen);
 	if (value->op == FFPF_CFG_ADD) {
-		ffpf_x86_lea(gen->x, pool[to], ffpf_x86_at(a, (int32_t)k), false);
+		other = ffpf_gen_value(gen, value->a);
+		ffpf_gen_pin(gen, other);
+		to = take(gen);
+		ffpf_x86_lea(gen->x, pool[to], ffpf_x86_at(other, (int32_t)k), false);
 		return to;
 	}
-	if (value->op == FFPF_CFG_MUL) {
-		ffpf_x86_imul_rri(gen->x, pool[to], a, k);
-		return to;
-	}
-	ffpf_x86_rr(gen->x, FFPF_X86_MOV, pool[to], a);
+	to = take_copy(gen, value->a);
 	if (value->op == FFPF_CFG_LSH)
 		ffpf_x86_shift_left(gen->x, pool[to], (uint8_t)k);
 	else if (value->op == FFPF_CFG_RSH)
