@@ -41,7 +41,7 @@ if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c pass 2>/dev/null; then
 fi
 if ! cmp -s pyproject.toml "$stamp"; then
 	say "installing Python packages into .venv (build tools, then the project with its test tools)"
-	.venv/bin/python -m pip install -q --disable-pip-version-check "setuptools>=68" "cffi>=1.16"
+	.venv/bin/python -m pip install -q --disable-pip-version-check "setuptools>=77" "cffi>=1.16"
 	.venv/bin/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[test]'
 	cp pyproject.toml "$stamp"
 else
