@@ -65,7 +65,7 @@ def start(peer: str, folder: Path, options: list[str]) -> Tool:
 
 
 def same_packets(one: Path, other: Path) -> bool:
-    """Whether two savefiles hold the same lengths and octets. Not times: the kernel stamps each socket's packet by itself."""
+    """Whether two savefiles hold the same lengths and octets. Times differ: the kernel stamps for each socket anew."""
     pairs = zip(pcapfile.records(one.read_bytes()), pcapfile.records(other.read_bytes()), strict=True)
     try:
         return all((a.wire, a.data) == (b.wire, b.data) for a, b in pairs)
