@@ -134,6 +134,32 @@ def test_pitfall_12_select_then_one_packet_at_a_time() -> None:
 
 
 @program
+def select_then_read(lib: ctypes.CDLL, how: str) -> None:
+    own_network()
+    p = Pcap.live(lib, "va", timeout=20000, immediate_mode=int(how == "immediate"))
+    fd = lib.pcap_get_selectable_fd(p.handle)
+    for number in range(3):
+        send("vb", frame(number))
+        if how != "immediate":
+            send("vb", *(frame(number, length=1500) for number in range(400)))  # closes the block
+        got = 0
+        begin = time.monotonic()
+        while select.select([fd], [], [], 0.3)[0]:
+            if how == "next":
+                got += p.next()[0]
+            else:
+                got += lib.pcap_dispatch(p.handle, -1, ignore, None)
+        print(got > 0, time.monotonic() - begin < 10)
+    p.close()
+
+
+@pytest.mark.parametrize("how", ["next", "dispatch", "immediate"])
+def test_pitfall_12_a_blocking_handle_read_after_select_never_waits(how: str) -> None:
+    """What was read must not leave the descriptor readable: the program would read again, and wait for the timeout."""
+    same_on_both(select_then_read, how)
+
+
+@program
 def toggled(lib: ctypes.CDLL) -> None:
     own_network()
     p = Pcap.live(lib, "va", immediate_mode=1)
