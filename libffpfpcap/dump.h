@@ -53,7 +53,7 @@ struct dumper {
 
 #define DUMP_STAGE_BYTES 65536
 #define DUMP_PIECES      1024 /* IOV_MAX of Linux */
-/* Runs up to this length are copied; longer ones become pieces. Measured: README.md. */
+/* Runs up to this length are copied; longer ones become pieces. Between 64 and 2048 the cost of a packet is the same. */
 #define DUMP_SHORT_RUN 512
 /* Fewer octets go through the FILE's buffer, and batches with fewer packets left are not gathered: a system call for
  * each would cost more than it saves. */
