@@ -104,7 +104,7 @@ ffpf_cfg_blocks_find(struct ffpf_cfg_blocks *out, const struct ffpf_bpf_insn *in
 				blocks.block_of[next[i]] = 1;
 			blocks.loops |= next[i] <= at;
 		}
-		if (BPF_CLASS(insns[at].code) == BPF_RET && at + 1 < n)
+		if ((BPF_CLASS(insns[at].code) == BPF_RET || BPF_CLASS(insns[at].code) == BPF_JMP) && at + 1 < n)
 			blocks.block_of[at + 1] = 1;
 	}
 	for (uint32_t at = 0; at < n; at++) {

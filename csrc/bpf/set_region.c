@@ -151,6 +151,8 @@ gather(struct ffpf_region *region, const struct ffpf_cfg *cfg, uint32_t at, bool
 		     (!by_target && term.target != region->target) || (by_target && has_checks(node))))
 			break;
 		term.group = group_of(region, cfg, &term);
+		if (by_target && term.group > 0)
+			region->group_count = 1; /* another key: not of this region */
 		if (term.group == FFPF_CFG_NONE || (by_target && term.group > 0))
 			break;
 		if (checks_inside(cfg, &term) ||
