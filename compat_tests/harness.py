@@ -8,6 +8,8 @@ therefore fails.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import re
 import shlex
@@ -35,6 +37,19 @@ FIELD = re.compile(r"(\w+)=(\([^)]*\)|\"[^\"]*\"|\S+)")
 def library_path() -> Path:
     """The drop-in that is judged: FFPF_LIBRARY, or the build tree's."""
     return Path(os.environ.get("FFPF_LIBRARY", ROOT / "build" / "normal" / "libffpfpcap.so"))
+
+
+@functools.cache
+def published(library: Path) -> Path:
+    """A copy of the library for this test run, where every user may read it and no build replaces it in between."""
+    if not library.is_file():
+        return library
+    directory = Path(tempfile.mkdtemp(prefix="ffpf-library-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    directory.chmod(0o755)
+    copy = Path(shutil.copy(library, directory))
+    copy.chmod(0o755)
+    return copy
 
 
 @dataclass(frozen=True)
@@ -117,7 +132,7 @@ def environment(side: Side, stats: Path, extra: Mapping[str, str] | None = None)
     env = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD" and not name.startswith("FFPF_")}
     env.update(TZ="UTC", LC_ALL="C", **(extra or {}))
     if side.preload:
-        env.update(LD_PRELOAD=str(side.preload), FFPF_STATS=str(stats))
+        env.update(LD_PRELOAD=str(published(side.preload)), FFPF_STATS=str(stats))
     return env
 
 

@@ -36,6 +36,7 @@ class LiveCase:
     stop: int | None = signal.SIGINT
     expect: Expect = DEFAULT
     prepare: Callable[[Path], None] | None = None
+    stock: Side = harness.STOCK
 
 
 @contextmanager
@@ -74,14 +75,12 @@ def run_pairs(
     cases: Sequence[LiveCase],
     traffic: Callable[[], None],
     settle: float = SETTLE_S,
-    sides: tuple[Side, Side] | None = None,
 ) -> list[tuple[Outcome, Outcome]]:
     """Starts every case on both libraries, makes the traffic once, ends them all; (stock, ffpf) of each case."""
-    one, other = sides or (harness.STOCK, harness.FFPF)
     with ExitStack() as stack:
         runs = []
         for case in cases:
-            pair = (start(ns, case, one), start(ns, case, other))
+            pair = (start(ns, case, case.stock), start(ns, case, harness.FFPF))
             for run in pair:
                 stack.callback(run.discard)
             runs.append((case, pair))

@@ -38,8 +38,11 @@ def capture_pcapy(interface: str, text: str, count: int) -> None:
     handle.setfilter(text)
     say("datalink", handle.datalink(), "net", handle.getnet(), "mask", handle.getmask())
     say("ready")
-    for _ in range(count):
+    while count:
         header, data = handle.next()
+        if header is None:  # the read timeout
+            continue
+        count -= 1
         say(header.getts(), header.getcaplen(), header.getlen(), data.hex())
     say("stats", handle.stats())
     handle.close()
