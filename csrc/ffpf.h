@@ -2,10 +2,21 @@
 #ifndef FFPF_H
 #define FFPF_H
 /* The one public header of the core. What each part promises is said in the header of its room. */
+#include "bms/bms.h"
 #include "bpf/bpf.h"
 #include "common/error.h"
+#include "hook/flow.h"
+#include "hook/hook.h"
+#include "lanes/lanes.h"
+#include "layout.h"
 #include "reader/packet.h"
 #include "reader/reader.h"
+#include "ring/ibuf.h"
+#include "ring/lane.h"
+#include "ring/mbuf.h"
+#include "ring/region.h"
+#include "ring/store.h"
+#include "ring/view.h"
 #include "source/live.h"
 #include "source/savefile.h"
 #include "source/savefile_linktype.h"

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef FFPF_BMS_BMS_H
+#define FFPF_BMS_BMS_H
+/*
+ * Buffer management systems: what happens when W catches up with R. Paper, section 3.1.1. A BMS is one file and one row
+ * of the table in bms.c.
+ *
+ *   SRP   slow reader preference: W stops at R*, the slowest reader's R; new packets are dropped and counted
+ *   FRP   fast reader preference: W never waits; a reader that was overtaken counts its loss
+ *
+ * grant_* are the writer's, fetch is the reader's, perhaps in another process.
+ */
+#include "ring/ibuf.h"
+#include "ring/lane.h"
+#include "ring/view.h"
+
+enum ffpf_bms_id { FFPF_BMS_SRP = 1, FFPF_BMS_FRP = 2 };
+
+struct ffpf_bms {
+	enum ffpf_bms_id id;
+	const char *name; /* "srp", "frp" */
+
+	/* Records are overwritten under the readers' eyes: the writer must store them by words (FFPF_STORE_WORDS), and
+	 * fetch copies them. */
+	bool readers_race;
+
+	/* May the next entry of the IBuf be written? False may mean that the IBuf was evicted: ibuf->evicted says so.
+	 */
+	bool (*grant_index)(struct ffpf_ibuf *ibuf);
+	/* May the next `cells` cells, at most lane->max_cells, be overwritten? Looks at lane->ibufs. */
+	bool (*grant_cells)(struct ffpf_lane *lane, uint32_t cells);
+
+	/* Fills the empty stage from view->next on, and moves view->next past what was fetched or lost. The items stay
+	 * as they are until R passes them (SRP), or until the stage is filled again (FRP). */
+	void (*fetch)(struct ffpf_view *view, struct ffpf_stage *stage);
+};
+
+extern const struct ffpf_bms ffpf_bms_srp;
+extern const struct ffpf_bms ffpf_bms_frp;
+
+const struct ffpf_bms *ffpf_bms_find(uint32_t id); /* NULL: there is none */
+const struct ffpf_bms *ffpf_bms_find_name(const char *name);
+
+#endif

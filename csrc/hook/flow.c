@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "hook/flow.h"
+
+#include "hook/hook_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+int
+ffpf_flow_create(struct ffpf_flow **out, const struct ffpf_flow_config *cfg, struct ffpf_error *err)
+{
+	struct ffpf_flow *flow;
+	int rc = ffpf_size_check("IBuf slots", cfg->ibuf_slots, FFPF_IBUF_MIN_SLOTS, FFPF_IBUF_MAX_SLOTS, err);
+
+	if (rc)
+		return rc;
+	flow = calloc(1, sizeof(*flow));
+	if (!flow)
+		return ffpf_error_set(err, FFPF_E_NO_MEMORY, "no memory for a flow");
+	flow->cfg = *cfg;
+	flow->prog = cfg->prog;
+	flow->generation = 1;
+	flow->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (flow->event_fd == -1)
+		rc = ffpf_error_set_errno(err, FFPF_E_SYSTEM, errno, "eventfd");
+	if (!rc)
+		rc = ffpf_region_create(&flow->reader, FFPF_KIND_READER, sizeof(struct ffpf_reader_page), cfg->memory,
+					FFPF_PEER_WRITES, err);
+	if (!rc && cfg->mbuf_bytes)
+		rc = ffpf_mbuf_create(&flow->mbuf, cfg->mbuf_bytes, cfg->memory, err);
+	if (rc) {
+		ffpf_flow_destroy(flow);
+		return rc;
+	}
+	flow->page = flow->reader.base;
+	*out = flow;
+	return 0;
+}
+
+void
+ffpf_flow_destroy(struct ffpf_flow *flow)
+{
+	if (!flow)
+		return;
+	for (uint32_t i = 0; i < flow->lane_count; i++)
+		ffpf_ibuf_destroy(flow->lanes[i].ibuf);
+	free(flow->lanes);
+	ffpf_mbuf_close(&flow->mbuf);
+	ffpf_region_close(&flow->reader);
+	if (flow->event_fd != -1)
+		close(flow->event_fd);
+	free(flow);
+}
+
+static struct ffpf_graph_entry *
+find_member(struct ffpf_hook *hook, const struct ffpf_ibuf *ibuf)
+{
+	for (uint32_t i = 0; i < hook->member_count; i++)
+		if (hook->members[i].ibuf == ibuf)
+			return &hook->members[i];
+	return NULL;
+}
+
+void
+ffpf_flow_set_filter(struct ffpf_flow *flow, const struct ffpf_bpf_prog *prog)
+{
+	flow->prog = prog;
+	flow->generation++;
+	for (uint32_t i = 0; i < flow->lane_count; i++) {
+		struct ffpf_hook *hook = flow->lanes[i].hook;
+		struct ffpf_graph_entry *member;
+
+		if (!hook)
+			continue;
+		pthread_mutex_lock(&hook->control);
+		member = find_member(hook, flow->lanes[i].ibuf);
+		member->prog = prog;
+		member->generation = flow->generation;
+		ffpf_graph_replace(hook);
+		pthread_mutex_unlock(&hook->control);
+	}
+}
+
+static uint64_t
+nested(const struct ffpf_flow_lane *lane)
+{
+	const struct ffpf_lane_page *page = lane->lane.base;
+
+	return (lane->hook ? ffpf_counted(&page->nested) : lane->nested_after) - lane->ibuf->page->nested_before;
+}
+
+void
+ffpf_flow_counters(const struct ffpf_flow *flow, struct ffpf_counters *out)
+{
+	*out = (struct ffpf_counters){ 0 };
+	for (uint32_t i = 0; i < flow->lane_count; i++) {
+		const struct ffpf_ibuf_page *page = flow->lanes[i].ibuf->page;
+		uint64_t interrupted = nested(&flow->lanes[i]);
+
+		out->seen += ffpf_counted(&page->seen) + interrupted;
+		out->filtered += ffpf_counted(&page->filtered);
+		for (unsigned cause = 0; cause < FFPF_DROP_CAUSES; cause++)
+			out->dropped[cause] += ffpf_counted(&page->dropped[cause]);
+		out->dropped[FFPF_DROP_NESTED] += interrupted;
+		/* every entry was announced: this is the writer's own w */
+		out->delivered += ffpf_counted(&page->intent);
+	}
+}
+
+_Static_assert((int)FFPF_DROP_CAUSES <= FFPF_COUNTED_DROPS_MAX, "the IBuf's page has a counter for each cause");
+
+/* ---- attach and detach ---- */
+
+static int
+check_fits(const struct ffpf_hook *hook, const struct ffpf_flow *flow, struct ffpf_error *err)
+{
+	if (flow->lane_count == FFPF_FLOW_LANES_MAX)
+		return ffpf_error_set(err, FFPF_E_INVALID, "a flow has at most %u lanes", FFPF_FLOW_LANES_MAX);
+	for (uint32_t i = 0; i < flow->lane_count; i++) {
+		const struct ffpf_lane_page *other = flow->lanes[i].lane.base;
+
+		if (flow->lanes[i].hook == hook)
+			return ffpf_error_set(err, FFPF_E_INVALID, "the flow is attached to this hook already");
+		if (other->bms != hook->lane->page->bms || other->link_type != hook->lane->page->link_type)
+			return ffpf_error_set(err, FFPF_E_INVALID,
+					      "the lanes of a flow must have the same BMS and link type");
+	}
+	return 0;
+}
+
+int
+ffpf_hook_attach(struct ffpf_hook *hook, struct ffpf_flow *flow, struct ffpf_error *err)
+{
+	const struct ffpf_ibuf_config cfg = {
+		.slots = flow->cfg.ibuf_slots,
+		.lane = flow->lane_count,
+		.memory = flow->cfg.memory,
+		.reader = flow->page,
+		.event_fd = flow->event_fd,
+	};
+	struct ffpf_flow_lane *lanes;
+	struct ffpf_ibuf *ibuf;
+	int rc = check_fits(hook, flow, err);
+
+	if (rc)
+		return rc;
+	lanes = realloc(flow->lanes, (flow->lane_count + 1) * sizeof(*lanes));
+	if (!lanes)
+		return ffpf_error_set(err, FFPF_E_NO_MEMORY, "no memory for a flow");
+	flow->lanes = lanes;
+	rc = ffpf_ibuf_create(&ibuf, &cfg, err);
+	if (rc)
+		return rc;
+	ibuf->page->nested_before = ffpf_counted(&hook->lane->page->nested);
+	pthread_mutex_lock(&hook->control);
+	rc = ffpf_graph_reserve(hook, hook->member_count + 1, err);
+	if (!rc) {
+		hook->members[hook->member_count++] =
+		    (struct ffpf_graph_entry){ .ibuf = ibuf, .prog = flow->prog, .generation = flow->generation };
+		flow->lanes[flow->lane_count++] = (struct ffpf_flow_lane){
+			.hook = hook,
+			.ibuf = ibuf,
+			.lane = hook->lane->region,
+		};
+		ffpf_graph_replace(hook);
+	}
+	pthread_mutex_unlock(&hook->control);
+	if (rc)
+		ffpf_ibuf_destroy(ibuf);
+	return rc;
+}
+
+/* The writer cannot reach the IBuf any more, and has left it as it is: what was not published is published here. */
+static void
+retire(struct ffpf_hook *hook, struct ffpf_flow_lane *lane)
+{
+	ffpf_ibuf_publish(lane->ibuf);
+	atomic_store_explicit(&lane->ibuf->page->state, FFPF_IBUF_DETACHED, memory_order_release);
+	lane->nested_after = ffpf_counted(&hook->lane->page->nested);
+	lane->hook = NULL;
+	ffpf_wake(lane->ibuf);
+}
+
+int
+ffpf_hook_detach(struct ffpf_hook *hook, struct ffpf_flow *flow, struct ffpf_error *err)
+{
+	for (uint32_t i = 0; i < flow->lane_count; i++) {
+		struct ffpf_graph_entry *member;
+
+		if (flow->lanes[i].hook != hook)
+			continue;
+		pthread_mutex_lock(&hook->control);
+		member = find_member(hook, flow->lanes[i].ibuf);
+		*member = hook->members[--hook->member_count];
+		ffpf_graph_replace(hook);
+		pthread_mutex_unlock(&hook->control);
+		retire(hook, &flow->lanes[i]);
+		return 0;
+	}
+	return ffpf_error_set(err, FFPF_E_INVALID, "the flow is not attached to this hook");
+}

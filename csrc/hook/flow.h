@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef FFPF_HOOK_FLOW_H
+#define FFPF_HOOK_FLOW_H
+/*
+ * A flow: one filter, one reader, an IBuf on each lane that it is attached to, one reader page, perhaps an MBuf.
+ * Control plane: create and destroy here, attach and detach in hook.h.
+ *
+ *     create -> attach to each hook -> open the reader (lanes/lanes.h) -> ... -> close it, or its process died
+ *            -> detach from each hook -> destroy
+ *
+ * Detaching ends the protection of what the reader has not read yet; hence the order.
+ */
+#include "bpf/bpf.h"
+#include "reader/reader.h"
+#include "ring/ibuf.h"
+#include "ring/mbuf.h"
+
+struct ffpf_hook;
+
+struct ffpf_flow_config {
+	enum ffpf_memory memory;
+	uint32_t ibuf_slots;              /* power of two */
+	uint32_t mbuf_bytes;              /* power of two, or 0: no MBuf */
+	const struct ffpf_bpf_prog *prog; /* NULL: every packet; the caller keeps it alive */
+};
+
+struct ffpf_flow_lane {
+	struct ffpf_hook *hook; /* NULL: detached */
+	struct ffpf_ibuf *ibuf;
+	struct ffpf_region lane; /* the hook's mapping of the lane */
+	uint64_t nested_after;   /* nested packets of the lane when it was detached */
+};
+
+struct ffpf_flow {
+	struct ffpf_flow_config cfg;
+	struct ffpf_region reader; /* of `page` */
+	struct ffpf_reader_page *page;
+	struct ffpf_mbuf mbuf;
+	int event_fd; /* eventfd, non-blocking: a reader that sleeps on it */
+	const struct ffpf_bpf_prog *prog;
+	uint64_t generation; /* of prog: 1, 2 ... */
+	struct ffpf_flow_lane *lanes;
+	uint32_t lane_count;
+};
+
+int ffpf_flow_create(struct ffpf_flow **out, const struct ffpf_flow_config *cfg, struct ffpf_error *err);
+void ffpf_flow_destroy(struct ffpf_flow *flow); /* must be detached everywhere; NULL is legal */
+
+/*
+ * Swaps the filter on every lane, each between two packets. When this returns no hook runs the old one any more. The
+ * filter's generation is flow->generation; from which entry on it decided stands in each IBuf's page.
+ */
+void ffpf_flow_set_filter(struct ffpf_flow *flow, const struct ffpf_bpf_prog *prog);
+
+/*
+ * What the lanes counted: seen, filtered and dropped of *out; `delivered` is what was indexed, published or not. The
+ * law holds exactly while no hook is handling a packet.
+ */
+void ffpf_flow_counters(const struct ffpf_flow *flow, struct ffpf_counters *out);
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lanes/lanes_internal.h"
+
+#include <linux/if_packet.h>
+#include <string.h>
+
+#define TAG_BYTES 4
+#define NS_PER_S  1000000000
+
+/* The hook judged this packet by the filter that is in force: nothing is left to do. */
+static bool
+judged_by_hook(const struct lanes *l, const struct item *item)
+{
+	const struct ffpf_ibuf_page *page = l->lanes[item->lane].view.ibuf;
+
+	/* Acquire: pairs with adopt in hook.c. If a later generation_pos is seen than that of this generation, more is
+	 * judged here than must be. */
+	if (!l->generation || atomic_load_explicit(&page->generation, memory_order_acquire) != l->generation)
+		return false;
+	return item->fetched.pos >= atomic_load_explicit(&page->generation_pos, memory_order_relaxed);
+}
+
+/* Filters see the octets without the tag, and the tag beside them, as in the kernel. */
+static uint32_t
+run(struct lanes *l, const struct item *item)
+{
+	const struct ffpf_record *rec = &item->fetched.rec;
+	const bool tagged = rec->flags & FFPF_RECORD_VLAN;
+	const struct ffpf_bpf_aux aux = {
+		.ifindex = rec->ifindex,
+		.vlan_tci = rec->vlan_tci,
+		.vlan_tpid = rec->vlan_tpid,
+		.protocol = rec->protocol,
+		.hatype = rec->hatype,
+		.pkt_type = rec->pkt_type,
+		.vlan_present = tagged,
+	};
+	const uint8_t *data = item->fetched.data;
+	uint32_t at = rec->vlan_offset;
+
+	if (!tagged)
+		return ffpf_bpf_run(l->prog, data, rec->wire_len, rec->cap_len, &aux);
+	if (rec->cap_len < at + TAG_BYTES) /* cut inside the tag */
+		return ffpf_bpf_run(l->prog, data, rec->wire_len - TAG_BYTES, rec->cap_len < at ? rec->cap_len : at,
+				    &aux);
+	memcpy(l->untagged, data, at);
+	memcpy(l->untagged + at, data + at + TAG_BYTES, rec->cap_len - at - TAG_BYTES);
+	return ffpf_bpf_run(l->prog, l->untagged, rec->wire_len - TAG_BYTES, rec->cap_len - TAG_BYTES, &aux);
+}
+
+static bool
+direction_passes(const struct lanes *l, uint8_t pkt_type)
+{
+	if (l->direction == FFPF_DIR_INOUT)
+		return true;
+	return (l->direction == FFPF_DIR_OUT) == (pkt_type == PACKET_OUTGOING);
+}
+
+static uint32_t
+judge(struct lanes *l, const struct item *item)
+{
+	if (!direction_passes(l, item->fetched.rec.pkt_type))
+		return 0;
+	if (!l->prog)
+		return UINT32_MAX;
+	return judged_by_hook(l, item) ? item->fetched.result : run(l, item);
+}
+
+static void
+describe(const struct lanes *l, struct ffpf_packet *p, const struct item *item, uint32_t result)
+{
+	const struct ffpf_record *rec = &item->fetched.rec;
+	int64_t sec = rec->time_ns / NS_PER_S, ns = rec->time_ns % NS_PER_S;
+
+	if (ns < 0) {
+		sec--;
+		ns += NS_PER_S;
+	}
+	*p = (struct ffpf_packet){
+		.data = item->fetched.data,
+		.ts_sec = sec,
+		.ts_frac = (int32_t)(l->reader.info.tick == FFPF_TICK_NS ? ns : ns / 1000),
+		.cap_len = rec->cap_len < l->reader.info.snap_len ? rec->cap_len : l->reader.info.snap_len,
+		.wire_len = rec->wire_len,
+		.ifindex = rec->ifindex,
+		.result = result,
+		.protocol = rec->protocol,
+		.pkt_type = rec->pkt_type,
+	};
+	if (rec->flags & FFPF_RECORD_VLAN) {
+		p->vlan_tci = rec->vlan_tci;
+		p->vlan_tpid = rec->vlan_tpid;
+		p->flags |= FFPF_PACKET_VLAN;
+	}
+	/* before a copy lies its free head, before a packet in PBuf the end of its record header */
+	p->flags |= FFPF_PACKET_HEAD_READABLE;
+	if (l->bms->readers_race)
+		p->flags |= FFPF_PACKET_HEAD_WRITABLE;
+}
+
+uint32_t
+lanes_judge(struct lanes *l)
+{
+	uint32_t skipped = l->carried;
+	uint32_t n = 0;
+
+	for (uint32_t i = l->open; i < l->count; i++) {
+		struct item *item = &l->items[i];
+		uint32_t result = judge(l, item);
+
+		item->passes = result != 0;
+		if (!result) {
+			skipped++;
+			continue;
+		}
+		describe(l, &l->packets[n], item, result);
+		l->packets[n++].skipped = skipped;
+		skipped = 0;
+	}
+	return n;
+}
+
+void
+lanes_use_filter(struct lanes *l, const struct ffpf_bpf_prog *prog)
+{
+	l->prog = prog;
+	if (!prog)
+		l->reader.info.filter_kind = FFPF_FILTER_NONE;
+	else
+		l->reader.info.filter_kind = prog->native ? FFPF_FILTER_JIT : FFPF_FILTER_INTERPRETER;
+}

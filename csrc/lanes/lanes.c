@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lanes/lanes.h"
+
+#include "lanes/lanes_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- items that are done with ---- */
+
+/* Behind the packets that were released come those that were turned away: they are done with too. */
+static void
+pass_turned_away(struct lanes *l)
+{
+	for (; l->open < l->count && !l->items[l->open].passes; l->open++) {
+		l->filtered++;
+		l->carried++;
+	}
+}
+
+static void
+lanes_release(struct ffpf_reader *r, uint32_t n)
+{
+	struct lanes *l = (struct lanes *)r;
+
+	for (; n > 0; n--) {
+		pass_turned_away(l);
+		if (l->open == l->count)
+			return;
+		l->has_last = true;
+		l->last_lane = l->items[l->open].lane;
+		l->last_pos = l->items[l->open].fetched.pos;
+		l->open++;
+		l->carried = 0;
+		l->delivered++;
+	}
+}
+
+/* Tells the writers, and whoever shows states, how far we are. Release: pairs with take_r in bms/srp.c, where the
+ * writer takes the memory below R as read. */
+static void
+give_back(struct lanes *l, bool keep_last)
+{
+	uint64_t r[FFPF_FLOW_LANES_MAX];
+
+	for (uint32_t i = 0; i < l->lane_count; i++) {
+		const struct ffpf_stage *stage = &l->lanes[i].stage;
+
+		r[i] = stage->head < stage->count ? stage->items[stage->head].pos : l->lanes[i].view.next;
+	}
+	for (uint32_t i = l->count; i-- > l->open;)
+		r[l->items[i].lane] = l->items[i].fetched.pos;
+	if (keep_last && l->has_last)
+		r[l->last_lane] = l->last_pos;
+	for (uint32_t i = 0; i < l->lane_count; i++)
+		atomic_store_explicit(&l->page->r[l->lanes[i].view.lane_number], r[i], memory_order_release);
+	atomic_store_explicit(&l->page->delivered, l->delivered, memory_order_relaxed);
+	atomic_store_explicit(&l->page->filtered, l->filtered, memory_order_relaxed);
+	atomic_store_explicit(&l->page->lapped, l->lapped, memory_order_relaxed);
+	l->has_last = keep_last && l->has_last;
+}
+
+/* ---- next ---- */
+
+static bool
+serve_items(struct lanes *l, struct ffpf_batch *batch)
+{
+	uint32_t n = lanes_judge(l);
+
+	l->again = false;
+	if (!n) {
+		pass_turned_away(l);
+		return false;
+	}
+	*batch = (struct ffpf_batch){ l->packets, n, l->mem_lo, l->mem_hi };
+	return true;
+}
+
+/* What the writer withheld from us, or what nothing protects any more, is lost. */
+static enum ffpf_outcome
+shut_out(struct lanes *l, uint32_t state)
+{
+	l->evicted += lanes_waiting(l);
+	l->count = l->open = 0;
+	l->again = false;
+	for (uint32_t i = 0; i < l->lane_count; i++) {
+		struct lane *lane = &l->lanes[i];
+
+		lane->stage.head = lane->stage.count = 0;
+		lane->view.next = atomic_load_explicit(&lane->view.ibuf->w, memory_order_acquire);
+	}
+	ffpf_error_set(&l->reader.err, FFPF_E_DENIED,
+		       state == FFPF_IBUF_EVICTED ? "evicted: R was not between the last R and W"
+						  : "the flow was detached");
+	return FFPF_FAILED;
+}
+
+/* FFPF_BATCH, FFPF_LAPPED, FFPF_END, FFPF_FAILED, or FFPF_WOULD_BLOCK: nothing yet. */
+static enum ffpf_outcome
+serve(struct lanes *l, struct ffpf_batch *batch)
+{
+	uint32_t closed = 0;
+
+	/* both acquire: pair with srp.c and ffpf_hook_detach, and with ffpf_hook_close */
+	for (uint32_t i = 0; i < l->lane_count; i++) {
+		uint32_t state = atomic_load_explicit(&l->lanes[i].view.ibuf->state, memory_order_acquire);
+
+		if (state != FFPF_IBUF_LIVE)
+			return shut_out(l, state);
+		closed += atomic_load_explicit(&l->lanes[i].view.lane->state, memory_order_acquire) == FFPF_LANE_CLOSED;
+	}
+	if (l->again && serve_items(l, batch))
+		return FFPF_BATCH;
+	do {
+		give_back(l, false);
+		lanes_merge(l);
+		if (l->lapped_news) {
+			l->lapped_news = false;
+			l->again = true; /* what was fetched is for the next call */
+			return FFPF_LAPPED;
+		}
+		if (serve_items(l, batch))
+			return FFPF_BATCH;
+	} while (l->count > 0);
+	return closed == l->lane_count && !lanes_waiting(l) ? FFPF_END : FFPF_WOULD_BLOCK;
+}
+
+static enum ffpf_outcome
+lanes_next(struct ffpf_reader *r, struct ffpf_batch *batch)
+{
+	struct lanes *l = (struct lanes *)r;
+	uint64_t deadline = UINT64_MAX;
+	bool over = l->cfg.nonblock;
+
+	lanes_disarm(l);
+	if (!l->again)
+		pass_turned_away(l);
+	l->again = l->open < l->count; /* packets that were not released come again */
+	give_back(l, false);
+	if (!over && l->cfg.timeout_ms > 0)
+		deadline = lanes_now_ns() + (uint64_t)l->cfg.timeout_ms * 1000000u;
+	for (;;) {
+		enum ffpf_outcome outcome;
+
+		/* seq_cst: pairs with lanes_wake */
+		if (atomic_load_explicit(&l->woken, memory_order_relaxed) && atomic_exchange(&l->woken, false)) {
+			l->due = false;
+			return FFPF_INTERRUPTED;
+		}
+		if (over || l->held || lanes_ready(l)) {
+			l->due = false;
+			outcome = serve(l, batch);
+			if (outcome != FFPF_WOULD_BLOCK)
+				return outcome;
+		}
+		if (over)
+			return l->cfg.nonblock ? FFPF_WOULD_BLOCK : FFPF_TIMEOUT;
+		outcome = lanes_wait(l, deadline);
+		if (outcome != FFPF_BATCH)
+			return outcome;
+		over = deadline != UINT64_MAX && lanes_now_ns() >= deadline;
+	}
+}
+
+static void
+lanes_settle(struct ffpf_reader *r)
+{
+	struct lanes *l = (struct lanes *)r;
+
+	if (!l->again)
+		pass_turned_away(l);
+	if (l->open == l->count)
+		give_back(l, true);
+	lanes_arm(l);
+}
+
+/* ---- changes while reading ---- */
+
+static void
+serve_again(struct lanes *l)
+{
+	l->again = l->open < l->count;
+}
+
+static int
+lanes_set_filter(struct ffpf_reader *r, const struct ffpf_bpf_prog *prog)
+{
+	struct lanes *l = (struct lanes *)r;
+
+	if (l->flow) {
+		ffpf_flow_set_filter(l->flow, prog);
+		l->generation = l->flow->generation;
+	}
+	lanes_use_filter(l, prog);
+	serve_again(l);
+	return 0;
+}
+
+static int
+lanes_set_direction(struct ffpf_reader *r, enum ffpf_direction dir)
+{
+	struct lanes *l = (struct lanes *)r;
+
+	l->direction = dir;
+	serve_again(l);
+	return 0;
+}
+
+static int
+lanes_set_nonblock(struct ffpf_reader *r, bool on)
+{
+	((struct lanes *)r)->cfg.nonblock = on;
+	return 0;
+}
+
+static int
+lanes_counters(struct ffpf_reader *r, struct ffpf_counters *out)
+{
+	const struct lanes *l = (const struct lanes *)r;
+
+	*out = (struct ffpf_counters){ .filtered = l->filtered, .delivered = l->delivered };
+	for (uint32_t i = 0; i < l->lane_count; i++) {
+		const struct ffpf_view *view = &l->lanes[i].view;
+
+		out->filtered += ffpf_counted(&view->ibuf->filtered);
+		for (unsigned cause = 0; cause < FFPF_DROP_CAUSES; cause++)
+			out->dropped[cause] += ffpf_counted(&view->ibuf->dropped[cause]);
+		out->dropped[FFPF_DROP_NESTED] += ffpf_counted(&view->lane->nested) - view->ibuf->nested_before;
+	}
+	out->dropped[FFPF_DROP_LAPPED] += l->lapped;
+	out->dropped[FFPF_DROP_INVALID] += l->invalid;
+	out->dropped[FFPF_DROP_EVICTED] += l->evicted;
+	out->seen = out->filtered + out->delivered + ffpf_counters_dropped(out);
+	out->waiting = lanes_waiting(l);
+	return 0;
+}
+
+static int
+lanes_poll_fd(const struct ffpf_reader *r)
+{
+	return ((const struct lanes *)r)->event_fd;
+}
+
+static void
+lanes_close(struct ffpf_reader *r)
+{
+	struct lanes *l = (struct lanes *)r;
+
+	if (!l)
+		return;
+	pass_turned_away(l);
+	give_back(l, false);
+	lanes_disarm(l);
+	free(l->arenas);
+	free(l->untagged);
+	free(l);
+}
+
+const struct ffpf_reader_ops lanes_ops = {
+	.name = "lanes",
+	.next = lanes_next,
+	.release = lanes_release,
+	.settle = lanes_settle,
+	.set_filter = lanes_set_filter,
+	.set_direction = lanes_set_direction,
+	.set_nonblock = lanes_set_nonblock,
+	.counters = lanes_counters,
+	.poll_fd = lanes_poll_fd,
+	.wake = lanes_wake,
+	.close = lanes_close,
+};

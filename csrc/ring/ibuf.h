@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef FFPF_RING_IBUF_H
+#define FFPF_RING_IBUF_H
+/*
+ * One flow's IBuf on one lane, the writer's side. Paper, section 3.1.
+ *
+ *   call      by            may be made
+ *   append    the writer    when the BMS has granted the entry, and its record is committed
+ *   publish   the writer    when the lane is published as far as the entries reach
+ *   create, destroy         control plane, while no writer can reach it
+ */
+#include "ring/lane.h"
+#include "ring/region.h"
+
+struct ffpf_ibuf_config {
+	uint32_t slots; /* power of two, FFPF_IBUF_MIN_SLOTS to FFPF_IBUF_MAX_SLOTS */
+	uint32_t lane;  /* which R of the reader page is ours */
+	enum ffpf_memory memory;
+	struct ffpf_reader_page *reader; /* the flow's; outlives the IBuf */
+	int event_fd;                    /* the flow's */
+};
+
+struct ffpf_ibuf {
+	struct ffpf_region region;
+	struct ffpf_ibuf_page *page;
+	struct ffpf_index *entries;
+	uint32_t mask;
+	bool evicted;       /* page->state says so too */
+	uint64_t w;         /* position behind the last entry */
+	uint64_t published; /* what page->w says */
+	uint64_t r;         /* SRP: the last R that was accepted */
+	uint64_t sweep;     /* FRP: w at the last sweep */
+	uint64_t generation;
+
+	struct ffpf_reader_page *reader;
+	const _Atomic uint64_t *reader_r;
+	int event_fd;
+	uint32_t woken;     /* value of reader->sleep that was answered with a wake-up */
+	uint32_t due_sleep; /* value of reader->sleep that due_ns is of */
+	uint64_t due_ns;    /* CLOCK_MONOTONIC */
+};
+
+int ffpf_ibuf_create(struct ffpf_ibuf **out, const struct ffpf_ibuf_config *cfg, struct ffpf_error *err);
+void ffpf_ibuf_destroy(struct ffpf_ibuf *ibuf); /* NULL is legal */
+
+void ffpf_ibuf_append(struct ffpf_ibuf *ibuf, uint64_t position, uint32_t result);
+/* True when there was something to publish. */
+bool ffpf_ibuf_publish(struct ffpf_ibuf *ibuf);
+
+#endif
