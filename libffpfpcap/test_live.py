@@ -5,18 +5,23 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import select
 import socket
 import struct
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from compat_tests import harness
 from libffpfpcap.pcap_abi import (
+    ENVIRONMENT,
     ERRBUF_SIZE,
     Handler,
     Pcap,
+    command,
     frame,
     ip,
     main,
@@ -24,6 +29,7 @@ from libffpfpcap.pcap_abi import (
     own_network,
     program,
     same_on_both,
+    savefile,
     send,
     udp_frame,
 )
@@ -264,6 +270,29 @@ def counted(lib: ctypes.CDLL, filter_text: str) -> None:
 @pytest.mark.parametrize("filter_text", ["", "ether[17] < 10", "less 5"])
 def test_pitfall_17_statistics_are_cumulative(filter_text: str) -> None:
     same_on_both(counted, filter_text)
+
+
+@program
+def filtered_both_ways(lib: ctypes.CDLL, path: str) -> None:
+    p = Pcap.offline(lib, path) if path else open_quiet(lib, "va")
+    p.filter("ether[17] < 3")
+    if not path:
+        send("vb", *(frame(number) for number in range(5)))
+    print(len(list(p.packets())))
+    p.close()
+
+
+def test_statistics_line_names_the_kind_of_filter(tmp_path: Path) -> None:
+    path = savefile(tmp_path / "a.pcap", [frame(number) for number in range(5)])
+    for argument, counted, kind in (
+        (path, "seen=5 filtered=2 delivered=3 dropped=0", "jit" if platform.machine() == "x86_64" else "interpreter"),
+        ("", "seen=3 filtered=0 delivered=3 dropped=0", "kernel"),
+    ):
+        outcome = harness.run(command(filtered_both_ways, argument), harness.FFPF, env=ENVIRONMENT)
+        assert outcome.stdout == b"3\n"
+        (line,) = outcome.stats
+        assert f"engine=embedded handles=1 {counted} " in line.text
+        assert f" filter={kind} program=python" in line.text
 
 
 @program
