@@ -32,6 +32,8 @@ gather(struct dumper *d, struct pcap *p, const struct pcap_pkthdr *h, const u_ch
 		ffpf_dumper_write_out(d);
 	}
 	gathered = d->gathers && in_batch && ffpf_dumper_gather(d, p, h, data);
+	if (!gathered)
+		d->since_flush += sizeof(struct dump_record) + h->caplen;
 	return gathered || ferror(d->file);
 }
 
@@ -54,19 +56,6 @@ pcap_dump(u_char *user, const struct pcap_pkthdr *h, const u_char *sp)
 			return;
 	}
 	write_record(fp, h, sp);
-}
-
-static void
-write_out(FILE *fp)
-{
-	struct dumper *d = ffpf_dumper_find(fp);
-
-	if (d) {
-		bool locked = ffpf_dumper_lock(d);
-
-		ffpf_dumper_write_out(d);
-		ffpf_dumper_unlock(d, locked);
-	}
 }
 
 FILE *
@@ -118,16 +107,24 @@ pcap_dump_ftell(pcap_dumper_t *p)
 int
 pcap_dump_flush(pcap_dumper_t *p)
 {
-	write_out((FILE *)p);
-	return fflush((FILE *)p) == EOF ? -1 : 0;
+	FILE *fp = (FILE *)p;
+	struct dumper *d = ffpf_dumper_find(fp);
+
+	if (d) {
+		bool locked = ffpf_dumper_lock(d);
+
+		ffpf_dumper_write_out(d);
+		d->since_flush = 0;
+		ffpf_dumper_unlock(d, locked);
+	}
+	return fflush(fp) == EOF ? -1 : 0;
 }
 
 void
 pcap_dump_close(pcap_dumper_t *p)
 {
-	FILE *fp = (FILE *)p;
+	FILE *fp = pcap_dump_file(p); /* all is written out, and nothing more gathered */
 
-	write_out(fp);
 	ffpf_dumper_forget(fp);
 	(void)fclose(fp);
 }

@@ -42,6 +42,7 @@ struct dumper {
 	struct pcap *source;           /* the handle whose batch is being gathered; NULL: nothing is */
 	struct pcap *linked;           /* the handle in whose list of dumpers to finish this one is */
 	struct dumper *next_of_linked; /* more dumpers of that list, which is linked->finish_state */
+	uint64_t since_flush;          /* octets dumped since pcap_dump_flush, but for those gathered */
 	off_t begin;                   /* position of the FILE before pieces and run; -1 not yet asked for */
 	const uint8_t *run, *run_end;  /* equal: none */
 	size_t piece_bytes;            /* sum over pieces */
@@ -53,7 +54,8 @@ struct dumper {
 
 #define DUMP_STAGE_BYTES 65536
 #define DUMP_PIECES      1024 /* IOV_MAX of Linux */
-/* Runs up to this length are copied; longer ones become pieces. Between 64 and 2048 the cost of a packet is the same. */
+/* Runs up to this length are copied; longer ones become pieces. Between 64 and 2048 the cost of a packet is the same.
+ */
 #define DUMP_SHORT_RUN 512
 /* Fewer octets go through the FILE's buffer, and batches with fewer packets left are not gathered: a system call for
  * each would cost more than it saves. */

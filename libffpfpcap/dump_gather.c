@@ -23,6 +23,7 @@ forget_gathered(struct dumper *d)
 	d->run = d->run_end = NULL;
 	d->stage_used = 0;
 	d->piece_count = 0;
+	d->since_flush += d->piece_bytes;
 	d->piece_bytes = 0;
 	d->begin = -1;
 }
@@ -46,20 +47,34 @@ write_plainly(struct dumper *d, size_t done)
 }
 
 /*
+ * After a failure the error must be where libpcap would have it: in the FILE at once for octets that stdio would have
+ * written by now, whole buffers since the last flush; with pcap_dump_flush() for the others.
+ */
+static bool
+stdio_had_written(const struct dumper *d, size_t done)
+{
+	uint64_t end = d->since_flush + d->piece_bytes;
+
+	return d->since_flush + done < end - end % __fbufsize(d->file);
+}
+
+/*
  * The FILE does not know its position: it was flushed when gathering began (glibc 2.36, fileops.c, _IO_new_file_sync),
- * so the descriptor may be written to. What the program wrote into the FILE since then comes after.
+ * so the descriptor may be written to. What the program wrote into the FILE since then comes after; and it must be
+ * empty when more is gathered.
  */
 static void
-write_pieces(struct dumper *d)
+write_pieces(struct dumper *d, bool more)
 {
-	ssize_t done = writev(d->fd, d->pieces, (int)d->piece_count);
+	ssize_t written = writev(d->fd, d->pieces, (int)d->piece_count);
+	size_t done = written > 0 ? (size_t)written : 0;
+	bool failed = done < d->piece_bytes;
 
-	if (done < 0)
-		done = 0;
-	if ((size_t)done < d->piece_bytes)
-		write_plainly(d, (size_t)done);
+	if (failed)
+		write_plainly(d, done);
+	if (more || (failed && stdio_had_written(d, done)))
+		fflush(d->file);
 	forget_gathered(d);
-	fflush(d->file);
 }
 
 /* One more piece, unless it continues the one before. There is room for it: see end_run(). */
@@ -98,7 +113,7 @@ end_run(struct dumper *d)
 		stage(d, d->run, len);
 	d->run = d->run_end = NULL;
 	if (d->piece_count + 4 > DUMP_PIECES || d->stage_used + DUMP_SHORT_RUN + RECORD_BYTES > DUMP_STAGE_BYTES)
-		write_pieces(d);
+		write_pieces(d, true);
 }
 
 void
@@ -111,7 +126,7 @@ ffpf_dumper_write_out(struct dumper *d)
 	if (d->piece_count == 0)
 		return;
 	if (d->piece_bytes >= DUMP_WORTH_A_CALL || __fpending(d->file) > 0) {
-		write_pieces(d);
+		write_pieces(d, false);
 	} else {
 		write_plainly(d, 0);
 		forget_gathered(d);

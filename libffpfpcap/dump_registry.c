@@ -71,6 +71,7 @@ ffpf_dumper_register(FILE *fp)
 		pthread_mutex_lock(&d->lock);
 		d->gathers = true;
 		d->fd = fileno(fp);
+		d->since_flush = sizeof(struct pcap_file_header);
 		pthread_mutex_unlock(&d->lock);
 		atomic_store_explicit(&d->file, fp, memory_order_release); /* pairs with ffpf_dumper_find() */
 	}
