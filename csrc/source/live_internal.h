@@ -34,13 +34,6 @@ struct live_position {
 	uint32_t invalid; /* frames so far that made no sense: FFPF_DROP_INVALID */
 };
 
-/* What release and set_filter must know about a descriptor that has been served. */
-struct live_mark {
-	struct live_position after; /* where the walk went on behind this packet */
-	uint8_t *frame;
-	uint8_t *data; /* first octet as captured, before a tag was put in */
-};
-
 enum live_refilter {
 	REFILTER_NONE,    /* the kernel's filter is the whole truth */
 	REFILTER_ALL,     /* every packet is filtered here: always, or until `refilter_until` */
@@ -67,7 +60,9 @@ struct live {
 	struct live_position at;
 	struct live_position batch_start;
 	uint32_t count, released; /* descriptors of the batch */
+	const uint8_t *kept_from; /* where the packet at ring.keep was */
 	int batch_vlan_offset;    /* with which it was made */
+	uint32_t batch_header;    /* octets of the cooked header then */
 	uint32_t skipped;         /* turned away since the last descriptor of this or an earlier batch */
 	uint32_t carried;         /* of these, before batch_start */
 	int vlan_offset;
@@ -95,7 +90,6 @@ struct live {
 	uint64_t iface_lost_seen;
 
 	struct ffpf_packet packets[LIVE_BATCH];
-	struct live_mark marks[LIVE_BATCH];
 };
 
 /* live_walk.c */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "source/cooked.h"
+#include "source/live_frame.h"
 #include "source/live_internal.h"
 
 #include <arpa/inet.h>
@@ -8,61 +9,6 @@
 #include <linux/if_ether.h>
 #include <pcap/dlt.h>
 #include <string.h>
-
-/* A frame's header, whichever layout wrote it. */
-struct frame {
-	uint8_t *mem;
-	const struct sockaddr_ll *from;
-	uint32_t status, sec, nsec;
-	uint32_t cap_len, wire_len;
-	uint32_t mac; /* offset of the first captured octet */
-	uint16_t vlan_tci, vlan_tpid;
-};
-
-static inline __attribute__((always_inline)) struct frame
-read_frame(uint8_t *mem, enum tpacket_layout layout)
-{
-	if (layout == TPACKET_BLOCKS) {
-		const struct tpacket3_hdr *h = (const struct tpacket3_hdr *)mem;
-
-		return (struct frame){ mem,
-				       (const struct sockaddr_ll *)(mem + TPACKET_ALIGN(sizeof(*h))),
-				       h->tp_status,
-				       h->tp_sec,
-				       h->tp_nsec,
-				       h->tp_snaplen,
-				       h->tp_len,
-				       h->tp_mac,
-				       (uint16_t)h->hv1.tp_vlan_tci,
-				       h->hv1.tp_vlan_tpid };
-	}
-	const struct tpacket2_hdr *h = (const struct tpacket2_hdr *)mem;
-
-	return (struct frame){ mem,
-			       (const struct sockaddr_ll *)(mem + TPACKET_ALIGN(sizeof(*h))),
-			       h->tp_status,
-			       h->tp_sec,
-			       h->tp_nsec,
-			       h->tp_snaplen,
-			       h->tp_len,
-			       h->tp_mac,
-			       h->tp_vlan_tci,
-			       h->tp_vlan_tpid };
-}
-
-/* Kernels before 3.0 set no flag; there a tag of 0 cannot be told from none. */
-static inline bool
-has_vlan(const struct frame *f)
-{
-	return f->vlan_tci != 0 || (f->status & TP_STATUS_VLAN_VALID);
-}
-
-/* Kernels before 3.14 do not tell the TPID. */
-static inline uint16_t
-tpid_of(const struct frame *f)
-{
-	return f->vlan_tpid || (f->status & TP_STATUS_VLAN_TPID_VALID) ? f->vlan_tpid : ETH_P_8021Q;
-}
 
 static bool
 direction_passes(const struct live *l, const struct sockaddr_ll *from)
@@ -146,167 +92,267 @@ insert_tag(uint8_t *data, int offset, uint16_t tpid, uint16_t tci)
 	return data;
 }
 
-/* From a packet as captured, `data` being its first octet (the cooked header's, if there is one), to a descriptor. */
-static inline __attribute__((always_inline)) void
-dress(struct live *l, struct ffpf_packet *p, const struct frame *f, uint8_t *data, uint32_t header,
-      enum tpacket_layout layout)
+static void
+undress(const struct live *l, const struct ffpf_packet *p, const struct frame *f, uint8_t *data)
 {
-	const size_t head_end = layout == TPACKET_BLOCKS ? TPACKET3_HDRLEN : TPACKET2_HDRLEN;
-	uint32_t cap_len = f->cap_len + header;
-	uint32_t wire_len = f->wire_len + header;
+	if (p->flags & FFPF_PACKET_VLAN)
+		memmove(data, data - TPACKET_VLAN_BYTES, (size_t)l->batch_vlan_offset);
+	if (f->from->sll_hatype == ARPHRD_CAN && !l->cooked)
+		undress_can(data, f->cap_len);
+}
 
-	p->vlan_tci = 0;
-	p->vlan_tpid = 0;
-	p->flags = FFPF_PACKET_HEAD_READABLE;
+/* What the loops need of struct live, apart from it: to the compiler the descriptors might be any part of that. */
+struct view {
+	struct live_position at;
+	struct tpacket_ring ring;
+	const uint8_t *unit_end;
+	uint32_t header; /* octets of the cooked header, 0 raw */
+	uint32_t snap_len;
+	uint32_t skipped;
+	uint32_t turned_away;
+	uint32_t result; /* of packets that are not judged here */
+	bool judged;     /* here */
+	bool nano;
+	bool plain;           /* frames without a tag need no more than take_plain does ... */
+	uint8_t refused_type; /* ... but those of this packet type */
+};
+
+#define NO_PACKET_TYPE 255
+
+/* From a packet as captured, `data` being its first octet (the cooked header's, if there is one), to a descriptor. */
+static inline void
+dress(const struct live *l, const struct view *v, struct ffpf_packet *p, const struct frame *f, uint8_t *data)
+{
+	const size_t head_end = head_end_of(v->ring.layout);
+	uint32_t cap_len = f->cap_len + v->header;
+	uint32_t wire_len = f->wire_len + v->header;
+	uint16_t tci = 0, tpid = 0;
+	uint8_t flags = FFPF_PACKET_HEAD_READABLE;
+
 	if (__builtin_expect(f->from->sll_hatype == ARPHRD_CAN && !l->cooked, 0))
 		dress_can(data, f->cap_len, ntohs(f->from->sll_protocol));
 	if (__builtin_expect(tag_goes_in(l, f), 0)) {
-		p->vlan_tci = f->vlan_tci;
-		p->vlan_tpid = tpid_of(f);
-		p->flags |= FFPF_PACKET_VLAN;
-		data = insert_tag(data, l->vlan_offset, p->vlan_tpid, p->vlan_tci);
+		tci = f->vlan_tci;
+		tpid = tpid_of(f);
+		flags |= FFPF_PACKET_VLAN;
+		data = insert_tag(data, l->vlan_offset, tpid, tci);
 		cap_len += TPACKET_VLAN_BYTES;
 		wire_len += TPACKET_VLAN_BYTES;
 	}
 	/* a link header longer than Ethernet's may leave less of a gap than was reserved for */
 	if ((size_t)(data - f->mem) >= head_end + TPACKET_HEAD_BYTES)
-		p->flags |= FFPF_PACKET_HEAD_WRITABLE;
-	p->data = data;
-	p->ts_sec = f->sec;
-	p->ts_frac = (int32_t)(l->reader.info.tick == FFPF_TICK_NS ? f->nsec : f->nsec / 1000);
-	p->cap_len = cap_len < l->reader.info.snap_len ? cap_len : l->reader.info.snap_len;
-	p->wire_len = wire_len;
-	p->ifindex = (uint32_t)f->from->sll_ifindex;
-	p->protocol = ntohs(f->from->sll_protocol);
-	p->pkt_type = f->from->sll_pkttype;
-}
-
-/* Makes a frame what the kernel left there, so that another filter can judge it. */
-static void
-undress(const struct live *l, const struct ffpf_packet *p, const struct live_mark *mark)
-{
-	struct frame f = read_frame(mark->frame, l->ring.layout);
-
-	if (p->flags & FFPF_PACKET_VLAN)
-		memmove(mark->data, mark->data - TPACKET_VLAN_BYTES, (size_t)l->batch_vlan_offset);
-	if (f.from->sll_hatype == ARPHRD_CAN && !l->cooked)
-		undress_can(mark->data, f.cap_len);
+		flags |= FFPF_PACKET_HEAD_WRITABLE;
+	*p = (struct ffpf_packet){
+		.data = data,
+		.ts_sec = f->sec,
+		.ts_frac = (int32_t)(v->nano ? f->nsec : f->nsec / 1000),
+		.cap_len = cap_len < v->snap_len ? cap_len : v->snap_len,
+		.wire_len = wire_len,
+		.skipped = v->skipped,
+		.ifindex = (uint32_t)f->from->sll_ifindex,
+		.result = v->result,
+		.vlan_tci = tci,
+		.vlan_tpid = tpid,
+		.protocol = ntohs(f->from->sll_protocol),
+		.pkt_type = f->from->sll_pkttype,
+		.flags = flags,
+	};
 }
 
 /* The walk stands at a unit that is not opened: open it if it is ours. */
-static inline __attribute__((always_inline)) bool
-open_unit(struct live *l, enum tpacket_layout layout)
+static inline bool
+open_unit(struct view *v)
 {
-	uint8_t *mem = ffpf_tpacket_unit(&l->ring, l->at.unit);
+	uint8_t *mem = ffpf_tpacket_unit(&v->ring, v->at.unit);
 
-	if (l->at.held == l->ring.unit_count || !ffpf_tpacket_is_ours(&l->ring, l->at.unit))
+	if (v->at.held == v->ring.unit_count || !ffpf_tpacket_is_ours(&v->ring, v->at.unit))
 		return false;
-	l->at.held++;
-	l->at.frame = mem;
-	l->at.left = 1;
-	if (layout == TPACKET_BLOCKS) {
+	v->at.held++;
+	v->at.frame = mem;
+	v->at.left = 1;
+	v->unit_end = mem + v->ring.unit_bytes;
+	if (v->ring.layout == TPACKET_BLOCKS) {
 		const struct tpacket_hdr_v1 *block = &((const struct tpacket_block_desc *)mem)->hdr.bh1;
 
-		l->at.frame = mem + block->offset_to_first_pkt;
-		l->at.left = block->num_pkts;
+		v->at.frame = mem + block->offset_to_first_pkt;
+		v->at.left = block->num_pkts;
 	}
 	return true;
 }
 
-static void
-close_unit(struct live *l)
-{
-	l->at.unit = ffpf_tpacket_next(&l->ring, l->at.unit);
-	l->at.left = 0;
-}
-
-/* Frames of one block follow each other at unequal distances. They were written long enough ago to have left the first
- * caches, so the lines of a frame further on are asked for now, at the place where equal distances would put it. */
 static inline void
-prefetch_ahead(const uint8_t *frame, uint32_t distance)
+close_unit(struct view *v)
 {
-	__builtin_prefetch(frame + 4 * (size_t)distance);
-	__builtin_prefetch(frame + 4 * (size_t)distance + 64);
+	v->at.unit = ffpf_tpacket_next(&v->ring, v->at.unit);
+	v->at.left = 0;
 }
 
-static inline __attribute__((always_inline)) void
-step(struct live *l, enum tpacket_layout layout)
+/* The next unit that holds a packet, or false. */
+static inline bool
+open_next(struct view *v)
 {
-	if (layout == TPACKET_BLOCKS) {
-		uint32_t distance = ((const struct tpacket3_hdr *)l->at.frame)->tp_next_offset;
-
-		l->at.frame += distance;
-		prefetch_ahead(l->at.frame, distance);
+	while (open_unit(v)) {
+		if (v->at.left)
+			return true;
+		close_unit(v);
 	}
-	if (--l->at.left == 0)
-		close_unit(l);
+	return false;
 }
 
-/* The filter's verdict and direction's. Counts what it turns away. */
-static inline __attribute__((always_inline)) uint32_t
-judge(struct live *l, const struct frame *f, const uint8_t *data, uint32_t header)
-{
-	uint32_t result = l->kernel_result ? l->kernel_result : UINT32_MAX;
+/* The processor follows small frames by itself. Of large ones, each a miss that only the frame before tells the place
+ * of, those further on are asked for where equal distances would put them. */
+#define PREFETCH_FROM   512
+#define PREFETCH_FRAMES 6
 
-	if (!direction_passes(l, f->from))
+static inline void
+prefetch_ahead(const uint8_t *next, uint32_t distance)
+{
+	if (distance >= PREFETCH_FROM) {
+		const uint8_t *ahead = next + PREFETCH_FRAMES * (size_t)distance;
+
+		__builtin_prefetch(ahead);
+		__builtin_prefetch(ahead + 64);
+	}
+}
+
+static inline void
+step(struct view *v)
+{
+	if (v->ring.layout == TPACKET_BLOCKS) {
+		uint32_t distance = ((const struct tpacket3_hdr *)v->at.frame)->tp_next_offset;
+
+		v->at.frame += distance;
+		prefetch_ahead(v->at.frame, distance);
+	}
+	if (--v->at.left == 0)
+		close_unit(v);
+}
+
+static inline bool
+makes_sense(const struct view *v, const struct frame *f)
+{
+	return (size_t)f->mac + f->cap_len <= (size_t)(v->unit_end - f->mem) &&
+	       f->mac >= head_end_of(v->ring.layout) + v->header;
+}
+
+/* The filter's verdict, here; the packet's result is left in the view. */
+static bool
+passes(const struct live *l, struct view *v, const struct frame *f, const uint8_t *data)
+{
+	v->result = run_filter(l, f, data, f->cap_len + v->header);
+	/* the kernel knows more than we do (marks, queues): its verdict stands where it is the last word */
+	if (!v->result && l->refilter == REFILTER_NONE)
+		v->result = UINT32_MAX;
+	return v->result != 0;
+}
+
+/* One frame of any kind. Returns the number of descriptors it made: 0 or 1. */
+__attribute__((noinline)) static uint32_t
+take_frame(struct live *l, struct view *v, struct ffpf_packet *p)
+{
+	enum tpacket_layout layout = v->ring.layout;
+	struct frame f = read_frame(v->at.frame, layout);
+	uint8_t *data = f.mem + f.mac - v->header;
+
+	if (!makes_sense(v, &f)) {
+		v->at.invalid++;
 		return 0;
-	if (l->prog && (l->refilter != REFILTER_NONE || !l->kernel_result)) {
-		result = run_filter(l, f, data, f->cap_len + header);
-		/* the kernel knows more than we do (marks, queues): its verdict stands where it is the last word */
-		if (!result && l->refilter == REFILTER_NONE)
-			result = UINT32_MAX;
 	}
-	return result;
+	if (v->header)
+		ffpf_cooked_write(data, l->reader.info.link_type, f.from);
+	if (!direction_passes(l, f.from) || (v->judged && !passes(l, v, &f, data))) {
+		v->turned_away++;
+		v->skipped++;
+		return 0;
+	}
+	/* the kernel cuts a packet at what its filter returns; so do we when the filter ran here */
+	if (f.cap_len > v->result)
+		f.cap_len = v->result;
+	dress(l, v, p, &f, data);
+	v->skipped = 0;
+	return 1;
 }
 
-static inline __attribute__((always_inline)) uint32_t
-walk(struct live *l, enum tpacket_layout layout)
+/* The common case, as far as it goes: frames of the open block that need nothing but a descriptor. Returns how many. */
+static uint32_t
+take_plain(struct view *v, struct ffpf_packet *p, uint32_t most)
 {
-	uint32_t header = l->cooked ? ffpf_cooked_bytes(l->reader.info.link_type) : 0;
+	const uint32_t snap_len = v->snap_len, result = v->result, divisor = v->nano ? 1 : 1000;
+	const uint8_t refused = v->refused_type;
+	uint8_t *mem = v->at.frame;
 	uint32_t n = 0;
 
-	while (n < LIVE_BATCH) {
-		if (l->at.left == 0) {
-			if (!open_unit(l, layout))
-				break;
-			if (l->at.left == 0) { /* a block that holds nothing */
-				close_unit(l);
-				continue;
-			}
-		}
-		struct frame f = read_frame(l->at.frame, layout);
-		const uint8_t *unit_end = ffpf_tpacket_unit(&l->ring, l->at.unit) + l->ring.unit_bytes;
-		uint8_t *data = f.mem + f.mac - header;
-		uint32_t result;
+	most = most < v->at.left ? most : v->at.left;
+	for (; n < most; n++, p++) {
+		const struct tpacket3_hdr *h = (const struct tpacket3_hdr *)mem;
+		const struct sockaddr_ll *from = (const struct sockaddr_ll *)(mem + TPACKET_ALIGN(sizeof(*h)));
+		uint32_t mac = h->tp_mac, cap_len = h->tp_snaplen, distance = h->tp_next_offset;
 
-		if (__builtin_expect(f.mac > l->ring.unit_bytes || f.cap_len > (size_t)(unit_end - f.mem) ||
-					 f.mac + f.cap_len > (size_t)(unit_end - f.mem),
-				     0)) {
-			l->at.invalid++;
-			step(l, layout);
-			continue;
+		if (__builtin_expect((h->tp_status & TP_STATUS_VLAN_VALID) || h->hv1.tp_vlan_tci ||
+					 from->sll_pkttype == refused || mac < TPACKET3_HDRLEN + TPACKET_HEAD_BYTES ||
+					 (size_t)mac + cap_len > (size_t)(v->unit_end - mem),
+				     0))
+			break;
+		p->data = mem + mac;
+		p->ts_sec = h->tp_sec;
+		p->ts_frac = (int32_t)(divisor == 1 ? h->tp_nsec : h->tp_nsec / 1000);
+		p->cap_len = cap_len < snap_len ? cap_len : snap_len;
+		p->wire_len = h->tp_len;
+		p->skipped = v->skipped;
+		p->ifindex = (uint32_t)from->sll_ifindex;
+		p->result = result;
+		p->vlan_tci = 0;
+		p->vlan_tpid = 0;
+		p->protocol = ntohs(from->sll_protocol);
+		p->pkt_type = from->sll_pkttype;
+		p->flags = FFPF_PACKET_HEAD_READABLE | FFPF_PACKET_HEAD_WRITABLE;
+		v->skipped = 0;
+		mem += distance;
+		prefetch_ahead(mem, distance);
+	}
+	v->at.frame = mem;
+	v->at.left -= n;
+	if (n && v->at.left == 0)
+		close_unit(v);
+	return n;
+}
+
+static uint32_t
+walk(struct live *l, struct view *v)
+{
+	uint32_t n = 0;
+
+	while (n < LIVE_BATCH && (v->at.left || open_next(v))) {
+		if (v->plain) {
+			n += take_plain(v, &l->packets[n], LIVE_BATCH - n);
+			if (n == LIVE_BATCH || v->at.left == 0)
+				continue;
 		}
-		if (header)
-			ffpf_cooked_write(data, l->reader.info.link_type, f.from);
-		result = judge(l, &f, data, header);
-		if (!result) {
-			l->counters.filtered++;
-			l->skipped++;
-			step(l, layout);
-			continue;
-		}
-		/* the kernel cuts a packet at what its filter returns; so do we when the filter ran here */
-		if (f.cap_len > result)
-			f.cap_len = result;
-		dress(l, &l->packets[n], &f, data, header, layout);
-		l->packets[n].result = result;
-		l->packets[n].skipped = l->skipped;
-		l->skipped = 0;
-		step(l, layout);
-		l->marks[n] = (struct live_mark){ l->at, f.mem, data };
-		n++;
+		n += take_frame(l, v, &l->packets[n]);
+		step(v);
 	}
 	return n;
+}
+
+static struct view
+view_of(const struct live *l)
+{
+	struct view v = {
+		.at = l->at,
+		.ring = l->ring,
+		.unit_end = ffpf_tpacket_unit(&l->ring, l->at.unit) + l->ring.unit_bytes,
+		.header = l->cooked ? ffpf_cooked_bytes(l->reader.info.link_type) : 0,
+		.snap_len = l->reader.info.snap_len,
+		.skipped = l->skipped,
+		.result = l->kernel_result ? l->kernel_result : UINT32_MAX,
+		.judged = l->prog && (l->refilter != REFILTER_NONE || !l->kernel_result),
+		.nano = l->reader.info.tick == FFPF_TICK_NS,
+	};
+
+	v.plain = v.ring.layout == TPACKET_BLOCKS && !l->cooked && !v.judged && l->direction != FFPF_DIR_OUT &&
+		  l->reader.info.link_type != DLT_CAN_SOCKETCAN;
+	v.refused_type = l->direction == FFPF_DIR_IN || l->ifindex == l->lo_ifindex ? PACKET_OUTGOING : NO_PACKET_TYPE;
+	return v;
 }
 
 bool
@@ -323,6 +369,7 @@ keep_last(struct live *l)
 	struct ffpf_packet *p = &l->packets[l->count - 1];
 
 	memcpy(l->ring.keep, p->data, p->cap_len);
+	l->kept_from = p->data;
 	p->data = l->ring.keep;
 	p->flags |= FFPF_PACKET_HEAD_WRITABLE;
 }
@@ -330,11 +377,17 @@ keep_last(struct live *l)
 uint32_t
 live_walk(struct live *l)
 {
+	struct view v = view_of(l);
+
 	l->batch_start = l->at;
 	l->carried = l->skipped;
 	l->batch_vlan_offset = l->vlan_offset;
+	l->batch_header = v.header;
 	l->released = 0;
-	l->count = l->ring.layout == TPACKET_BLOCKS ? walk(l, TPACKET_BLOCKS) : walk(l, TPACKET_FRAMES);
+	l->count = walk(l, &v);
+	l->at = v.at;
+	l->skipped = v.skipped;
+	l->counters.filtered += v.turned_away;
 	if (l->count && !live_more_ready(l))
 		keep_last(l);
 	return l->count;
@@ -356,18 +409,56 @@ live_give_back(struct live *l)
 	l->count = l->released = 0;
 }
 
+/* Where the kernel put what a descriptor points to, from the cooked header on; before a tag was put in, and before the
+ * packet was kept. */
+static uint8_t *
+undressed_data(const struct live *l, const struct ffpf_packet *p)
+{
+	const uint8_t *data = p->data == l->ring.keep ? l->kept_from : p->data;
+
+	return (uint8_t *)(uintptr_t)data + (p->flags & FFPF_PACKET_VLAN ? TPACKET_VLAN_BYTES : 0);
+}
+
+/* Goes through the frames of the batch once more, from its start, up to and with the last one released; and makes those
+ * behind it what the kernel left there, so that another filter can judge them. */
+static void
+retrace(struct live *l)
+{
+	struct view v = view_of(l);
+
+	v.at = l->batch_start;
+	v.header = l->batch_header;
+	v.unit_end = ffpf_tpacket_unit(&v.ring, v.at.unit) + v.ring.unit_bytes;
+	for (uint32_t i = 0; i < l->count; i++) {
+		uint8_t *data = undressed_data(l, &l->packets[i]);
+		struct frame f;
+
+		do {
+			if (!v.at.left)
+				open_next(&v);
+			f = read_frame(v.at.frame, v.ring.layout);
+			v.at.invalid += !makes_sense(&v, &f);
+			step(&v);
+		} while (f.mem + f.mac - v.header != data);
+		if (i + 1 == l->released)
+			l->at = v.at;
+		if (i >= l->released)
+			undress(l, &l->packets[i], &f, data);
+	}
+	if (!l->released)
+		l->at = l->batch_start;
+}
+
 void
 live_rewind(struct live *l)
 {
 	uint32_t again = l->skipped; /* packets turned away that will be judged once more */
 
-	for (uint32_t i = l->released; i < l->count; i++) {
-		undress(l, &l->packets[i], &l->marks[i]);
+	for (uint32_t i = l->released; i < l->count; i++)
 		again += l->packets[i].skipped;
-	}
 	l->skipped = l->released ? 0 : l->carried;
 	l->counters.filtered -= again - l->skipped;
-	l->at = l->released ? l->marks[l->released - 1].after : l->batch_start;
+	retrace(l);
 	l->count = l->released;
 }
 
