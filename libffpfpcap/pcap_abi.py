@@ -264,14 +264,24 @@ def command(function: Program, *arguments: object) -> list[str]:
 
 
 def same_on_both(
-    function: Program, *arguments: object, handles: int = 1, served: int | None = None, engine: str = "embedded"
+    function: Program,
+    *arguments: object,
+    handles: int = 1,
+    served: int | None = None,
+    engine: str = "embedded",
+    at_once: bool = False,
 ) -> str:
-    """Runs a program on stock and on FFPF, at the same time, and returns its (equal) output.
+    """Runs a program on stock and on FFPF and returns its (equal) output.
 
-    handles: how many the program opened for reading, at least; served: packets that FFPF must have delivered.
+    handles: how many the program opened for reading, at least; served: packets that FFPF must have delivered; at_once:
+    both at the same time, for programs that mostly wait and share no file.
     """
-    runs = [harness.Run(command(function, *arguments), side, env=ENVIRONMENT) for side in (harness.STOCK, harness.FFPF)]
-    stock, ffpf = (run.finish() for run in runs)
+    both = (harness.STOCK, harness.FFPF)
+    if at_once:
+        runs = [harness.Run(command(function, *arguments), side, env=ENVIRONMENT) for side in both]
+        stock, ffpf = (run.finish() for run in runs)
+    else:
+        stock, ffpf = (harness.run(command(function, *arguments), side, env=ENVIRONMENT) for side in both)
     harness.assert_same(stock, ffpf, harness.Expect(engine=engine, handles=handles, delivered=served))
     assert stock.returncode == 0, stock.stderr.decode()
     return stock.stdout.decode()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import platform
 import select
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from compat_tests import harness
+from libffpfpcap import pcap_abi
 from libffpfpcap.pcap_abi import (
     ENVIRONMENT,
     ERRBUF_SIZE,
@@ -28,7 +30,6 @@ from libffpfpcap.pcap_abi import (
     on_ffpf,
     own_network,
     program,
-    same_on_both,
     savefile,
     send,
     udp_frame,
@@ -38,6 +39,8 @@ VLAN_7 = bytes.fromhex("81000007")
 QINQ = bytes.fromhex("88a80064") + VLAN_7
 ETH_P_ALL = 3
 ignore = Handler(lambda user, header, data: None)
+
+same_on_both = functools.partial(pcap_abi.same_on_both, at_once=True)
 
 
 def numbers(p: Pcap, seconds: float = 0.5) -> list[int]:
