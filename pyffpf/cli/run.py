@@ -264,7 +264,10 @@ def exec_command(command: Command, environ: Mapping[str, str]) -> NoReturn:
 
 def original_environment() -> dict[str, str]:
     """The environment as it was given to this process: Python itself may have added LC_CTYPE (PEP 538)."""
-    block = Path("/proc/self/environ").read_bytes()
+    try:
+        block = Path("/proc/self/environ").read_bytes()
+    except OSError:  # no /proc here
+        return dict(os.environ)
     return dict(os.fsdecode(entry).split("=", 1) for entry in block.split(b"\0") if b"=" in entry)
 
 
