@@ -100,7 +100,7 @@ struct pcap {
 	int buffer_bytes; /* pcap_bufsize of a live handle */
 	int *link_types;  /* choices, malloc'ed; NULL: only link_type */
 	int link_type_count;
-	struct ffpf_bpf_prog *filter; /* in force; the reader points to it */
+	struct ffpf_bpf_prog *filter;   /* in force; the reader points to it */
 	struct ffpf_sampling *sampling; /* NULL: every packet; see sampling.h */
 	struct ffpf_handle_options opt;
 	struct pcap *foreign;       /* the system's libpcap's own handle; never ours */

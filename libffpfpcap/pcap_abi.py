@@ -247,6 +247,19 @@ def send(device: str, *frames: bytes) -> None:
             out.send(octets)
 
 
+def numbers(p: Pcap, seconds: float = 0.5) -> list[int]:
+    """The numbers in the frames that come within so long of each other; the handle must not block."""
+    return [int.from_bytes(data[14:18], "big") for data in p.packets(seconds)]
+
+
+def open_quiet(lib: ctypes.CDLL, device: str, **options: int) -> Pcap:
+    """A live handle that does not block, in a network of its own."""
+    own_network()
+    p = Pcap.live(lib, device, **options)
+    p.nonblock()
+    return p
+
+
 def program(function: Program) -> Program:
     """Marks a function that a test runs on both libraries. It gets the library and the words behind its name."""
     PROGRAMS[function.__name__] = function
