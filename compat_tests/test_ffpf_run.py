@@ -99,7 +99,8 @@ def test_privileged_copies_are_refused_to_nobody(privileged: dict[str, Path], na
     program = privileged[name]
     code = f"""
 import os, sys
-from pyffpf.cli import elf, run, secure_exec
+from pyffpf.cli import run
+run.parse(["load", "what", "argparse", "loads", "late"])
 os.setgroups([]); os.setresgid({NOBODY}, {NOBODY}, {NOBODY}); os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
 sys.exit(run.main(["{program}", "-r", "{capture}"]))
 """

@@ -25,7 +25,7 @@ LIBRARY_NAME = "libffpfpcap.so"
 EXIT_USAGE = 2
 EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_FOUND = 127
-ENGINES = ("auto", "embedded")
+ENGINES = ("embedded", "system")
 MAX_INTERPRETERS = 5  # as many as the kernel follows
 
 # Programs that start others with a fresh environment: ffpf-run belongs behind them.
@@ -215,7 +215,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         "Environment: FFPF_LIBRARY names another libffpfpcap.so; FFPF_STATS=1 is --stats, FFPF_STATS=PATH appends the "
         "line to a file; FFPF_ENGINE is --engine.",
     )
-    parser.add_argument("--engine", choices=ENGINES, help="which engine serves the handles (default: auto)")
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        help="who captures on devices: FFPF, or libpcap for comparison (default: embedded, where it can)",
+    )
     parser.add_argument("--stats", action="store_true", help="print one line of counters to standard error at exit")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the program and its arguments")
     args = parser.parse_args(argv)
@@ -266,7 +270,7 @@ def original_environment() -> dict[str, str]:
     """The environment as it was given to this process: Python itself may have added LC_CTYPE (PEP 538)."""
     try:
         block = Path("/proc/self/environ").read_bytes()
-    except OSError:  # no /proc here
+    except OSError:  # no /proc, or this process gave up its rights
         return dict(os.environ)
     return dict(os.fsdecode(entry).split("=", 1) for entry in block.split(b"\0") if b"=" in entry)
 
