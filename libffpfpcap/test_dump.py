@@ -13,10 +13,26 @@ from pathlib import Path
 import pytest
 
 from libffpfpcap.dump_abi import (
-    IO_UNBUFFERED, LIBC, Each, digest, dump_all, dump_to, modified, prototypes, write_calls,
+    IO_UNBUFFERED,
+    LIBC,
+    Each,
+    digest,
+    dump_all,
+    dump_to,
+    modified,
+    prototypes,
+    write_calls,
 )  # fmt: skip
 from libffpfpcap.pcap_abi import (
-    ERRBUF_SIZE, Pcap, frame, main, on_ffpf, own_network, program, same_on_both, send,
+    ERRBUF_SIZE,
+    Pcap,
+    frame,
+    main,
+    on_ffpf,
+    own_network,
+    program,
+    same_on_both,
+    send,
 )  # fmt: skip
 
 NANO_MAGIC = 0xA1B23C4D
@@ -236,12 +252,12 @@ def next_and_nested(lib: ctypes.CDLL, source: str, other: str, target: str) -> N
             status, octets, copy = p.next()
             print(status)
             if status == 1:
-                lib.pcap_dump(dumper, ctypes.byref(copy), ctypes.cast(octets, ctypes.c_void_p))
+                lib.pcap_dump(dumper, ctypes.byref(copy), ctypes.cast(ctypes.c_char_p(octets), ctypes.c_void_p))
 
     Each(act).loop(p, 900)
     for _ in range(20):
         status, octets, copy = p.next()
-        lib.pcap_dump(dumper, ctypes.byref(copy), ctypes.cast(octets, ctypes.c_void_p))
+        lib.pcap_dump(dumper, ctypes.byref(copy), ctypes.cast(ctypes.c_char_p(octets), ctypes.c_void_p))
     print(status, dump_all(q, dumper), dump_all(p, dumper))
     lib.pcap_dump_close(dumper)
     print(digest(target))

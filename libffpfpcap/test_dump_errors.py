@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from compat_tests import harness
 from compat_tests.netns import wait_until
-
 from libffpfpcap.dump_abi import LIBC, Each, digest, dump_all, dump_to, prototypes
 from libffpfpcap.pcap_abi import Pcap, frame, main, program, same_on_both, savefile
 
