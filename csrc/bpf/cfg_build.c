@@ -11,8 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SPARE_NODES 8192 /* a program may need this many nodes, and four for every block */
-#define MAX_COST    64   /* operations of one value: it may be computed again for every test */
+#define SPARE_NODES 8192    /* a program may need this many nodes, and four for every block */
+#define SPARE_WORK  1000000 /* a block may run often: so many instructions, and eight for each of the program, in all  \
+			     */
+#define MAX_COST 64         /* operations of one value: it may be computed again for every test */
 
 struct state {
 	uint32_t vars[FFPF_CFG_VARS];
@@ -29,6 +31,7 @@ struct builder {
 	const struct ffpf_cfg_blocks *blocks;
 	struct task *tasks; /* parallel to cfg->nodes */
 	uint32_t task_space, node_limit;
+	uint64_t work_left;                       /* instructions */
 	uint32_t *memo, memo_mask;                /* (block, state) -> node */
 	uint32_t *leaves, leaf_count, leaf_space; /* RET_CONST nodes: few different ones */
 	/* of the block that is being run */
@@ -418,6 +421,10 @@ run_block(struct builder *b, uint32_t at)
 	b->node = at;
 	b->state = b->tasks[at].state;
 	b->rejects = false;
+	if (b->work_left < end - block->first)
+		fail(b, FFPF_E_NOT_SUPPORTED);
+	else
+		b->work_left -= end - block->first;
 	for (uint32_t i = block->first; i < end && !b->rejects && !b->error; i++)
 		run_insn(b, &b->insns[i]);
 	if (b->rejects && !b->error) {
@@ -446,12 +453,13 @@ run_block(struct builder *b, uint32_t at)
 }
 
 static int
-prepare(struct builder *b, struct ffpf_cfg *cfg, uint32_t block_count)
+prepare(struct builder *b, struct ffpf_cfg *cfg, const struct ffpf_cfg_blocks *blocks)
 {
 	uint32_t slots = 1024;
 
 	b->cfg = cfg;
-	b->node_limit = 4 * block_count + SPARE_NODES;
+	b->node_limit = 4 * blocks->count + SPARE_NODES;
+	b->work_left = 8ull * (blocks->items[blocks->count - 1].last + 1) + SPARE_WORK;
 	while (slots < 2 * b->node_limit)
 		slots *= 2;
 	b->memo = malloc(slots * sizeof(*b->memo));
@@ -473,7 +481,7 @@ ffpf_cfg_build(struct ffpf_cfg *out, const struct ffpf_bpf_insn *insns, const st
 	memset(out, 0, sizeof(*out));
 	if (blocks->loops)
 		return -FFPF_E_NOT_SUPPORTED;
-	b.error = prepare(&b, out, blocks->count);
+	b.error = prepare(&b, out, blocks);
 	if (!b.error)
 		out->root = node_for(&b, 0);
 	for (uint32_t i = 0; i < out->node_count && !b.error; i++)

@@ -84,6 +84,8 @@ void ffpf_x86_jump(struct ffpf_x86 *x, uint32_t label);
 void ffpf_x86_jcc(struct ffpf_x86 *x, enum ffpf_x86_cc cc, uint32_t label);
 void ffpf_x86_return(struct ffpf_x86 *x);
 void ffpf_x86_return_const(struct ffpf_x86 *x, uint32_t k);
+/* Returns k when the condition holds, without a jump that could be foretold wrongly. Changes rdi. */
+void ffpf_x86_return_select(struct ffpf_x86 *x, enum ffpf_x86_cc cc, uint32_t k, uint32_t otherwise);
 
 /* 32-bit operations clear the upper half of their result. The _64 variants use whole registers. */
 void ffpf_x86_rr(struct ffpf_x86 *x, enum ffpf_x86_alu op, enum ffpf_x86_reg to, enum ffpf_x86_reg from);

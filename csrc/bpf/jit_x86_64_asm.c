@@ -155,6 +155,19 @@ ffpf_x86_return_const(struct ffpf_x86 *x, uint32_t k)
 }
 
 void
+ffpf_x86_return_select(struct ffpf_x86 *x, enum ffpf_x86_cc cc, uint32_t k, uint32_t otherwise)
+{
+	const enum ffpf_x86_reg other = FFPF_X86_RDI;
+
+	ffpf_x86_byte(x, 0xb8 | FFPF_X86_RAX); /* mov, which leaves the flags alone */
+	ffpf_x86_u32(x, otherwise);
+	ffpf_x86_byte(x, (uint8_t)(0xb8 | other));
+	ffpf_x86_u32(x, k);
+	direct(x, false, 0x0f40 + cc, FFPF_X86_RAX, other);
+	ffpf_x86_return(x);
+}
+
+void
 ffpf_x86_rr(struct ffpf_x86 *x, enum ffpf_x86_alu op, enum ffpf_x86_reg to, enum ffpf_x86_reg from)
 {
 	direct(x, false, op, to, from);

@@ -68,6 +68,12 @@ branch(struct graph *g, enum ffpf_x86_cc cc, uint32_t t, uint32_t f)
 {
 	edge(g, f);
 	edge(g, t);
+	if (is_return(g, t) && is_return(g, f)) {
+		const struct ffpf_cfg_node *nodes = g->gen.cfg->nodes;
+
+		ffpf_x86_return_select(g->gen.x, cc, nodes[t].konst, nodes[f].konst);
+		return;
+	}
 	if (next_node(g) == t || (next_node(g) != f && is_return(g, t) && !is_return(g, f))) {
 		ffpf_x86_jcc(g->gen.x, cc ^ 1u, label_of(g, f));
 		go(g, t);

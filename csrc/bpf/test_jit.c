@@ -383,6 +383,37 @@ test_threads_share_code(void **state)
 	ffpf_bpf_jit_free(&code);
 }
 
+/* Sixteen tests that leave 65536 different contents of M[0], and long arithmetic behind them: no graph is made of that.
+ */
+static void
+test_states_that_multiply(void **state)
+{
+	struct ffpf_bpf_jit_code code;
+	struct program p = { 0 };
+	uint8_t pkt[16];
+
+	(void)state;
+	for (uint32_t i = 0; i < 16; i++) {
+		add(&p, BPF_LD | BPF_B | BPF_ABS, 0, 0, i);
+		add(&p, BPF_JMP | BPF_JSET | BPF_K, 0, 3, 1);
+		add(&p, BPF_LD | BPF_MEM, 0, 0, 0);
+		add(&p, BPF_ALU | BPF_ADD | BPF_K, 0, 0, 1u << i);
+		add(&p, BPF_ST, 0, 0, 0);
+	}
+	add(&p, BPF_LD | BPF_MEM, 0, 0, 0);
+	for (uint32_t i = 0; i < 30000; i++)
+		add(&p, BPF_ALU | (i % 2 ? BPF_ADD : BPF_XOR) | BPF_K, 0, 0, mixed(i));
+	add(&p, BPF_RET | BPF_A, 0, 0, 0);
+	compile(&code, p.insns, p.n);
+	for (uint32_t i = 0; i < 200; i++) {
+		for (uint32_t at = 0; at < sizeof(pkt); at++)
+			pkt[at] = (uint8_t)mixed(16 * i + at);
+		run_both(&code, p.insns, p.n, pkt, 16, 16, NULL, "states");
+	}
+	ffpf_bpf_jit_free(&code);
+	free(p.insns);
+}
+
 /* Both targets of a jump behind an instruction that nothing reaches: the block ended too late. */
 static void
 test_instructions_that_nothing_reaches(void **state)
@@ -442,6 +473,7 @@ main(void)
 		cmocka_unit_test(test_upper_halves_of_arguments_do_not_matter),
 		cmocka_unit_test(test_too_large_a_program_is_refused),
 		cmocka_unit_test(test_threads_share_code),
+		cmocka_unit_test(test_states_that_multiply),
 		cmocka_unit_test(test_instructions_that_nothing_reaches),
 		cmocka_unit_test(test_chain_that_ends_at_another_key),
 	};
