@@ -40,7 +40,7 @@ def test_program_passes(source: Path, variant: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, **SANITIZER_OPTIONS})
     report = done.stdout + done.stderr
     assert done.returncode == 0, report
-    ran = re.search(r"\[=+\] .*: (\d+) test\(s\) run", report)
+    ran = re.search(r"\[=+\] (?:.*: )?(\d+) test\(s\) run", report)
     assert ran, f"no test group reported by {program}:\n{report}"
     assert int(ran[1]) > 0
     assert "[  SKIPPED ]" not in report, report
