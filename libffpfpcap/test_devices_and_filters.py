@@ -96,8 +96,8 @@ def test_pitfall_23_tools_list_devices(argv: tuple[str, ...]) -> None:
 
 GOOD = (
     "", "ip", "tcp port 80", "vlan", "vlan 7 and ip6", "inbound", "host 10.0.0.1 or net 10.1.0.0/16",
-    "tcp[13] & 2 != 0", "ether host 02:00:00:00:00:01", "portrange 1-1023", "mpls 5", "pppoes and ip", "icmp6", "len > 100",
-    "broadcast",
+    "tcp[13] & 2 != 0", "ether host 02:00:00:00:00:01", "portrange 1-1023", "mpls 5", "pppoes and ip", "icmp6",
+    "len > 100", "broadcast",
     " or ".join(f"host 10.0.{number}.1" for number in range(100)), "ip proto \\udp", "ether[0] & 1 = 0 and not arp",
 )  # fmt: skip
 BAD = ("tcp prot 80", "host", "host no.such.host.invalid", "port 99999", "vlan 9999", "(", "ip[0", "wlan type mgt",
