@@ -6,7 +6,8 @@
  *   filter_cost LIBPCAP run ROUNDS FILE TEXT SO HAND        lines "engine place round nanoseconds accepted"
  *
  * LIBPCAP: path of the system's library. SO: an object with the bytecode as C, `filter`. HAND: tcp_port_80, hosts or -.
- * FILE: little-endian, microseconds, Ethernet. Places: `cache`, the first packets again and again; `stream`, all of them once.
+ * FILE: little-endian, microseconds, Ethernet. Places: `cache`, the first packets again and again; `stream`, all of
+ * them once.
  */
 #include "bpf/bpf.h"
 
@@ -228,7 +229,7 @@ packets_read(const char *path, size_t *count)
 	while (at + 16 <= (size_t)stat.st_size) {
 		uint32_t cap_len = word(mem + at + 8);
 
-		packets[n++] = (struct packet){mem + at + 16, cap_len, word(mem + at + 12)};
+		packets[n++] = (struct packet){ mem + at + 16, cap_len, word(mem + at + 12) };
 		at += 16 + cap_len;
 	}
 	*count = n;
@@ -271,23 +272,24 @@ ours(const struct bytecode *code, enum ffpf_bpf_engine engine)
 }
 
 static size_t
-engines_make(struct engine *engines, const struct bytecode *code, const char *text, const char *object, const char *hand)
+engines_make(struct engine *engines, const struct bytecode *code, const char *text, const char *object,
+	     const char *hand)
 {
 	static struct hosts hosts;
 	struct ffpf_bpf_prog *interpreted = ours(code, FFPF_BPF_INTERPRETER), *native = ours(code, FFPF_BPF_JIT);
 	void *translated = symbol(dlopen(object, RTLD_NOW), "filter");
 	size_t n = 0;
 
-	engines[n++] = (struct engine){"libpcap", run_stock, code->insns, 1};
-	engines[n++] = (struct engine){"interpreter", (run_fn)interpreted->run, interpreted, 1};
-	engines[n] = (struct engine){"c", NULL, NULL, 1};
+	engines[n++] = (struct engine){ "libpcap", run_stock, code->insns, 1 };
+	engines[n++] = (struct engine){ "interpreter", (run_fn)interpreted->run, interpreted, 1 };
+	engines[n] = (struct engine){ "c", NULL, NULL, 1 };
 	memcpy(&engines[n++].run, &translated, sizeof(translated));
-	engines[n++] = (struct engine){"jit", (run_fn)native->run, native, 1};
+	engines[n++] = (struct engine){ "jit", (run_fn)native->run, native, 1 };
 	if (strcmp(hand, "tcp_port_80") == 0)
-		engines[n++] = (struct engine){"hand", hand_tcp_port_80, NULL, 1};
+		engines[n++] = (struct engine){ "hand", hand_tcp_port_80, NULL, 1 };
 	if (strcmp(hand, "hosts") == 0) {
 		hosts_fill(&hosts, text);
-		engines[n++] = (struct engine){"hand", hand_hosts, &hosts, 1};
+		engines[n++] = (struct engine){ "hand", hand_hosts, &hosts, 1 };
 	}
 	return n;
 }
@@ -335,7 +337,8 @@ main(int argc, char **argv)
 	if (strcmp(argv[2], "dump") == 0) {
 		code = stock_compile(&stock, argv[3]);
 		for (unsigned i = 0; i < code.len; i++)
-			printf("%u %u %u %u\n", code.insns[i].code, code.insns[i].jt, code.insns[i].jf, code.insns[i].k);
+			printf("%u %u %u %u\n", code.insns[i].code, code.insns[i].jt, code.insns[i].jf,
+			       code.insns[i].k);
 		return 0;
 	}
 	if (argc != 8)

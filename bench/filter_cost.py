@@ -2,8 +2,8 @@
 """(b) What one run of a filter costs, in ns per packet: libpcap's interpreter, ours, our native code, and C.
 
 The C is the same bytecode translated by filter_to_c.py and compiled by gcc -O3, and for two filters also what a person
-would write. Packets lie in the cache (1,024 of them), or stream through it (more octets than the last-level cache holds).
-The engines run in turns in one process; a ratio is taken between neighbours of the same round.
+would write. Packets lie in the cache (1,024 of them), or stream through it (more octets than the last-level cache
+holds). The engines run in turns in one process; a ratio is taken between neighbours of the same round.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import build
-
 from bench import filter_to_c, measure
 from bench.filters import FILTERS
 from compat_tests import captures
@@ -46,7 +45,12 @@ CASES: dict[str, str] = {
     "100 ip6 hosts": " or ".join(f"ip6 host 2001:db8:{i % 7:x}::{77 * i + 1:x}" for i in range(100)),
     "http payload": "tcp port 80 and (((ip[2:2] - ((ip[0]&0xf)<<2)) - ((tcp[12]&0xf0)>>2)) != 0)",
 }
-HAND: Mapping[str, str] = {"tcp port 80": "tcp_port_80", "100 hosts": "hosts", "100 hosts, hit": "hosts", "100 hosts, scattered": "hosts"}
+HAND: Mapping[str, str] = {
+    "tcp port 80": "tcp_port_80",
+    "100 hosts": "hosts",
+    "100 hosts, hit": "hosts",
+    "100 hosts, scattered": "hosts",
+}
 
 
 def system_libpcap() -> str:
@@ -83,7 +87,7 @@ def costs_of(runner: Path, text: str, hand: str, capture: Path, rounds: int) -> 
     with tempfile.TemporaryDirectory(prefix="ffpf-bench-") as folder:
         translated = Path(folder) / "filter.so"
         length = compile_translation(runner, text, translated)
-        command = [runner, system_libpcap(), "run", str(rounds), capture, text, translated, hand]
+        command = [str(runner), system_libpcap(), "run", str(rounds), str(capture), text, str(translated), hand]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     costs: Costs = defaultdict(list)
     accepted: dict[str, set[int]] = defaultdict(set)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Classic BPF as C: one statement an instruction, for gcc -O3 to make of it what it can.
 
-Grammar of what comes out: a function `filter(ctx, pkt, wire_len, cap_len, aux)` with a label for each instruction. Every load
-is checked against cap_len as bpf_filter() checks it; ancillary loads, division and unknown codes are refused.
+Grammar of what comes out: a function `filter(ctx, pkt, wire_len, cap_len, aux)` with a label for each instruction.
+Every load is checked against cap_len as bpf_filter() checks it; ancillary loads, division and unknown codes are
+refused.
 """
 
 from __future__ import annotations
@@ -54,9 +55,8 @@ def load(insn: Insn) -> str:
         return f"if ({k} > cap_len || {size} > cap_len - {k}) return 0; {to} = {octets.format(at=k)};"
     if mode == 0x40:
         at = f"(X + {k})"
-        return (
-            f"if ({k} > cap_len || X > cap_len - {k} || {size} > cap_len - {at}) return 0; {to} = {octets.format(at=at)};"
-        )
+        check = f"{k} > cap_len || X > cap_len - {k} || {size} > cap_len - {at}"
+        return f"if ({check}) return 0; {to} = {octets.format(at=at)};"
     raise ValueError(f"no C for {insn}")
 
 
