@@ -17,7 +17,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LIVE_MAX_SNAP_LEN   262144
 #define LIVE_DEFAULT_BUFFER ((size_t)2 * 1024 * 1024)
 
 /* ---- reading ---- */
@@ -354,6 +353,7 @@ ffpf_live_open(struct ffpf_reader **out, const struct ffpf_live_config *cfg, enu
 	l->reader.info.snap_len = cfg->snap_len;
 	l->reader.info.tick = cfg->tick;
 	l->fd = l->wake_fd = -1;
+	l->known_result = UINT32_MAX;
 	l->immediate = cfg->immediate;
 	l->timeout_ms = cfg->timeout_ms;
 	snprintf(l->device, sizeof(l->device), "%s", cfg->device);

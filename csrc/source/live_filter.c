@@ -30,16 +30,20 @@ attach(int fd, const struct ffpf_bpf_insn *insns, uint32_t count)
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) == 0 ? 0 : errno;
 }
 
-/* Without a filter the kernel would copy whole packets, of which the reader wants snap_len octets; but a tag is put
- * back, and counted, only where the octets before it were captured. */
+/* Without a filter the kernel copies whole packets, of which the reader may want fewer octets; but a tag is put back,
+ * and counted, only where the octets before it were captured. What wants all is spared the call of a filter. */
 int
 live_attach_accept(struct live *l, struct ffpf_error *err)
 {
 	uint32_t cut = l->reader.info.snap_len < COOKED_MAX_BYTES ? COOKED_MAX_BYTES : l->reader.info.snap_len;
 	struct ffpf_bpf_insn accept = { .code = BPF_RET | BPF_K, .k = cut };
-	int error = attach(l->fd, &accept, 1);
+	int error, unused = 0;
 
-	if (error)
+	if (cut < LIVE_MAX_SNAP_LEN)
+		error = attach(l->fd, &accept, 1);
+	else
+		error = setsockopt(l->fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof(unused)) ? errno : 0;
+	if (error && error != ENOENT) /* there was none */
 		return ffpf_error_set_errno(err, FFPF_E_SYSTEM, error, "can't remove kernel filter");
 	return 0;
 }
@@ -131,32 +135,48 @@ place(struct live *l, const struct ffpf_bpf_prog *prog, bool *in_kernel, struct 
 	return *in_kernel ? 0 : live_attach_accept(l, err);
 }
 
-int
-live_set_filter(struct ffpf_reader *r, const struct ffpf_bpf_prog *prog)
+/* What tcpdump sets without an expression: it is no filter, wherever a packet comes from. */
+static bool
+accepts_all(const struct live *l, const struct ffpf_bpf_prog *prog)
 {
-	struct live *l = (struct live *)r;
-	bool in_kernel = false;
-	int rc;
+	return prog->insns[0].code == (BPF_RET | BPF_K) && prog->insns[0].k >= l->reader.info.snap_len;
+}
 
-	l->filter_warning = NULL;
-	rc = prog ? place(l, prog, &in_kernel, &r->err) : live_attach_accept(l, &r->err);
-	if (rc)
-		return rc;
-	live_rewind(l);
+/* prog NULL: every packet passes, with this result. */
+static void
+take_over(struct live *l, const struct ffpf_bpf_prog *prog, bool in_kernel, uint32_t result)
+{
 	l->prog = prog;
 	l->kernel_filters = in_kernel;
-	l->kernel_result = in_kernel ? constant_result(prog) : 0;
+	l->known_result = result;
 	l->refilter = prog ? REFILTER_ALL : REFILTER_NONE;
 	if (in_kernel) {
 		clock_gettime(CLOCK_MONOTONIC, &l->refilter_until);
 		l->refilter_until.tv_sec += SETTLE_S;
+		l->reader.info.filter_kind = FFPF_FILTER_KERNEL;
+	} else if (prog) {
+		l->reader.info.filter_kind = prog->native ? FFPF_FILTER_JIT : FFPF_FILTER_INTERPRETER;
+	} else {
+		l->reader.info.filter_kind = FFPF_FILTER_NONE;
 	}
-	if (!prog)
-		r->info.filter_kind = FFPF_FILTER_NONE;
-	else if (in_kernel)
-		r->info.filter_kind = FFPF_FILTER_KERNEL;
+}
+
+int
+live_set_filter(struct ffpf_reader *r, const struct ffpf_bpf_prog *prog)
+{
+	struct live *l = (struct live *)r;
+	bool all = !prog || accepts_all(l, prog), in_kernel = false;
+	int rc;
+
+	l->filter_warning = NULL;
+	rc = all ? live_attach_accept(l, &r->err) : place(l, prog, &in_kernel, &r->err);
+	if (rc)
+		return rc;
+	live_rewind(l);
+	if (all)
+		take_over(l, NULL, false, prog ? prog->insns[0].k : UINT32_MAX);
 	else
-		r->info.filter_kind = prog->native ? FFPF_FILTER_JIT : FFPF_FILTER_INTERPRETER;
+		take_over(l, prog, in_kernel, in_kernel ? constant_result(prog) : 0);
 	return 0;
 }
 

@@ -24,6 +24,8 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#define LIVE_MAX_SNAP_LEN 262144
+
 #define LIVE_BATCH 128 /* descriptors: few enough that a packet's first lines are still in cache when it is handled */
 
 struct live_position {
@@ -72,8 +74,8 @@ struct live {
 	/* the filter */
 	const struct ffpf_bpf_prog *prog;
 	enum live_refilter refilter;
-	bool kernel_filters;    /* prog is attached to the socket */
-	uint32_t kernel_result; /* what prog returns for what it lets pass; 0: more than one value */
+	bool kernel_filters;   /* prog is attached to the socket */
+	uint32_t known_result; /* of whatever the kernel lets pass; 0: prog has more than one */
 	struct timespec refilter_until;
 	uint32_t refilter_units;
 	const char *filter_warning;

@@ -344,8 +344,8 @@ view_of(const struct live *l)
 		.header = l->cooked ? ffpf_cooked_bytes(l->reader.info.link_type) : 0,
 		.snap_len = l->reader.info.snap_len,
 		.skipped = l->skipped,
-		.result = l->kernel_result ? l->kernel_result : UINT32_MAX,
-		.judged = l->prog && (l->refilter != REFILTER_NONE || !l->kernel_result),
+		.result = l->known_result,
+		.judged = l->prog && (l->refilter != REFILTER_NONE || !l->known_result),
 		.nano = l->reader.info.tick == FFPF_TICK_NS,
 	};
 

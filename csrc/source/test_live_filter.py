@@ -142,6 +142,25 @@ def test_no_filter_again(ns: Netns) -> None:
         assert [p.data for p in ours.read(len(FRAMES))] == FRAMES
 
 
+def test_a_filter_that_accepts_all_is_none(ns: Netns) -> None:
+    """tcpdump sets it when it was given no expression."""
+    with OurReader(ns, ns.left) as ours:
+        ours.set_filter([REJECT])
+        ns.send(ns.right, FRAMES)
+        ours.set_filter([ACCEPT])
+        assert ours.filter_kind == lib.FFPF_FILTER_NONE
+        ns.send(ns.right, FRAMES)
+        got = ours.read(len(FRAMES))
+        assert [p.data for p in got] == FRAMES
+        assert {p.result for p in got} == {262144}
+        assert ours.counters()["seen"] == len(FRAMES)
+    with OurReader(ns, ns.left, snap_len=100) as ours:
+        ours.set_filter([(RET_K, 0, 0, 60)])
+        assert ours.filter_kind == lib.FFPF_FILTER_KERNEL
+        ns.send(ns.right, [numbered(1, 90)])
+        assert [(p.data, p.wire_len) for p in ours.read(1)] == [(numbered(1, 90)[:60], 90)]
+
+
 @pytest.mark.parametrize("padding", [0, 4096, 70000 - 65535 + 61000], ids=["kernel", "long", "longest"])
 def test_result_is_what_the_filter_returned(ns: Netns, padding: int) -> None:
     """Also when the kernel ran it; and the packet is cut there, as the kernel does."""
