@@ -11,10 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SPARE_NODES 8192    /* a program may need this many nodes, and four for every block */
-#define SPARE_WORK  1000000 /* a block may run often: so many instructions, and eight for each of the program, in all  \
-			     */
-#define MAX_COST 64         /* operations of one value: it may be computed again for every test */
+/* What a program may need: four nodes for every block and so many more (small programs: 128 for every block); so many
+ * instructions run, and eight for each of its own. Blocks that are reached with many different states need more. */
+#define SPARE_NODES 8192
+#define SPARE_WORK  1000000
+#define MAX_COST    64 /* operations of one value: it may be computed again for every test */
 
 struct state {
 	uint32_t vars[FFPF_CFG_VARS];
@@ -458,7 +459,7 @@ prepare(struct builder *b, struct ffpf_cfg *cfg, const struct ffpf_cfg_blocks *b
 	uint32_t slots = 1024;
 
 	b->cfg = cfg;
-	b->node_limit = 4 * blocks->count + SPARE_NODES;
+	b->node_limit = 4 * blocks->count + (blocks->count < SPARE_NODES / 128 ? 128 * blocks->count : SPARE_NODES);
 	b->work_left = 8ull * (blocks->items[blocks->count - 1].last + 1) + SPARE_WORK;
 	while (slots < 2 * b->node_limit)
 		slots *= 2;
