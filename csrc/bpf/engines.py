@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""All that can judge a classic BPF program, with one face: ours (rules, interpreter, native code), the system's libpcap,
-and the kernel.
+"""All that can judge a classic BPF program, with one face: ours (rules, interpreter, native code), the system's
+libpcap, and the kernel.
 
 A program is a list of Insn. Packets lie so that a read of the first octet behind them is a fault.
 """
@@ -132,10 +132,10 @@ def stock_accepts(program: Program) -> bool:
 def stock_compile(link_type: int, text: str, *, optimize: bool = True, netmask: int = 0xFFFFFF00) -> list[Insn]:
     """Bytecode of a filter text for a savefile of this DLT; raises CannotCompileError."""
     handle = _stock.pcap_open_dead(link_type, SNAP_LEN)
-    program = _stock_ffi.new("struct bpf_program *")
+    program: Any = _stock_ffi.new("struct bpf_program *")
     try:
         if _stock.pcap_compile(handle, program, text.encode(), int(optimize), netmask) != 0:
-            raise CannotCompileError(_stock_ffi.string(_stock.pcap_geterr(handle)).decode())
+            raise CannotCompileError(_stock_ffi.string(_stock.pcap_geterr(handle)))
         insns = [Insn(i.code, i.jt, i.jf, i.k) for i in program.bf_insns[0 : program.bf_len]]
         _stock.pcap_freecode(program)
         return insns

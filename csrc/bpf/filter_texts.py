@@ -7,6 +7,13 @@ Names of hosts and networks, which a machine may not resolve, are written as add
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+
+
+def each(form: str, words: str) -> list[str]:
+    """The form once for each word, in the place of {}."""
+    return [form.format(word) for word in words.split()]
+
 
 HOSTS = ["host 10.0.0.1", "host 192.0.2.1", "host 2001:db8::1", "ip host 10.0.0.1", "arp host 10.0.0.1",
          "rarp host 10.0.0.1", "ip6 host 2001:db8::2"]  # fmt: skip
@@ -34,7 +41,7 @@ PROTOCOLS = [
                                       "\\esp", "\\sctp", "eigrp", "255")),
     *(f"ip6 proto {name}" for name in ("6", "17", "58", "\\ipv6-icmp", "\\tcp", "0", "44")),
     *(f"proto {name}" for name in ("6", "17", "\\tcp", "\\udp", "132")),
-    *("icmp icmp6 ah esp pim sctp tcp udp igmp igrp vrrp carp".split()),
+    *each("{}", "icmp icmp6 ah esp pim sctp tcp udp igmp igrp vrrp carp"),
     *(f"{family}protochain {number}" for family in ("", "ip ", "ip6 ") for number in ("6", "17", "51", "58", "\\tcp")),
 ]  # fmt: skip
 ETHER_PROTOCOLS = ("aarp", "arp", "atalk", "decnet", "ip", "ip6", "ipx", "iso", "lat", "mopdl", "moprc", "netbeui",
@@ -45,37 +52,37 @@ ETHER = [
     *(name for name in ETHER_PROTOCOLS if name != "loopback"),
 ]  # fmt: skip
 DECNET = ["decnet src 10.123", "decnet dst 10.123", "decnet host 1.1", "decnet host 63.1023"]
-LLC = ["llc", *(f"llc {kind}" for kind in "i s u rr rnr rej ui ua disc sabme test xid frmr".split())]
+LLC = ["llc", *each("llc {}", "i s u rr rnr rej ui ua disc sabme test xid frmr")]
 DIRECTIONS = ["inbound", "outbound", "not inbound", "ifindex 3"]
 PF = ["ifname en0", "on en0", "rnr 5", "rulenum 5", "reason match", "reason bad-offset", "reason fragment",
       "reason short", "reason normalize", "reason memory", "rset rules", "ruleset rules", "srnr 2", "subrulenum 2",
       "action pass", "action block", "action nat", "action rdr", "action binat", "action nonat"]  # fmt: skip
-MGT = ("assoc-req assoc-resp reassoc-req reassoc-resp probe-req probe-resp beacon atim disassoc auth deauth").split()
-CTL = "ps-poll rts cts ack cf-end cf-end-ack".split()
+MGT = "assoc-req assoc-resp reassoc-req reassoc-resp probe-req probe-resp beacon atim disassoc auth deauth"
+CTL = "ps-poll rts cts ack cf-end cf-end-ack"
 DATA = ("data data-cf-ack data-cf-poll data-cf-ack-poll null cf-ack cf-poll cf-ack-poll qos-data qos-data-cf-ack "
-        "qos-data-cf-poll qos-data-cf-ack-poll qos qos-cf-poll qos-cf-ack-poll").split()  # fmt: skip
+        "qos-data-cf-poll qos-data-cf-ack-poll qos qos-cf-poll qos-cf-ack-poll")  # fmt: skip
 WLAN = [
     *(f"wlan {which} 02:00:00:00:00:02" for which in ("ra", "ta", "addr1", "addr2", "addr3", "addr4", "src", "dst")),
     "wlan addr2 0:2:3:4:5:6", "type mgt", "type ctl", "type data",
-    *(f"type mgt subtype {kind}" for kind in MGT), *(f"type ctl subtype {kind}" for kind in CTL),
-    *(f"type data subtype {kind}" for kind in DATA), *(f"subtype {kind}" for kind in ("beacon", "rts", "qos-data")),
+    *each("type mgt subtype {}", MGT), *each("type ctl subtype {}", CTL), *each("type data subtype {}", DATA),
+    *each("subtype {}", "beacon rts qos-data"),
     "type 0", "type 0x08", "dir nods", "dir tods", "dir fromds", "dir dstods", "dir 1",
     "wlan[0] & 0xfc = 0x80", "radio[2:2] < 20", "link[0] != 0x80",
 ]  # fmt: skip
-TAGS = ["vlan", "vlan 100", "vlan 7", "vlan 100 && vlan 200", "vlan && vlan 7", "vlan && vlan 300 && ip", "vlan and tcp",
-        "vlan and host 10.0.0.1", "vlan and port 80", "not vlan", "ip or vlan", "vlan or ip", "mpls", "mpls 100000",
-        "mpls 100000 && mpls 1024", "mpls && mpls 1024 && host 192.9.200.1", "mpls and ip", "pppoed", "pppoes",
-        "pppoes 0x27", "pppoes 0x27 && ip", "pppoes and tcp port 80", "pppoes && ip6", "geneve", "geneve 0xb",
+TAGS = ["vlan", "vlan 100", "vlan 7", "vlan 100 && vlan 200", "vlan && vlan 7", "vlan && vlan 300 && ip",
+        "vlan and tcp", "vlan and host 10.0.0.1", "vlan and port 80", "not vlan", "ip or vlan", "vlan or ip", "mpls",
+        "mpls 100000", "mpls 100000 && mpls 1024", "mpls && mpls 1024 && host 192.9.200.1", "mpls and ip", "pppoed",
+        "pppoes", "pppoes 0x27", "pppoes 0x27 && ip", "pppoes and tcp port 80", "pppoes && ip6", "geneve", "geneve 0xb",
         "geneve 0xb && ip", "geneve and tcp port 80", "vlan and geneve and ip"]  # fmt: skip
 OSI = ["iso proto \\clnp", "iso proto \\esis", "iso proto \\isis", "iso proto 0x83",
-       *("clnp esis isis l1 l2 iih lsp snp csnp psnp".split())]  # fmt: skip
+       *each("{}", "clnp esis isis l1 l2 iih lsp snp csnp psnp")]  # fmt: skip
 ATM = ["vpi 1", "vpi > 3", "vci 5", "vci 3 or vci 4", "lane", "lane and ip", "oamf4sc", "oamf4ec", "oamf4", "oam",
        "metac", "bcc", "sc", "ilmic", "connectmsg", "metaconnect", "llc and ip"]  # fmt: skip
 SIGNALLING = ["fisu", "lsu", "lssu", "msu", "hfisu", "hlssu", "hmsu", "sio 5", "opc 100", "dpc 200", "sls 3", "hsio 5",
               "hopc 100", "hdpc 200", "hsls 3"]  # fmt: skip
 ACCESSORS = [
-    *(f"{proto}[0] != 0" for proto in ("arp atalk carp decnet ether fddi icmp icmp6 igmp igrp ip ip6 lat link mopdl "
-                                       "moprc pim ppp radio rarp sca sctp slip tcp tr udp vrrp wlan").split()),
+    *each("{}[0] != 0", "arp atalk carp decnet ether fddi icmp icmp6 igmp igrp ip ip6 lat link mopdl moprc pim ppp"),
+    *each("{}[0] != 0", "radio rarp sca sctp slip tcp tr udp vrrp wlan"),
     *(f"{proto}[{at}:{size}] {op} 3" for proto in ("ip", "tcp", "udp", "ip6", "link") for at in (0, 2)
       for size in (1, 2, 4) for op in (">", "<=", "!=")),
 ]  # fmt: skip
@@ -87,18 +94,17 @@ OPERATORS = [
     "-ip[0] > 3", "len - 14 = ip[2:2]", "ip[ip[0] & 0xf] = 4", "tcp[tcp[12] >> 2] = 0x47", "udp[4:2] > len - 100",
     "ether[ip[2:2]] = 0", "(ip[0] << 2 & 0x3c) = 20", "ip[2:2] / ip[8] > 10", "5 * len > 1000",
 ]  # fmt: skip
+ICMP = ("echoreply unreach sourcequench redirect echo routeradvert routersolicit timxceed paramprob tstamp tstampreply "
+        "ireq ireqreply maskreq maskreply")  # fmt: skip
+ICMP6 = ("destinationunreach packettoobig timeexceeded parameterproblem echo echoreply multicastlistenerquery "
+         "multicastlistenerreportv1 multicastlistenerdone routersolicit routeradvert neighborsolicit neighboradvert "
+         "redirect routerrenum nodeinformationquery nodeinformationresponse ineighbordiscoverysolicit "
+         "ineighbordiscoveryadvert multicastlistenerreportv2 homeagentdiscoveryrequest homeagentdiscoveryreply "
+         "mobileprefixsolicit mobileprefixadvert certpathsolicit certpathadvert multicastrouteradvert "
+         "multicastroutersolicit multicastrouterterm")  # fmt: skip
 NAMED_VALUES = [
-    *(f"icmp[icmptype] = icmp-{kind}" for kind in
-      ("echoreply unreach sourcequench redirect echo routeradvert routersolicit timxceed paramprob tstamp tstampreply "
-       "ireq ireqreply maskreq maskreply").split()),
-    *(f"icmp6[icmp6type] = icmp6-{kind}" for kind in
-      ("destinationunreach packettoobig timeexceeded parameterproblem echo echoreply multicastlistenerquery "
-       "multicastlistenerreportv1 multicastlistenerdone routersolicit routeradvert neighborsolicit neighboradvert "
-       "redirect routerrenum nodeinformationquery nodeinformationresponse ineighbordiscoverysolicit "
-       "ineighbordiscoveryadvert multicastlistenerreportv2 homeagentdiscoveryrequest homeagentdiscoveryreply "
-       "mobileprefixsolicit mobileprefixadvert certpathsolicit certpathadvert multicastrouteradvert "
-       "multicastroutersolicit multicastrouterterm").split()),
-    *(f"tcp[tcpflags] & tcp-{flag} != 0" for flag in ("fin", "syn", "rst", "push", "ack", "urg", "ece", "cwr")),
+    *each("icmp[icmptype] = icmp-{}", ICMP), *each("icmp6[icmp6type] = icmp6-{}", ICMP6),
+    *each("tcp[tcpflags] & tcp-{} != 0", "fin syn rst push ack urg ece cwr"),
     "icmp[icmpcode] = 1", "icmp6[icmp6code] = 0",
 ]  # fmt: skip
 EXAMPLES = [
@@ -152,7 +158,7 @@ def long_text(rng: random.Random, terms: int) -> str:
 
 def or_ed(rng: random.Random, what: str, count: int) -> str:
     """`count` hosts, ports or nets, or-ed."""
-    made = {
+    made: dict[str, Callable[[], str]] = {
         "host": lambda: f"10.0.{rng.randrange(3)}.{rng.randrange(1, 255)}",
         "port": lambda: str(rng.choice([80, 443, rng.randrange(1, 65536)])),
         "net": lambda: f"10.{rng.randrange(256)}.{rng.randrange(256)}.0/24",
@@ -160,5 +166,5 @@ def or_ed(rng: random.Random, what: str, count: int) -> str:
         "ether host": lambda: f"02:00:00:00:{rng.randrange(256):02x}:{rng.randrange(256):02x}",
         "dst port": lambda: str(rng.randrange(1, 2000)),
         "src net": lambda: f"10.0.{rng.randrange(256)}.{rng.randrange(64) * 4}/30",
-    }[what]  # fmt: skip
-    return " or ".join(f"{what} {made()}" for _ in range(count))
+    }  # fmt: skip
+    return " or ".join(f"{what} {made[what]()}" for _ in range(count))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Generated BPF programs, and packets that reach their depths.
 
-`decoded` turns any octets into a program that libpcap's rules accept, so hypothesis can cut and shrink octets. Constants
-come from the octets that packets are made of: equality tests then hold now and then.
+`decoded` turns any octets into a program that libpcap's rules accept, so hypothesis can cut and shrink octets.
+Constants come from the octets that packets are made of: equality tests then hold now and then.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ AD_OFF = 0xFFFFF000
 LOADS = [LD | mode | size for mode in (ABS, IND) for size in (W, H, B)] + [LDX | B | MSH]
 PLAIN = [LD | IMM, LDX | IMM, LD | LEN, LDX | LEN, MISC | TAX, MISC | TXA]
 MEMORY = [LD | MEM, LDX | MEM, ST, STX]
-ARITHMETIC = [ALU | op | src for op in (ADD, SUB, MUL, DIV, OR, AND, LSH, RSH, MOD, XOR) for src in (K, X)] + [ALU | NEG]
+OPERATIONS = (ADD, SUB, MUL, DIV, OR, AND, LSH, RSH, MOD, XOR)
+ARITHMETIC = [ALU | op | src for op in OPERATIONS for src in (K, X)] + [ALU | NEG]
 TESTS = [JMP | op | src for op in (JEQ, JGT, JGE, JSET) for src in (K, X)]
 RETURNS = [RET | K, RET | A]
 KNOWN_CODES = frozenset([*LOADS, *PLAIN, *MEMORY, *ARITHMETIC, *TESTS, JMP | JA, *RETURNS])
@@ -225,7 +226,7 @@ class _Walker:
             insn = self.program[at]
             at += 1
             kind = insn.code & 7
-            if kind == RET or kind == LD and not self.set_a(insn) or kind == ALU and not self.compute(insn):
+            if kind == RET or (kind == LD and not self.set_a(insn)) or (kind == ALU and not self.compute(insn)):
                 return
             if kind == LDX:
                 self.set_x(insn)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Generated programs over generated packets of all lengths: the interpreter, native code, libpcap's bpf_filter() and the
-kernel return the same. Packets end at a page that nobody may read.
+"""Generated programs over generated packets of all lengths: the interpreter, native code, libpcap's bpf_filter() and
+the kernel return the same. Packets end at a page that nobody may read.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from bpf.programs import (
     LDX,
     LEN,
     LSH,
+    OPERATIONS,
     RET,
     RSH,
     A,
@@ -169,9 +170,9 @@ def test_long_programs(insns: int) -> None:
 
 def test_tables_of_arithmetic() -> None:
     """Every operation on values at the borders, by constants and by X."""
-    borders = [0, 1, 2, 3, 7, 8, 31, 32, 33, 63, 64, 255, 256, 0x7FFFFFFF, 0x80000000, 0x80000001, 0xFFFFFFFE, 0xFFFFFFFF]
-    operations = [op << 4 for op in range(11) if op != 8]
-    for operation in operations:
+    far = [0x7FFFFFFF, 0x80000000, 0x80000001, 0xFFFFFFFE, 0xFFFFFFFF]
+    borders = [0, 1, 2, 3, 7, 8, 31, 32, 33, 63, 64, 255, 256, *far]
+    for operation in OPERATIONS:
         for operand in borders:
             for source in (0, X):
                 if operand == 0 and operation in (0x30, 0x90) and source == 0:

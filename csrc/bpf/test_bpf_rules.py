@@ -123,7 +123,7 @@ def test_paths_to_the_scratch_memory(kernel: KernelFilter, steps: list[tuple[int
 def test_generators_make_what_both_accept_and_refuse(kernel: KernelFilter) -> None:
     """The properties above would say nothing if all programs fell to one side."""
     octets = b"".join(bytes([i * 37 % 256]) for i in range(6 * 256))
-    seen = Counter()
+    seen: Counter[tuple[bool, bool]] = Counter()
     for i in range(250):
         program = decoded(octets[6 * i : 6 * i + 6 * (1 + i % 6)])
         seen[check(program, kernel)] += 1
