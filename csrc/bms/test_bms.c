@@ -41,10 +41,7 @@ srp_stops_at_r_star_and_goes_on_behind_it(void **state)
 	assert_int_equal(test_drain(r, numbers, ROOM), 1);
 	assert_int_equal(numbers[0], 21);
 	test_law(flow, r);
-	r->ops->close(r);
-	must(ffpf_hook_detach(hook, flow, &test_err));
-	ffpf_flow_destroy(flow);
-	ffpf_hook_destroy(hook);
+	test_close(hook, flow, r);
 }
 
 static void
@@ -145,7 +142,7 @@ srp_hostile_r_evicts(void **state)
 		bool evicted;
 	} cases[] = {
 		{ 0, 0, false },         { 16, 16, false },        { 3, 16, false }, { 3, 2, true },
-		{ 3, 0, true },          { 3, 200, true },          { 17, 17, true }, { UINT64_MAX, 0, true },
+		{ 3, 0, true },          { 3, 200, true },         { 17, 17, true }, { UINT64_MAX, 0, true },
 		{ 1ull << 32, 1, true }, { 16, 1ull << 63, true },
 	};
 
@@ -213,10 +210,7 @@ frp_example_of_the_paper(void **state)
 	r->ops->counters(r, &c);
 	assert_int_equal(c.dropped[FFPF_DROP_LAPPED], (10 * 512 + 50 - 512) + 400);
 	test_law(flow, r);
-	r->ops->close(r);
-	must(ffpf_hook_detach(hook, flow, &test_err));
-	ffpf_flow_destroy(flow);
-	ffpf_hook_destroy(hook);
+	test_close(hook, flow, r);
 }
 
 static void
@@ -268,10 +262,7 @@ frp_believes_the_intent_not_w(void **state)
 	assert_int_equal(test_drain(r, numbers, ROOM), 11);
 	assert_int_equal(numbers[0], 5);
 	test_law(flow, r);
-	r->ops->close(r);
-	must(ffpf_hook_detach(hook, flow, &test_err));
-	ffpf_flow_destroy(flow);
-	ffpf_hook_destroy(hook);
+	test_close(hook, flow, r);
 }
 
 static const struct ffpf_bpf_insn first_octet_is_zero[] = {
@@ -345,10 +336,7 @@ indexes_wrap_at_32_bits(void **state)
 		}
 		assert_true(ffpf_hook_lane(hook)->w > 1ull << 32);
 		test_law(flow, r);
-		r->ops->close(r);
-		must(ffpf_hook_detach(hook, flow, &test_err));
-		ffpf_flow_destroy(flow);
-		ffpf_hook_destroy(hook);
+		test_close(hook, flow, r);
 	}
 }
 

@@ -2,7 +2,6 @@
 #include "hook/testing.h"
 
 #include <linux/if_packet.h>
-#include <poll.h>
 
 #define ROOM 4096
 
@@ -39,16 +38,6 @@ static struct probe
 probe(uint32_t result)
 {
 	return (struct probe){ .prog = { .run = run_probe }, .result = result };
-}
-
-static void
-release_all(struct ffpf_hook *hook, struct ffpf_flow *flow, struct ffpf_reader *r)
-{
-	if (r)
-		r->ops->close(r);
-	must(ffpf_hook_detach(hook, flow, &test_err));
-	ffpf_flow_destroy(flow);
-	ffpf_hook_destroy(hook);
 }
 
 static void
@@ -93,7 +82,7 @@ configurations_that_are_refused(void **state)
 	assert_int_equal(ffpf_hook_detach(other, flow, &test_err), -FFPF_E_INVALID);
 	assert_string_equal(test_err.text, "the flow is not attached to this hook");
 	ffpf_hook_destroy(other);
-	release_all(hook, flow, NULL);
+	test_close(hook, flow, NULL);
 }
 
 static void
@@ -120,7 +109,7 @@ what_nobody_wants_never_touches_pbuf(void **state)
 		assert_int_equal(test_send(hook, i, 16), 1);
 	assert_int_equal(test_send(hook, 16, 16), 0);
 	assert_int_equal(atomic_load(&lane->page->intent), 32);
-	release_all(hook, flow, NULL);
+	test_close(hook, flow, NULL);
 }
 
 static void
@@ -141,7 +130,7 @@ result_and_index_are_in_the_ibuf(void **state)
 	assert_int_equal(atomic_load(&ibuf->entries[1].result), 12);
 	assert_int_equal(atomic_load(&ibuf->page->w), 2);
 	assert_int_equal(atomic_load(&ibuf->page->intent), 2);
-	release_all(hook, flow, NULL);
+	test_close(hook, flow, NULL);
 }
 
 static void
@@ -196,7 +185,7 @@ tag_is_put_back_and_filters_see_it_beside(void **state)
 		assert_true(p->ts_sec > 1600000000);
 		r->ops->release(r, 1);
 		test_law(flow, r);
-		release_all(hook, flow, r);
+		test_close(hook, flow, r);
 	}
 }
 
@@ -221,7 +210,7 @@ snap_length_cuts_what_is_stored(void **state)
 	assert_int_equal(batch.pkts[0].wire_len, 500);
 	assert_true(test_is_whole(batch.pkts[0].data, 20));
 	r->ops->release(r, 1);
-	release_all(hook, flow, r);
+	test_close(hook, flow, r);
 }
 
 static void
@@ -248,7 +237,7 @@ oversize_and_senseless_packets_are_counted(void **state)
 	test_law(other, NULL);
 	must(ffpf_hook_detach(hook, other, &test_err));
 	ffpf_flow_destroy(other);
-	release_all(hook, flow, r);
+	test_close(hook, flow, r);
 }
 
 /* A packet that comes while one is being handled, as in a signal handler, is a counted drop of every flow. */
@@ -274,7 +263,7 @@ nested_packet_is_a_counted_drop(void **state)
 	test_law(late, NULL);
 	must(ffpf_hook_detach(hook, late, &test_err));
 	ffpf_flow_destroy(late);
-	release_all(hook, flow, r);
+	test_close(hook, flow, r);
 }
 
 static void
@@ -335,14 +324,6 @@ batch_is_published_when_full_or_flushed(void **state)
 	ffpf_hook_destroy(hook);
 }
 
-static bool
-is_readable(int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-
-	return poll(&p, 1, 0) == 1;
-}
-
 static void
 sleeper_is_woken_when_its_packets_or_its_time_are_due(void **state)
 {
@@ -359,29 +340,29 @@ sleeper_is_woken_when_its_packets_or_its_time_are_due(void **state)
 	cfg.timeout_ms = 100000;
 	must(ffpf_lanes_open_flow(&r, flow, &cfg, &test_err));
 	now = 1000 * second;
-	assert_false(is_readable(r->ops->poll_fd(r)));
+	assert_false(test_is_readable(r));
 	assert_int_equal(ffpf_hook_tick(hook, now), UINT64_MAX);
 	test_send(hook, 1, 16);
 	test_send(hook, 2, 16);
-	assert_false(is_readable(r->ops->poll_fd(r)));
+	assert_false(test_is_readable(r));
 	test_send(hook, 3, 16);
-	assert_true(is_readable(r->ops->poll_fd(r)));
+	assert_true(test_is_readable(r));
 	assert_int_equal(r->ops->next(r, &batch), FFPF_BATCH);
 	assert_int_equal(batch.count, 3);
 	r->ops->release(r, 3);
 	/* awake: nobody rings */
 	for (uint64_t i = 4; i < 8; i++)
 		test_send(hook, i, 16);
-	assert_false(is_readable(r->ops->poll_fd(r)));
+	assert_false(test_is_readable(r));
 	assert_int_equal(test_drain(r, numbers, ROOM), 4);
 	/* settled: it sleeps, and keeps the last packet */
 	r->ops->settle(r);
-	assert_false(is_readable(r->ops->poll_fd(r)));
+	assert_false(test_is_readable(r));
 	test_send(hook, 8, 16);
 	test_send(hook, 9, 16);
-	assert_false(is_readable(r->ops->poll_fd(r)));
+	assert_false(test_is_readable(r));
 	test_send(hook, 10, 16);
-	assert_true(is_readable(r->ops->poll_fd(r)));
+	assert_true(test_is_readable(r));
 	assert_int_equal(test_drain(r, numbers, ROOM), 3);
 	r->ops->settle(r);
 	/* time: the first packet starts it, a tick ends it */
@@ -389,12 +370,12 @@ sleeper_is_woken_when_its_packets_or_its_time_are_due(void **state)
 	now = ffpf_hook_tick(hook, 1);
 	assert_true(now > 100 * second && now != UINT64_MAX);
 	assert_int_equal(ffpf_hook_tick(hook, now - 1), now);
-	assert_false(is_readable(r->ops->poll_fd(r)));
+	assert_false(test_is_readable(r));
 	assert_int_equal(ffpf_hook_tick(hook, now), UINT64_MAX);
-	assert_true(is_readable(r->ops->poll_fd(r)));
+	assert_true(test_is_readable(r));
 	assert_int_equal(test_drain(r, numbers, ROOM), 1);
 	test_law(flow, r);
-	release_all(hook, flow, r);
+	test_close(hook, flow, r);
 }
 
 int

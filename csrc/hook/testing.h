@@ -13,6 +13,7 @@
 #include "hook/hook.h"
 #include "lanes/lanes.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -179,6 +180,25 @@ test_dropped(const struct ffpf_flow *flow, enum ffpf_drop cause)
 
 	ffpf_flow_counters(flow, &c);
 	return c.dropped[cause];
+}
+
+static inline bool
+test_is_readable(const struct ffpf_reader *r)
+{
+	struct pollfd p = { .fd = r->ops->poll_fd(r), .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1;
+}
+
+/* Ends a test of one hook and one flow; r may be NULL. */
+static inline void
+test_close(struct ffpf_hook *hook, struct ffpf_flow *flow, struct ffpf_reader *r)
+{
+	if (r)
+		r->ops->close(r);
+	must(ffpf_hook_detach(hook, flow, &test_err));
+	ffpf_flow_destroy(flow);
+	ffpf_hook_destroy(hook);
 }
 
 static inline uint64_t
