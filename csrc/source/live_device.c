@@ -134,7 +134,7 @@ ffpf_device_bind(int fd, int ifindex, uint16_t protocol, struct ffpf_error *err)
 int
 ffpf_device_state(int fd, int ifindex, struct ffpf_error *err)
 {
-	struct sockaddr_ll addr;
+	struct sockaddr_ll addr = { 0 };
 	socklen_t len = sizeof(addr);
 	struct ifreq ifr = { 0 };
 

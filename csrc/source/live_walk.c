@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "source/cooked.h"
-#include "source/live_frame.h"
+#include "source/live_dress.h"
 #include "source/live_internal.h"
 
 #include <arpa/inet.h>
-#include <linux/can.h>
 #include <linux/if_arp.h>
-#include <linux/if_ether.h>
 #include <pcap/dlt.h>
 #include <string.h>
 
@@ -41,64 +39,10 @@ run_filter(const struct live *l, const struct frame *f, const uint8_t *data, uin
 	return ffpf_bpf_run(l->prog, data, f->wire_len, cap_len, &aux);
 }
 
-/* LINKTYPE_CAN_SOCKETCAN has the identifier big-endian, the kernel in host order. The flag that tells FD frames is not
- * in the frame but in its protocol. Twice is not once: see undress. */
-static void
-dress_can(uint8_t *data, uint32_t cap_len, uint16_t protocol)
-{
-	uint32_t id;
-
-	if (cap_len < sizeof(struct can_frame) - CAN_MAX_DLEN)
-		return;
-	memcpy(&id, data, sizeof(id));
-	id = htonl(id);
-	memcpy(data, &id, sizeof(id));
-	if (protocol == ETH_P_CANFD) {
-		data[5] = (uint8_t)((data[5] & (CANFD_BRS | CANFD_ESI)) | CANFD_FDF);
-		data[6] = data[7] = 0;
-	} else {
-		data[5] &= (uint8_t)~CANFD_FDF;
-	}
-}
-
-static void
-undress_can(uint8_t *data, uint32_t cap_len)
-{
-	uint32_t id;
-
-	if (cap_len < sizeof(struct can_frame) - CAN_MAX_DLEN)
-		return;
-	memcpy(&id, data, sizeof(id));
-	id = ntohl(id);
-	memcpy(data, &id, sizeof(id));
-}
-
 static inline bool
 tag_goes_in(const struct live *l, const struct frame *f)
 {
 	return has_vlan(f) && l->vlan_offset != -1 && f->cap_len >= (uint32_t)l->vlan_offset;
-}
-
-/* Puts the tag back before the type, in the gap that was reserved before the packet. */
-static uint8_t *
-insert_tag(uint8_t *data, int offset, uint16_t tpid, uint16_t tci)
-{
-	data -= TPACKET_VLAN_BYTES;
-	memmove(data, data + TPACKET_VLAN_BYTES, (size_t)offset);
-	data[offset] = (uint8_t)(tpid >> 8);
-	data[offset + 1] = (uint8_t)tpid;
-	data[offset + 2] = (uint8_t)(tci >> 8);
-	data[offset + 3] = (uint8_t)tci;
-	return data;
-}
-
-static void
-undress(const struct live *l, const struct ffpf_packet *p, const struct frame *f, uint8_t *data)
-{
-	if (p->flags & FFPF_PACKET_VLAN)
-		memmove(data, data - TPACKET_VLAN_BYTES, (size_t)l->batch_vlan_offset);
-	if (f->from->sll_hatype == ARPHRD_CAN && !l->cooked)
-		undress_can(data, f->cap_len);
 }
 
 /* What the loops need of struct live, apart from it: to the compiler the descriptors might be any part of that. */
@@ -130,12 +74,12 @@ dress(const struct live *l, const struct view *v, struct ffpf_packet *p, const s
 	uint8_t flags = FFPF_PACKET_HEAD_READABLE;
 
 	if (__builtin_expect(f->from->sll_hatype == ARPHRD_CAN && !l->cooked, 0))
-		dress_can(data, f->cap_len, ntohs(f->from->sll_protocol));
+		live_dress_can(data, f->cap_len, ntohs(f->from->sll_protocol));
 	if (__builtin_expect(tag_goes_in(l, f), 0)) {
 		tci = f->vlan_tci;
 		tpid = tpid_of(f);
 		flags |= FFPF_PACKET_VLAN;
-		data = insert_tag(data, l->vlan_offset, tpid, tci);
+		data = live_insert_tag(data, l->vlan_offset, tpid, tci);
 		cap_len += TPACKET_VLAN_BYTES;
 		wire_len += TPACKET_VLAN_BYTES;
 	}
@@ -443,7 +387,7 @@ retrace(struct live *l)
 		if (i + 1 == l->released)
 			l->at = v.at;
 		if (i >= l->released)
-			undress(l, &l->packets[i], &f, data);
+			live_undress(l, &l->packets[i], &f, data);
 	}
 	if (!l->released)
 		l->at = l->batch_start;

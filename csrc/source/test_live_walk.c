@@ -56,6 +56,7 @@ fake_create(enum tpacket_layout layout, int dlt, bool cooked)
 	assert_non_null(ring->keep);
 	memset(ring->mem, 0, UNIT * UNITS);
 	f->live.lo_ifindex = 99;
+	f->live.known_result = UINT32_MAX;
 	f->live.cooked = cooked;
 	f->live.reader.info.snap_len = 2048;
 	live_set_link_type(&f->live, dlt);
