@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -65,9 +64,9 @@ def wait_sockets(ns: Netns, count: int) -> None:
     wait_until(lambda: receivers(ns.name) >= count, f"{count} packet sockets", 20)
 
 
-def replay(ns: Netns, capture: Path, pps: int = 2000, interface: str | None = None) -> None:
+def replay(ns: Netns, capture: Path, pps: int = 2000, loop: int = 1) -> None:
     """Sends a capture out of the right end, at a bounded rate, with tcpreplay: it arrives at the left one."""
-    ns.run(["tcpreplay", "-q", "-i", interface or ns.right, f"--pps={pps}", str(capture)])
+    ns.run(["tcpreplay", "-q", "-i", ns.right, f"--pps={pps}", f"--loop={loop}", str(capture)])
 
 
 def run_pairs(
@@ -133,11 +132,6 @@ def loopback_datagrams(ns: Netns, count: int = 20, size: int = 100) -> None:
         taker.bind(("127.0.0.1", 0))
         for number in range(count):
             giver.sendto(number.to_bytes(4, "big") * (size // 4), taker.getsockname())
-
-
-def in_background(ns: Netns, argv: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Starts a helper in the namespace that ends with it."""
-    return ns.popen(list(argv), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def settle(seconds: float = SETTLE_S) -> None:

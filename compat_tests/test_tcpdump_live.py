@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import re
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from compat_tests import harness, live, pcapfile
-from compat_tests.harness import Expect
+from compat_tests.harness import Expect, Outcome
 from compat_tests.live import LiveCase, captured
 from compat_tests.netns import Netns
 
@@ -156,6 +157,38 @@ def test_statistics_on_demand(ns: Netns, traffic_files: dict[str, Path]) -> None
             for pair in runs:
                 for run in pair:
                     run.discard()
+
+
+def number_of(what: bytes, outcome: Outcome) -> int:
+    """N of tcpdump's "N packets WHAT"."""
+    found = re.search(rb"^(\d+) packets? " + what, outcome.stderr, re.MULTILINE)
+    assert found, outcome.stderr
+    return int(found[1])
+
+
+def test_a_reader_that_is_too_slow_has_its_losses_counted(ns: Netns, traffic_files: dict[str, Path]) -> None:
+    """Stopped for a while, with a small buffer: how much is lost depends on the buffer, that it adds up does not."""
+    case = dump("-i", "{left}", "-B", "256", "-w", "out")
+    sent = 5 * len(list(pcapfile.records(traffic_files["imix"].read_bytes())))
+    with ExitStack() as stack:
+        runs = [live.start(ns, case, side) for side in (harness.STOCK, harness.FFPF)]
+        for run in runs:
+            stack.callback(run.discard)
+        for run in runs:
+            live.wait_ready(run, b"listening on")
+            run.signal(signal.SIGSTOP)
+        live.replay(ns, traffic_files["imix"], pps=20000, loop=5)
+        for run in runs:
+            run.signal(signal.SIGCONT)
+        live.settle(2.5)
+        stock, ffpf = (harness.stop_signal(run) for run in runs)
+    for outcome in (stock, ffpf):
+        captured_, dropped = captured(outcome), number_of(b"dropped by kernel", outcome)
+        assert dropped > 0
+        assert captured_ + dropped == number_of(b"received by filter", outcome) == sent, str(outcome)
+        assert len(list(pcapfile.records(outcome.files["out"]))) == captured_
+    harness.assert_served(ffpf, Expect(seen=sent, delivered=captured(ffpf)))
+    assert ffpf.total("dropped") == number_of(b"dropped by kernel", ffpf)
 
 
 def test_rotation_by_time(ns: Netns, traffic_files: dict[str, Path]) -> None:
