@@ -42,6 +42,20 @@ load_ancillary(const struct ffpf_bpf_insn *insn, const struct ffpf_bpf_aux *aux,
 	return true;
 }
 
+/*
+ * As a branch, so that the next instruction does not wait for jt or jf to be loaded: in a chain of tests the processor
+ * foresees that they are 0. Compilers would rather add the 0; the empty assembly stands in their way.
+ */
+static inline const struct ffpf_bpf_insn *
+skip(const struct ffpf_bpf_insn *pc, uint8_t count)
+{
+	if (count) {
+		pc += count;
+		__asm__("" : "+r"(pc));
+	}
+	return pc;
+}
+
 #define IS(code, label) [code] = &&label - &&unknown
 #define RUN(insn)       goto *(&&unknown + ((insn)->code < CODES ? distance[(insn)->code] : 0))
 #define NEXT()                                                                                                         \
@@ -51,8 +65,8 @@ load_ancillary(const struct ffpf_bpf_insn *insn, const struct ffpf_bpf_aux *aux,
 	} while (0)
 #define BRANCH(condition)                                                                                              \
 	do {                                                                                                           \
-		pc += 1 + ((condition) ? pc->jt : pc->jf);                                                             \
-		RUN(pc);                                                                                               \
+		pc = (condition) ? skip(pc, pc->jt) : skip(pc, pc->jf);                                                \
+		NEXT();                                                                                                \
 	} while (0)
 #define LOAD_ABS(size, load)                                                                                           \
 	do {                                                                                                           \
