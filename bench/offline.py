@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import measure
 from bench.filters import FILTERS
-from compat_tests import captures
+from compat_tests.captures import write_imix
 
 PACKETS = 1_000_000
 AIMS = {"none": 3.0, "100 hosts": 10.0}  # times faster than stock; elsewhere 2.3
@@ -24,7 +24,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ffpf-bench-") as folder:
         Path(folder).chmod(0o755)
         capture = Path(folder) / "imix.pcap"
-        captures.write_imix(capture, args.packets)
+        write_imix(capture, args.packets)
         for name, text in FILTERS.items():
             command = ["tcpdump", "-r", str(capture), "-w", "/dev/null", *([text] if text else [])]
             kind = measure.served_by_ffpf(command).split("filter=")[1].split()[0]

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from bench import measure
-from compat_tests import captures
+from compat_tests.captures import write_imix
 
 
 def main() -> None:
@@ -19,8 +19,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ffpf-bench-") as folder:
         Path(folder).chmod(0o755)
         small, large = Path(folder) / "small.pcap", Path(folder) / "large.pcap"
-        captures.write_imix(small, 1)
-        captures.write_imix(large, 200_000)
+        write_imix(small, 1)
+        write_imix(large, 200_000)
         cases = {
             "open a savefile of 1 packet": ["tcpdump", "-r", str(small), "-w", "/dev/null"],
             "... with a filter": ["tcpdump", "-r", str(small), "-w", "/dev/null", "tcp port 80"],

@@ -10,7 +10,7 @@ import ctypes
 from ctypes import POINTER, byref, c_char_p, c_int, c_void_p
 from pathlib import Path
 
-from pcap_abi import ERRBUF_SIZE, Pcap, frame, main, on_ffpf, own_network, program, savefile, send
+from libffpfpcap.pcap_abi import ERRBUF_SIZE, Pcap, frame, main, on_ffpf, own_network, program, savefile, send
 
 SOURCE_SIZE = 1024
 FILE, LOCAL, REMOTE = 2, 3, 4

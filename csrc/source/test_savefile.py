@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 from pyffpf._core import ffi, lib
-from savefile_stock import (
+
+from compat_tests import capture_files as files
+from compat_tests import captures
+from compat_tests.capture_files import PcapFormat, PcapngFile, Record, enhanced, interface, section, stamped
+from source.savefile_stock import (
     MICRO,
     as_file,
     as_stream,
@@ -20,10 +24,6 @@ from savefile_stock import (
     read_stock,
     stock,
 )  # fmt: skip
-
-from compat_tests import capture_files as files
-from compat_tests import captures
-from compat_tests.capture_files import PcapFormat, PcapngFile, Record, enhanced, interface, section, stamped
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "captures"
 ODD = (1, 3, 7, 64, 1021)

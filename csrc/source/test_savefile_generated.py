@@ -7,10 +7,10 @@ import struct
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from savefile_stock import NANO, assert_same
 
 from compat_tests import capture_files as files
 from compat_tests.capture_files import PcapFormat, Record, enhanced, interface, section
+from source.savefile_stock import NANO, assert_same
 
 PROPERTIES = settings(deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 from pyffpf._core import ffi, lib
-from savefile_stock import OurReader, StockReader, as_file, read_ours, read_stock
 
 from compat_tests.capture_files import PcapFormat, PcapngFile, enhanced, interface, section, stamped
+from source.savefile_stock import OurReader, StockReader, as_file, read_ours, read_stock
 
 PACKETS = [bytes([n]) * size for n, size in enumerate((60, 0, 1500, 5000, 60, 9000, 1))]
 RECORDS = stamped(PACKETS)
@@ -156,7 +156,7 @@ def test_position_of_the_descriptor_after_close() -> None:
 EXIT_PROGRAM = """
 import os, sys
 sys.path[:0] = {path!r}
-import savefile_stock
+from source import savefile_stock
 reader = getattr(savefile_stock, sys.argv[1])(0)
 while reader.next() != ("end",):
     pass
@@ -233,7 +233,7 @@ def test_wake_before_next() -> None:
 SIGNAL_PROGRAM = """
 import os, signal, sys
 sys.path[:0] = {path!r}
-import savefile_stock
+from source import savefile_stock
 reader_class = getattr(savefile_stock, sys.argv[1])
 signal.signal(signal.SIGALRM, lambda *_: None)
 signal.siginterrupt(signal.SIGALRM, sys.argv[2] == "interrupt")
