@@ -2,8 +2,8 @@
 """Classic BPF as C: one statement an instruction, for gcc -O3 to make of it what it can.
 
 Grammar of what comes out: a function `filter(ctx, pkt, wire_len, cap_len, aux)` with a label for each instruction.
-Every load is checked against cap_len as bpf_filter() checks it; ancillary loads, division and unknown codes are
-refused.
+Every load is checked against cap_len as bpf_filter() checks it; ancillary loads, division and shifts by X, and unknown
+codes are refused.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ uint32_t filter(const void *ctx, const uint8_t *p, uint32_t wire_len, uint32_t c
 SIZES = {0x00: (4, "BE32(p + {at})"), 0x08: (2, "BE16(p + {at})"), 0x10: (1, "p[{at}]")}
 ARITHMETIC = {0x00: "+", 0x10: "-", 0x20: "*", 0x40: "|", 0x50: "&", 0xA0: "^"}
 SHIFTS = {0x60: "<<", 0x70: ">>"}
+DIVISIONS = {0x30: "/", 0x90: "%"}
 TESTS = {0x10: "A == {b}", 0x20: "A > {b}", 0x30: "A >= {b}", 0x40: "A & {b}"}
 
 
@@ -72,6 +73,8 @@ def statement(insn: Insn, at: int) -> str:
         return f"A = A {ARITHMETIC[operation]} {operand};"
     if kind == 4 and operation in SHIFTS and not insn.code & 8:
         return f"A = A {SHIFTS[operation]} {insn.k & 31};"
+    if kind == 4 and operation in DIVISIONS and not insn.code & 8:
+        return f"A = A {DIVISIONS[operation]} {insn.k}u;"
     if kind == 5 and operation == 0:
         return f"goto L{at + 1 + insn.k};"
     if kind == 5:

@@ -94,7 +94,6 @@ void ffpf_x86_rm(struct ffpf_x86 *x, enum ffpf_x86_alu op, enum ffpf_x86_reg to,
 void ffpf_x86_ri(struct ffpf_x86 *x, enum ffpf_x86_alu op, enum ffpf_x86_reg reg, uint32_t k); /* MOV and IMUL too */
 void ffpf_x86_mi(struct ffpf_x86 *x, enum ffpf_x86_alu op, struct ffpf_x86_mem mem, uint8_t size,
 		 uint32_t k); /* CMP, TEST; size 1 or 4 */
-void ffpf_x86_imul_rmi(struct ffpf_x86 *x, enum ffpf_x86_reg to, struct ffpf_x86_mem from, uint32_t k);
 void ffpf_x86_imul_rri(struct ffpf_x86 *x, enum ffpf_x86_reg to, enum ffpf_x86_reg from, uint32_t k);
 void ffpf_x86_shift_left(struct ffpf_x86 *x, enum ffpf_x86_reg reg, uint8_t k);
 void ffpf_x86_shift_right(struct ffpf_x86 *x, enum ffpf_x86_reg reg, uint8_t k);

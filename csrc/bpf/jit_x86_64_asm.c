@@ -235,13 +235,6 @@ ffpf_x86_mi(struct ffpf_x86 *x, enum ffpf_x86_alu op, struct ffpf_x86_mem mem, u
 }
 
 void
-ffpf_x86_imul_rmi(struct ffpf_x86 *x, enum ffpf_x86_reg to, struct ffpf_x86_mem from, uint32_t k)
-{
-	memory(x, false, 0x69, to, from);
-	ffpf_x86_u32(x, k);
-}
-
-void
 ffpf_x86_imul_rri(struct ffpf_x86 *x, enum ffpf_x86_reg to, enum ffpf_x86_reg from, uint32_t k)
 {
 	direct(x, false, 0x69, to, from);
