@@ -5,14 +5,21 @@
  * The decision graph: what a classic BPF program decides, without its registers.
  *
  * bytecode -> blocks (cfg_blocks.c) -> graph (cfg_build.c) -> threaded (cfg_thread.c) -> guarded (cfg_guard.c) -> sets
- * (set_region.c) -> code (jit_x86_64_fast.c). A pass is a file; each leaves a graph that returns, for every packet,
- * what the program returns. Internal to this room.
+ * (set_region.c, set_lower.c) -> code (jit_x86_64_graph.c). A pass is a file; each leaves a graph that returns, for
+ * every packet, what the program returns. Internal to this room.
  *
- *   node  := ret const | ret value | goto node | key == const ? node : node | value cmp value ? node : node
- *          | keys in set ? node : node                                           and before any of them: checks
- *   key   := load & mask                        compared as the octets lie in the packet: constants are swapped, data
- * are not value := const | wire_len | aux field | load | swap load | value op value load  := 1, 2 or 4 octets at offset
- * [+ value] check := cap_len >= need | value + end <= cap_len | aux != NULL              else the program returns 0
+ *   node  := checks decision
+ *   decision := ret const | ret value | goto node
+ *          | key == const ? node : node
+ *          | value cmp value ? node : node
+ *          | keys in set ? node : node
+ *   key   := load & mask
+ *   value := const | wire_len | aux field | load | swap load | value op value
+ *   load  := 1, 2 or 4 octets at offset [+ value]
+ *   check := cap_len >= need | value + end <= cap_len | aux != NULL
+ *
+ * A check that fails ends the program with 0. Keys are compared as the octets lie in the packet: constants are swapped,
+ * data are not.
  *
  * A value depends on the packet only, so a node may be reached over any path on which its checks, or earlier ones that
  * cover them, hold; nothing is stored, so the order of tests is free as far as the result allows.
@@ -24,8 +31,8 @@
 #define FFPF_CFG_A    0
 #define FFPF_CFG_X    1
 #define FFPF_CFG_M    2
-#define FFPF_CFG_MAX_OFFSET                                                                                            \
-	0x7fff0000u /* of loads: what an address can hold as a displacement, with room for the load */
+/* Of loads: what an address can hold as a displacement, with room for the load. */
+#define FFPF_CFG_MAX_OFFSET 0x7fff0000u
 
 /* ---- blocks: instructions first..last run one after the other */
 struct ffpf_cfg_block {

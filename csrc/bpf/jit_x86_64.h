@@ -92,19 +92,19 @@ void ffpf_x86_rr(struct ffpf_x86 *x, enum ffpf_x86_alu op, enum ffpf_x86_reg to,
 void ffpf_x86_rr_64(struct ffpf_x86 *x, enum ffpf_x86_alu op, enum ffpf_x86_reg to, enum ffpf_x86_reg from);
 void ffpf_x86_rm(struct ffpf_x86 *x, enum ffpf_x86_alu op, enum ffpf_x86_reg to, struct ffpf_x86_mem from);
 void ffpf_x86_ri(struct ffpf_x86 *x, enum ffpf_x86_alu op, enum ffpf_x86_reg reg, uint32_t k); /* MOV and IMUL too */
-void ffpf_x86_mi(struct ffpf_x86 *x, enum ffpf_x86_alu op, struct ffpf_x86_mem mem, uint8_t size,
-		 uint32_t k); /* CMP, TEST; size 1 or 4 */
+/* CMP or TEST of 1 or 4 octets with a constant. */
+void ffpf_x86_mi(struct ffpf_x86 *x, enum ffpf_x86_alu op, struct ffpf_x86_mem mem, uint8_t size, uint32_t k);
 void ffpf_x86_imul_rri(struct ffpf_x86 *x, enum ffpf_x86_reg to, enum ffpf_x86_reg from, uint32_t k);
 void ffpf_x86_shift_left(struct ffpf_x86 *x, enum ffpf_x86_reg reg, uint8_t k);
 void ffpf_x86_shift_right(struct ffpf_x86 *x, enum ffpf_x86_reg reg, uint8_t k);
 void ffpf_x86_shift_by_cl(struct ffpf_x86 *x, enum ffpf_x86_reg reg, bool left);
 void ffpf_x86_neg(struct ffpf_x86 *x, enum ffpf_x86_reg reg);
 void ffpf_x86_divide(struct ffpf_x86 *x, enum ffpf_x86_reg by); /* edx:eax */
-void ffpf_x86_bit_test(struct ffpf_x86 *x, enum ffpf_x86_reg word,
-		       enum ffpf_x86_reg bit);                               /* carry = bit; JB jumps when it is set */
+/* Carry = the bit of that number, modulo 32: JB jumps when it is set. */
+void ffpf_x86_bit_test(struct ffpf_x86 *x, enum ffpf_x86_reg word, enum ffpf_x86_reg bit);
 void ffpf_x86_swap(struct ffpf_x86 *x, enum ffpf_x86_reg reg, uint8_t size); /* octets of the low 2 or 4 */
-void ffpf_x86_load(struct ffpf_x86 *x, enum ffpf_x86_reg to, struct ffpf_x86_mem from,
-		   uint8_t size); /* zero-extended */
+/* Of 1, 2 or 4 octets, zero-extended. */
+void ffpf_x86_load(struct ffpf_x86 *x, enum ffpf_x86_reg to, struct ffpf_x86_mem from, uint8_t size);
 void ffpf_x86_store(struct ffpf_x86 *x, struct ffpf_x86_mem to, enum ffpf_x86_reg from);
 void ffpf_x86_store_const(struct ffpf_x86 *x, struct ffpf_x86_mem to, uint32_t k);
 void ffpf_x86_lea(struct ffpf_x86 *x, enum ffpf_x86_reg to, struct ffpf_x86_mem from, bool wide);

@@ -4,9 +4,11 @@
 /*
  * Chains of equality tests as a search. Internal to this room.
  *
- *   region := term ; else term ; else ... ; else default       every term leads to the same target, or every term has
- * the same key term   := key1 == c1 and key2 == c2 ...                    (up to FFPF_SET_KEYS) | low <= key <= high
+ *   region := term ; else term ; else ... ; else default
+ *   term   := key1 == c1 and key2 == c2 ...     up to FFPF_SET_KEYS
+ *           | low <= key <= high
  *
+ * Every term of a region leads to the same target, or every term has the same single key.
  * Terms of one region that test the same keys become one set: a row of constants per term. Tests have no effect but
  * their outcome, so terms that lead to one target may be asked in any order once all their loads are known to be in
  * bounds.
@@ -36,11 +38,11 @@ struct ffpf_set {
 	uint32_t row_count;
 	uint32_t target;
 	/* the search, made by ffpf_set_hash_make() */
-	uint32_t mult[2][FFPF_SET_KEYS]; /* hash i = sum of key * mult[i][key], its upper 32 - shift[i] bits; 0: key not
-					    used */
+	/* hash i = sum of key * mult[i][key], its upper 32 - shift[i] bits; a key with 0 is not used */
+	uint32_t mult[2][FFPF_SET_KEYS];
 	uint32_t shift[2];
-	uint32_t *table; /* slots * stride words, or the bits; a slot without a row of its own repeats a row that lies
-			    elsewhere */
+	/* slots * stride words, or the bits; a slot without a row of its own repeats a row that lies elsewhere */
+	uint32_t *table;
 	uint32_t *row_of_slot; /* only with targets: FFPF_CFG_NONE for slots without a row of their own */
 	uint32_t table_words;
 	uint32_t slots; /* power of two */
