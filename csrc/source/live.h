@@ -37,7 +37,8 @@ enum ffpf_live_warning {
 
 /*
  * Opens the socket, the ring, promiscuous mode: everything that needs a privilege happens here, nothing later does
- * (tcpdump drops root between this call and the first filter). *warning may be NULL; its text is in (*out)->err.
+ * (tcpdump drops root between this call and the first filter). *warning may be NULL; libpcap has no text for those that
+ * there are (no warning for promiscuous mode on "any", as in 1.10.3).
  * -FFPF_E_NOT_SUPPORTED: a link type that this source does not know; the system's libpcap may.
  * Texts are those of libpcap 1.10.3; that of -FFPF_E_NO_SUCH_DEVICE and -FFPF_E_DEVICE_DOWN is empty, as there.
  * *out is untouched on failure. Needs CAP_NET_RAW in the user namespace of the network namespace.

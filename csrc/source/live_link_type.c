@@ -145,7 +145,7 @@ ffpf_link_type_vlan_offset(int dlt)
 {
 	switch (dlt) {
 	case DLT_EN10MB:
-	case DLT_DOCSIS: /* offered on Ethernet only, where libpcap changes nothing but the name */
+	case DLT_DOCSIS:             /* offered on Ethernet only, where libpcap changes nothing but the name */
 		return 2 * ETH_ALEN; /* before the type, behind the addresses */
 	case DLT_LINUX_SLL:
 		return COOKED_V1_BYTES - 2; /* before the protocol */
