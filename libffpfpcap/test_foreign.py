@@ -16,7 +16,18 @@ import pytest
 from libffpfpcap.dump_abi import LIBC, Each, dump_all, dump_to
 from libffpfpcap.nflog import log_what_is_sent
 from libffpfpcap.pcap_abi import (
-    ERRBUF_SIZE, BpfProgram, Pcap, frame, ip, main, on_ffpf, own_network, program, same_on_both, send, udp_frame,
+    ERRBUF_SIZE,
+    BpfProgram,
+    Pcap,
+    frame,
+    ip,
+    main,
+    on_ffpf,
+    own_network,
+    program,
+    same_on_both,
+    send,
+    udp_frame,
 )  # fmt: skip
 
 

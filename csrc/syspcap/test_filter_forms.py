@@ -26,8 +26,9 @@ ETHERNET, SLL, SLL2, RAW = 1, 113, 276, 12
 NULL, SLIP, PPP, IEEE802_11, RADIOTAP, NETANALYZER, PFLOG, MTP2, LOOP = 0, 8, 9, 105, 127, 240, 117, 140, 108
 REFUSED = [
     "port", "ip and", "(ip", "ip)", "port 99999", "net 1.2.3.4/33", "ether host 1:2:3", "ip[", "ip[0:3] = 1",
-    "vlan 5000", "mpls 2000000", "ip and not ip", "tcp port no-such-port", "\\", "proto 300", "inbound and outbound", "ifindex x",
-    "1 = 2", "less x", "portrange 5", "link proto 3", "ip6[0", "\x01", "ip host 2001:db8::1", "net 10.0.0.1/8",
+    "vlan 5000", "mpls 2000000", "ip and not ip", "tcp port no-such-port", "\\", "proto 300", "inbound and outbound",
+    "ifindex x", "1 = 2", "less x", "portrange 5", "link proto 3", "ip6[0", "\x01", "ip host 2001:db8::1",
+    "net 10.0.0.1/8",
 ]  # fmt: skip
 SPECIAL = [
     "vlan or ip", "not vlan", "vlan 5 or vlan 6", "ip or vlan 5", "vlan and vlan", "mpls and vlan", "pppoes and vlan 3",
