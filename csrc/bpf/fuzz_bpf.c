@@ -10,6 +10,7 @@
  *   odd   6 octets each, made into known codes with jumps that stay inside: nearly all of these are valid
  */
 #include "bpf/bpf.h"
+#include "bpf/test_codes.h"
 
 #include <linux/filter.h>
 #include <stdio.h>
@@ -35,58 +36,6 @@ guarded_open(void)
 		abort();
 	return (struct guarded){ .end = mem + page };
 }
-
-static const uint16_t known_codes[] = {
-	BPF_LD | BPF_W | BPF_ABS,
-	BPF_LD | BPF_H | BPF_ABS,
-	BPF_LD | BPF_B | BPF_ABS,
-	BPF_LD | BPF_W | BPF_IND,
-	BPF_LD | BPF_H | BPF_IND,
-	BPF_LD | BPF_B | BPF_IND,
-	BPF_LDX | BPF_B | BPF_MSH,
-	BPF_LD | BPF_LEN,
-	BPF_LDX | BPF_LEN,
-	BPF_LD | BPF_IMM,
-	BPF_LDX | BPF_IMM,
-	BPF_LD | BPF_MEM,
-	BPF_LDX | BPF_MEM,
-	BPF_ST,
-	BPF_STX,
-	BPF_ALU | BPF_ADD | BPF_K,
-	BPF_ALU | BPF_ADD | BPF_X,
-	BPF_ALU | BPF_SUB | BPF_K,
-	BPF_ALU | BPF_SUB | BPF_X,
-	BPF_ALU | BPF_MUL | BPF_K,
-	BPF_ALU | BPF_MUL | BPF_X,
-	BPF_ALU | BPF_DIV | BPF_K,
-	BPF_ALU | BPF_DIV | BPF_X,
-	BPF_ALU | BPF_MOD | BPF_K,
-	BPF_ALU | BPF_MOD | BPF_X,
-	BPF_ALU | BPF_AND | BPF_K,
-	BPF_ALU | BPF_AND | BPF_X,
-	BPF_ALU | BPF_OR | BPF_K,
-	BPF_ALU | BPF_OR | BPF_X,
-	BPF_ALU | BPF_XOR | BPF_K,
-	BPF_ALU | BPF_XOR | BPF_X,
-	BPF_ALU | BPF_LSH | BPF_K,
-	BPF_ALU | BPF_LSH | BPF_X,
-	BPF_ALU | BPF_RSH | BPF_K,
-	BPF_ALU | BPF_RSH | BPF_X,
-	BPF_ALU | BPF_NEG,
-	BPF_JMP | BPF_JEQ | BPF_X,
-	BPF_JMP | BPF_JGT | BPF_X,
-	BPF_JMP | BPF_JGE | BPF_X,
-	BPF_JMP | BPF_JSET | BPF_X,
-	BPF_JMP | BPF_JGT | BPF_K,
-	BPF_JMP | BPF_JGE | BPF_K,
-	BPF_JMP | BPF_JSET | BPF_K,
-	BPF_JMP | BPF_JA,
-	BPF_RET | BPF_K,
-	BPF_RET | BPF_A,
-	BPF_MISC | BPF_TAX,
-	BPF_MISC | BPF_TXA,
-};
-#define KNOWN_CODES (sizeof(known_codes) / sizeof(known_codes[0]))
 
 /* JEQ as often as all others together: the compiler makes searches of them. */
 static struct ffpf_bpf_insn

@@ -3,6 +3,7 @@
  * Native code against the interpreter on generated programs and packets. FFPF_TEST_SEED=n begins with that seed, which
  * is printed when a program fails; FFPF_TEST_PROGRAMS=n makes so many.
  */
+#include "bpf/test_codes.h"
 #include "bpf/test_jit.h"
 
 #include <linux/filter.h>
@@ -60,67 +61,16 @@ add(struct maker *m, uint16_t code, uint8_t jt, uint8_t jf, uint32_t k)
 static uint16_t
 any_code(struct maker *m)
 {
-	static const uint16_t codes[] = {
-		BPF_LD | BPF_W | BPF_ABS,
-		BPF_LD | BPF_H | BPF_ABS,
-		BPF_LD | BPF_B | BPF_ABS,
-		BPF_LD | BPF_W | BPF_IND,
-		BPF_LD | BPF_H | BPF_IND,
-		BPF_LD | BPF_B | BPF_IND,
-		BPF_LDX | BPF_B | BPF_MSH,
-		BPF_LD | BPF_W | BPF_LEN,
-		BPF_LDX | BPF_W | BPF_LEN,
-		BPF_LD | BPF_IMM,
-		BPF_LDX | BPF_IMM,
-		BPF_LD | BPF_MEM,
-		BPF_LDX | BPF_MEM,
-		BPF_ST,
-		BPF_STX,
-		BPF_MISC | BPF_TAX,
-		BPF_MISC | BPF_TXA,
-		BPF_ALU | BPF_ADD | BPF_K,
-		BPF_ALU | BPF_SUB | BPF_K,
-		BPF_ALU | BPF_MUL | BPF_K,
-		BPF_ALU | BPF_DIV | BPF_K,
-		BPF_ALU | BPF_MOD | BPF_K,
-		BPF_ALU | BPF_AND | BPF_K,
-		BPF_ALU | BPF_OR | BPF_K,
-		BPF_ALU | BPF_XOR | BPF_K,
-		BPF_ALU | BPF_LSH | BPF_K,
-		BPF_ALU | BPF_RSH | BPF_K,
-		BPF_ALU | BPF_NEG,
-		BPF_ALU | BPF_ADD | BPF_X,
-		BPF_ALU | BPF_SUB | BPF_X,
-		BPF_ALU | BPF_MUL | BPF_X,
-		BPF_ALU | BPF_DIV | BPF_X,
-		BPF_ALU | BPF_MOD | BPF_X,
-		BPF_ALU | BPF_AND | BPF_X,
-		BPF_ALU | BPF_OR | BPF_X,
-		BPF_ALU | BPF_XOR | BPF_X,
-		BPF_ALU | BPF_LSH | BPF_X,
-		BPF_ALU | BPF_RSH | BPF_X,
-		BPF_JMP | BPF_JEQ | BPF_K,
-		BPF_JMP | BPF_JGT | BPF_K,
-		BPF_JMP | BPF_JGE | BPF_K,
-		BPF_JMP | BPF_JSET | BPF_K,
-		BPF_JMP | BPF_JEQ | BPF_X,
-		BPF_JMP | BPF_JGT | BPF_X,
-		BPF_JMP | BPF_JGE | BPF_X,
-		BPF_JMP | BPF_JSET | BPF_X,
-		BPF_JMP | BPF_JA,
-		BPF_RET | BPF_K,
-		BPF_RET | BPF_A,
-		BPF_ALU | BPF_NEG | BPF_X,
-		BPF_RET | BPF_X,
-		BPF_JMP | BPF_JA | BPF_X,
-		0x100 | BPF_LD | BPF_IMM,
-		BPF_LD | BPF_H | BPF_IMM,
+	static const uint16_t unknown[] = {
+		BPF_ALU | BPF_NEG | BPF_X, BPF_RET | BPF_X,          BPF_JMP | BPF_JA | BPF_X,
+		0x100 | BPF_LD | BPF_IMM,  BPF_LD | BPF_H | BPF_IMM,
 	};
-	uint32_t common = sizeof(codes) / sizeof(codes[0]) - (draw(m, 8) ? 5 : 0); /* the last five no machine knows */
 
 	if (draw(m, 3) == 0)
-		return codes[draw(m, 7)];
-	return codes[draw(m, common)];
+		return known_codes[draw(m, PACKET_LOAD_CODES)];
+	if (draw(m, 80) == 0)
+		return unknown[draw(m, sizeof(unknown) / sizeof(unknown[0]))];
+	return known_codes[draw(m, KNOWN_CODES)];
 }
 
 static void
