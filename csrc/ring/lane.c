@@ -46,7 +46,7 @@ ffpf_lane_create(struct ffpf_lane **out, const struct ffpf_lane_config *cfg, str
 	lane->max_cells = lane->size < FFPF_RECORD_MAX_CELLS ? (uint32_t)lane->size : FFPF_RECORD_MAX_CELLS;
 	lane->snap_len = cfg->snap_len ? cfg->snap_len : UINT32_MAX;
 	lane->store = ffpf_store_find(cfg->store, cfg->pbuf_bytes);
-	lane->w = lane->r_star = lane->size * (cfg->first_lap ? cfg->first_lap : 1);
+	lane->w = lane->r_star = lane->intent = lane->size * (cfg->first_lap ? cfg->first_lap : 1);
 	lane->page = page = lane->region.base;
 	lane->cells = (uint8_t *)lane->region.base + FFPF_PAGE_BYTES;
 
@@ -79,7 +79,9 @@ ffpf_lane_claim(struct ffpf_lane *lane, uint32_t cells)
 {
 	/* Pairs with the load of intent in frp.c. Relaxed is enough: every word of the record is a release store that
 	 * comes later (copy_words, store_words), so who reads such a word sees this intent. */
-	atomic_store_explicit(&lane->page->intent, lane->w + cells, memory_order_relaxed);
+	if (lane->intent < lane->w + cells)
+		lane->intent = lane->w + cells;
+	atomic_store_explicit(&lane->page->intent, lane->intent, memory_order_relaxed);
 	return lane->cells + (lane->w & (lane->size - 1)) * FFPF_CELL_BYTES;
 }
 

@@ -7,7 +7,7 @@
  *     claim -> store -> commit -> (index: ibuf.h) -> publish
  *
  *   call      by            may be made
- *   claim     the writer    when the BMS has granted the cells; again without commit: the claim before is forgotten
+ *   claim     the writer    when the BMS has granted the cells; without commit, the claim before is void
  *   store     the writer    after claim
  *   commit    the writer    after store; the record counts from now on, but nobody sees it yet
  *   publish   the writer    at any time; before the IBufs that point to the records are published
@@ -40,8 +40,9 @@ struct ffpf_lane {
 	uint32_t snap_len;  /* UINT32_MAX: not cut */
 	uint32_t max_cells; /* of a record: FFPF_RECORD_MAX_CELLS, or the whole of a small PBuf */
 	const struct ffpf_store *store;
-	uint64_t w;               /* position behind the last committed record */
-	uint64_t r_star;          /* SRP: R*, as it was when last computed; never ahead of the truth */
+	uint64_t w;      /* position behind the last committed record */
+	uint64_t intent; /* what page->intent says: it never goes back, since a void claim may have been stored to */
+	uint64_t r_star; /* SRP: R*, as it was when last computed; never ahead of the truth */
 	struct ffpf_ibuf **ibufs; /* of the flows that are attached; the hook's */
 	uint32_t ibuf_count;
 };
