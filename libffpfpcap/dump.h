@@ -20,8 +20,10 @@
  * record headers included. When it ends it becomes a piece, or, being short, is copied behind what the stage holds,
  * where short runs and headers become one piece: a piece costs the kernel more than a small copy costs us.
  *
- * A program that gets at the FILE by a cast, and within one callback dumps a packet and then flushes the FILE itself,
- * gets its octets before the packet's. pcap_dump_file() is how to ask for the FILE.
+ * A program that has the FILE by a cast may use it as its own between read calls: write, ask for its position, fclose()
+ * it. Within a callback, behind a packet it has just dumped, it may write, but not flush, seek or close it: then it
+ * must have asked for it by pcap_dump_file(). A registration that fclose() left behind is replaced when a FILE of that
+ * address is opened again.
  */
 #include "handle.h"
 

@@ -98,6 +98,7 @@ pcap_dump_fopen(pcap_t *p, FILE *fp)
 				 p->link_type);
 		return NULL;
 	}
+	ffpf_dumper_forget(fp); /* one of that address may have been closed by fclose() */
 	return begin_file(p, link_type | p->link_type_ext, fp, "stream");
 }
 
