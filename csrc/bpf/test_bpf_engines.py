@@ -247,3 +247,11 @@ def test_jump_back_that_ends() -> None:
         assert engines.verdict(bytes(30) + b"\x77" + bytes(30), 61) == 5
         assert engines.verdict(bytes(61), 61) == 0
         assert engines.verdict(b"", 0) == 0
+
+
+def test_regression_group_without_terms() -> None:
+    """A region of tests none of which could be part of a set made the compiler read before its table."""
+    program = chain(random.Random(0), 1, 60)
+    with bench(PAGE, program) as engines:
+        for length in (0, 20, 60):
+            engines.verdict(bytes(length), length)

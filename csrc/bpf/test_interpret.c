@@ -194,6 +194,12 @@ static const struct run_case cases[] = {
 	    { BPF_JMP | BPF_JA, 0, 0, (uint32_t)-5 },
 	    RET(9) } },
 	{ "jump to itself ends", 0, NULL, 2, { { BPF_JMP | BPF_JA, 0, 0, (uint32_t)-1 }, RET(9) } },
+	/* regression: native code took the block behind a jump for the jump's own */
+	{ "both ways to a return behind code that nothing reaches",
+	  0x1c,
+	  NULL,
+	  4,
+	  { IMM(0x1c), { BPF_JMP | BPF_JEQ | BPF_K, 1, 1, 0xff5f }, { BPF_LD | BPF_W | BPF_ABS, 0, 0, 64 }, RET_A } },
 	UNKNOWN_CASE("load X from the packet", BPF_LDX | BPF_W | BPF_ABS),
 	UNKNOWN_CASE("header length as word", BPF_LDX | BPF_W | BPF_MSH),
 	UNKNOWN_CASE("header length to A", BPF_LD | BPF_B | BPF_MSH),
