@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from pyffpf._core import ffi, lib
 
 CELL = lib.FFPF_CELL_BYTES
