@@ -182,8 +182,8 @@ same_record(const void *head, const struct dump_record *record)
 }
 
 /*
- * Makes the 16 octets before a packet be its record's header, if they may. The same packet may be dumped more than once
- * with headers that differ: those noted before must not change.
+ * Makes the 16 octets before a packet be its record's header, if they may and it pays: what is to be copied needs none
+ * there. The same packet may be dumped more than once with headers that differ: those noted before must not change.
  */
 static bool
 has_head(const struct ffpf_packet *pkt, const u_char *data, const struct dump_record *record)
@@ -195,7 +195,7 @@ has_head(const struct ffpf_packet *pkt, const u_char *data, const struct dump_re
 		return false;
 	if ((pkt->flags & FFPF_PACKET_HEAD_READABLE) && same_record(head, record))
 		return true;
-	if (!(pkt->flags & FFPF_PACKET_HEAD_WRITABLE))
+	if (!(pkt->flags & FFPF_PACKET_HEAD_WRITABLE) || record->cap_len <= DUMP_SHORT_RUN)
 		return false;
 	if (written == data)
 		return same_record(head, record);
@@ -226,6 +226,10 @@ ffpf_dumper_gather(struct dumper *d, struct pcap *p, const struct pcap_pkthdr *h
 	} else {
 		end_run(d);
 		stage(d, &record, RECORD_BYTES);
+		if (len <= DUMP_SHORT_RUN) {
+			stage(d, data, len);
+			return true;
+		}
 	}
 	d->run = octets;
 	d->run_end = octets + len;
