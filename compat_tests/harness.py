@@ -147,6 +147,12 @@ def scratch(prefix: str = "ffpf-compat-") -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def default_signals() -> None:
+    """In a child: signals end it, even where this process was started with some ignored (nohup, a shell's &)."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Run:
     """One started command with a scratch directory of its own; `finish` makes its Outcome.
 
@@ -174,6 +180,12 @@ class Run:
         self.stats_path.touch()
         self.stats_path.chmod(0o666)
         argv = [word.replace("{cwd}", str(self.directory)) for word in argv]
+
+        def start_child() -> None:
+            default_signals()
+            if preexec:
+                preexec()
+
         self.outcome = Outcome(side, tuple(argv), self.directory)
         self.streams = [(self.base / name).open("w+b") for name in ("stdout", "stderr")]
         self.process = subprocess.Popen(
@@ -183,7 +195,7 @@ class Run:
             stderr=self.streams[1],
             env=environment(side, self.stats_path, env),
             cwd=self.directory,
-            preexec_fn=preexec,
+            preexec_fn=start_child,
         )
         if isinstance(stdin, bytes) and self.process.stdin:
             try:

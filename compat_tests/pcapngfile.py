@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 SECTION = 0x0A0D0D0A
 STATISTICS = 5
+PACKET = 6
 BYTE_ORDER_MAGIC = 0x1A2B3C4D
 OPTION_START_TIME = 2
 OPTION_END_TIME = 3
@@ -43,3 +44,21 @@ def without_statistics_times(content: bytes) -> bytes:
                 result[at + 4 : at + 4 + size] = bytes(size)
             at += 4 + (size + 3) // 4 * 4
     return bytes(result)
+
+
+def by_interface(content: bytes) -> bytes:
+    """The file with its packets behind all other blocks, those of the first interface first.
+
+    A tool that reads each interface in a thread of its own writes them in the order in which its threads ran.
+    """
+    if not is_pcapng(content):
+        return content
+    others, packets = [], []
+    for kind, start, length in blocks(content):
+        block = content[start : start + length]
+        if kind == PACKET:
+            packets.append((struct.unpack_from("<I", block, 8)[0], block))
+        else:
+            others.append(block)
+    packets.sort(key=lambda packet: packet[0])  # stable: within an interface the order stays
+    return b"".join([*others, *(block for _, block in packets)])

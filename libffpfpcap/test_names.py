@@ -8,7 +8,8 @@ from ctypes import POINTER, byref, c_char_p, c_int, c_ubyte, c_uint32, c_void_p
 from pathlib import Path
 
 import pytest
-from pcap_abi import main, program, same_on_both
+
+from libffpfpcap.pcap_abi import main, program, same_on_both
 
 NAMES = [
     "http",
