@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flow_model import CELL, Flow, Hook
+from lanes.flow_model import CELL, Flow, Hook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyffpf._core import ffi, lib
@@ -25,7 +25,9 @@ class Filter:
 
     def __init__(self, limit: int) -> None:
         instructions = [(LD_B_ABS, 0, 0, 8), (JGE, 0, 1, limit), (RET, 0, 0, 0), (RET, 0, 0, 77)]
-        insns = ffi.new("struct ffpf_bpf_insn[]", [dict(zip(("code", "jt", "jf", "k"), i)) for i in instructions])
+        insns = ffi.new(
+            "struct ffpf_bpf_insn[]", [dict(zip(("code", "jt", "jf", "k"), i, strict=True)) for i in instructions]
+        )
         out = ffi.new("struct ffpf_bpf_prog **")
         error = ffi.new("struct ffpf_error *")
         checked(lib.ffpf_bpf_prog_create(out, insns, 4, lib.FFPF_BPF_INTERPRETER, error), error)

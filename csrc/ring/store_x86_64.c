@@ -13,21 +13,30 @@
 #include <emmintrin.h>
 #include <string.h>
 
+#define LINE_BYTES 64
+
+/* Whole lines only: such a store to a line that was just written, or of part of one, costs more than it saves. */
 static void
 copy_stream(uint8_t *dst, const uint8_t *src, size_t len)
 {
-	if (len < FFPF_STREAM_MIN_BYTES) {
-		memcpy(dst, src, len);
-		return;
-	}
-	for (; len >= sizeof(__m128i); len -= sizeof(__m128i), src += sizeof(__m128i), dst += sizeof(__m128i))
-		_mm_stream_si128((__m128i *)(void *)dst, _mm_loadu_si128((const __m128i *)(const void *)src));
-	if (len) {
-		uint8_t tail[sizeof(__m128i)] = { 0 };
+	size_t before = -(uintptr_t)dst % LINE_BYTES;
 
-		memcpy(tail, src, len);
-		_mm_stream_si128((__m128i *)(void *)dst, _mm_loadu_si128((const __m128i *)(void *)tail));
+	if (len >= FFPF_STREAM_MIN_BYTES) {
+		memcpy(dst, src, before);
+		dst += before;
+		src += before;
+		len -= before;
+		for (; len >= LINE_BYTES; len -= LINE_BYTES, src += LINE_BYTES, dst += LINE_BYTES) {
+			const __m128i *from = (const __m128i *)(const void *)src;
+			__m128i *to = (__m128i *)(void *)dst;
+
+			_mm_stream_si128(to, _mm_loadu_si128(from));
+			_mm_stream_si128(to + 1, _mm_loadu_si128(from + 1));
+			_mm_stream_si128(to + 2, _mm_loadu_si128(from + 2));
+			_mm_stream_si128(to + 3, _mm_loadu_si128(from + 3));
+		}
 	}
+	memcpy(dst, src, len);
 }
 
 static void

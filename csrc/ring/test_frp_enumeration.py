@@ -7,8 +7,8 @@ writer's view: how far each location had come by then. A load may return any mes
 reader's view of its location; an acquire load of a release message joins that message's view to the reader's. So all
 that a weak machine may do is a choice of a message per load, and all choices are tried.
 
-A record at position 0 of a PBuf of `SIZE` cells is read while the writer stores the record at position SIZE, which takes
-its place: the reader may accept the copy only when it has nothing of the new record.
+A record at position 0 of a PBuf of `SIZE` cells is read while the writer stores the record at position SIZE, which
+takes its place: the reader may accept the copy only when it has nothing of the new record.
 """
 
 from __future__ import annotations
