@@ -5,6 +5,18 @@
 
 static uint64_t numbers[ROOM];
 
+/* Ends a test of two flows; readers may be NULL. */
+static void
+close_two(struct ffpf_hook *hook, struct ffpf_flow *a, struct ffpf_reader *ra, struct ffpf_flow *b,
+	  struct ffpf_reader *rb)
+{
+	if (rb)
+		rb->ops->close(rb);
+	must(ffpf_hook_detach(hook, b, &test_err));
+	ffpf_flow_destroy(b);
+	test_close(hook, a, ra);
+}
+
 static void
 table_finds_by_id_and_name(void **state)
 {
@@ -63,13 +75,7 @@ srp_slowest_reader_blocks_the_group(void **state)
 	assert_int_equal(test_send(hook, 17, 16), 2);
 	test_law(fast, r);
 	test_law(slow, lazy);
-	r->ops->close(r);
-	lazy->ops->close(lazy);
-	must(ffpf_hook_detach(hook, fast, &test_err));
-	must(ffpf_hook_detach(hook, slow, &test_err));
-	ffpf_flow_destroy(fast);
-	ffpf_flow_destroy(slow);
-	ffpf_hook_destroy(hook);
+	close_two(hook, fast, r, slow, lazy);
 }
 
 static struct ffpf_bpf_prog *
@@ -98,12 +104,7 @@ srp_empty_ibuf_does_not_constrain(void **state)
 	}
 	assert_int_equal(test_dropped(busy, FFPF_DROP_PBUF), 0);
 	test_law(idle, NULL);
-	r->ops->close(r);
-	must(ffpf_hook_detach(hook, idle, &test_err));
-	must(ffpf_hook_detach(hook, busy, &test_err));
-	ffpf_flow_destroy(idle);
-	ffpf_flow_destroy(busy);
-	ffpf_hook_destroy(hook);
+	close_two(hook, idle, NULL, busy, r);
 	ffpf_bpf_prog_destroy(none);
 }
 
@@ -123,13 +124,7 @@ srp_full_ibuf_stops_its_flow_alone(void **state)
 	assert_int_equal(test_send(hook, 10, 16), 2);
 	test_law(small, r);
 	test_law(large, other);
-	r->ops->close(r);
-	other->ops->close(other);
-	must(ffpf_hook_detach(hook, small, &test_err));
-	must(ffpf_hook_detach(hook, large, &test_err));
-	ffpf_flow_destroy(small);
-	ffpf_flow_destroy(large);
-	ffpf_hook_destroy(hook);
+	close_two(hook, small, r, large, other);
 }
 
 /* 16 packets are stored, of which the reader says it has read `first`, and then `second`. Only last R <= R <= W keeps
@@ -168,12 +163,7 @@ srp_hostile_r_evicts(void **state)
 		assert_int_equal(test_dropped(flow, FFPF_DROP_EVICTED) > 0, cases[i].evicted);
 		/* the honest one goes on where the other is evicted, and waits for it where it is merely slow */
 		assert_int_equal(test_send(hook, 40, 16), cases[i].evicted);
-		r->ops->close(r);
-		must(ffpf_hook_detach(hook, flow, &test_err));
-		must(ffpf_hook_detach(hook, honest, &test_err));
-		ffpf_flow_destroy(flow);
-		ffpf_flow_destroy(honest);
-		ffpf_hook_destroy(hook);
+		close_two(hook, flow, NULL, honest, r);
 	}
 }
 
@@ -238,13 +228,7 @@ frp_loses_for_the_slow_reader_alone(void **state)
 	r->ops->counters(r, &c);
 	assert_int_equal(ffpf_counters_dropped(&c), 0);
 	test_law(fast, r);
-	r->ops->close(r);
-	lazy->ops->close(lazy);
-	must(ffpf_hook_detach(hook, fast, &test_err));
-	must(ffpf_hook_detach(hook, slow, &test_err));
-	ffpf_flow_destroy(fast);
-	ffpf_flow_destroy(slow);
-	ffpf_hook_destroy(hook);
+	close_two(hook, fast, r, slow, lazy);
 }
 
 /* What is announced is lost already, although W does not say so yet. */
@@ -305,12 +289,7 @@ frp_old_index_is_not_taken_for_a_young_one(void **state)
 	assert_int_equal(test_drain(r, numbers, ROOM), 0);
 	r->ops->counters(r, &c);
 	assert_int_equal(c.dropped[FFPF_DROP_LAPPED], 1);
-	r->ops->close(r);
-	must(ffpf_hook_detach(hook, flow, &test_err));
-	must(ffpf_hook_detach(hook, others, &test_err));
-	ffpf_flow_destroy(flow);
-	ffpf_flow_destroy(others);
-	ffpf_hook_destroy(hook);
+	close_two(hook, flow, r, others, NULL);
 	ffpf_bpf_prog_destroy(seldom);
 }
 

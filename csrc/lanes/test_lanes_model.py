@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from lanes.flow_model import CELL, Flow, Hook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyffpf._core import ffi, lib
+
+from lanes.flow_model import CELL, Flow, Hook
 
 KINDS = 4
 FLOWS_MAX = 4
