@@ -31,7 +31,8 @@ def main() -> None:
         for name, command in cases.items():
             taken = measure.both(command, args.rounds)
             wall = {peer: measure.Spread.of([use.wall * 1e3 for use in uses]) for peer, uses in taken.items()}
-            peak = {peer: measure.Spread.of([use.peak_kib / 1024 for use in uses]) for peer, uses in taken.items()}
+            peaks = {peer: [measure.peak_kib(command, peer) / 1024 for _ in range(5)] for peer in measure.PEERS}
+            peak = {peer: measure.Spread.of(figures) for peer, figures in peaks.items()}
             ratio = measure.ratios([use.wall for use in taken["ffpf"]], [use.wall for use in taken["stock"]])
             rows.append(
                 [
