@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,15 @@ ROOT = Path(__file__).resolve().parent
 for folder in (ROOT, ROOT / "csrc"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
+
+# A shell's background job, or nohup, starts its programs with signals ignored; programs under test would inherit that.
+for number, action in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, action)
 
 
 @pytest.fixture(scope="session")
