@@ -105,7 +105,7 @@ set_datalink(struct pcap *p, int dlt)
 static int
 getnonblock(struct pcap *p)
 {
-	char text[PCAP_ERRBUF_SIZE];
+	char text[PCAP_ERRBUF_SIZE] = "";
 
 	return outcome(p, SYSTEM(pcap_getnonblock)(p->foreign, text));
 }
@@ -113,7 +113,7 @@ getnonblock(struct pcap *p)
 static int
 setnonblock(struct pcap *p, int nonblock)
 {
-	char text[PCAP_ERRBUF_SIZE];
+	char text[PCAP_ERRBUF_SIZE] = "";
 
 	return outcome(p, SYSTEM(pcap_setnonblock)(p->foreign, nonblock, text));
 }

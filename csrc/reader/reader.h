@@ -66,7 +66,7 @@ struct ffpf_counters {
 	uint64_t delivered; /* given to the consumer and released */
 	uint64_t dropped[FFPF_DROP_CAUSES];
 	uint64_t iface_drops; /* outside the law: what the interface itself lost, since the reader was opened */
-	uint64_t waiting;     /* outside the law: accepted by the kernel, not yet delivered; ps_recv is seen + waiting */
+	uint64_t waiting; /* outside the law: accepted by the kernel, not yet delivered; ps_recv is seen + waiting */
 };
 
 const char *ffpf_drop_name(enum ffpf_drop cause);              /* "kernel", "pbuf", ...; static text */
@@ -106,9 +106,9 @@ struct ffpf_reader_ops {
 	enum ffpf_outcome (*next)(struct ffpf_reader *r, struct ffpf_batch *batch);
 	void (*release)(struct ffpf_reader *r, uint32_t n);
 
-	/* May be NULL: nothing to do. The consumer leaves off reading and its caller may now wait for poll_fd: when every
-	 * descriptor has been released, all memory but that of the last one goes back to its writer now, so that poll_fd
-	 * is not readable on account of packets that were read. */
+	/* May be NULL: nothing to do. The consumer leaves off reading and its caller may now wait for poll_fd: when
+	 * every descriptor has been released, all memory but that of the last one goes back to its writer now, so that
+	 * poll_fd is not readable on account of packets that were read. */
 	void (*settle)(struct ffpf_reader *r);
 
 	/* From now on only packets that pass `prog` (NULL: all) are delivered. Descriptors not yet released are given
