@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`python -m bench [NAME ...]`: runs the named benchmarks, or all, one after the other, and prints their tables."""
+"""`python -m bench [NAME ...] [OPTION ...]`: runs the named benchmarks, or all, in turn; options go to each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BENCHES = {
 def main() -> int:
     parser = argparse.ArgumentParser(description="Runs benchmarks, each in a process of its own.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)}; default: all")
-    args = parser.parse_args()
+    args, options = parser.parse_known_args()
     unknown = set(args.names) - set(BENCHES)
     if unknown:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
@@ -29,7 +29,7 @@ def main() -> int:
     failed = 0
     for name in args.names or BENCHES:
         print(f"\n== {name}\n", flush=True)
-        failed |= subprocess.run([sys.executable, "-m", BENCHES[name]], env=env, cwd=measure.ROOT).returncode
+        failed |= subprocess.run([sys.executable, "-m", BENCHES[name], *options], env=env, cwd=measure.ROOT).returncode
     return failed
 
 
