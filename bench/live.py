@@ -51,15 +51,6 @@ def count_of(report: str, what: str) -> int:
     return int(found[1]) if found else -1
 
 
-def wait_for(path: Path, text: str) -> None:
-    """Waits until a file holds the text: tcpdump says `listening on` when its ring is there."""
-    for _ in range(500):
-        if text in path.read_text():
-            return
-        time.sleep(0.01)
-    raise RuntimeError(f"tcpdump did not begin: {path.read_text()}")
-
-
 def capture(peer: str, options: Sequence[str], count: int, size: int, folder: Path) -> Capture:
     """Runs tcpdump on a peer while count frames are sent; `none` is the sender alone."""
     if peer == "none":
@@ -69,7 +60,7 @@ def capture(peer: str, options: Sequence[str], count: int, size: int, folder: Pa
         started = time.monotonic()
         command = ["tcpdump", "-Z", "root", "-i", SIDES[1], *options]
         tool = subprocess.Popen(command, env=measure.environment(peer), stdout=subprocess.DEVNULL, stderr=said)
-        wait_for(report, "listening on")
+        measure.wait_until_listening(report)
         sender = send(count, size)
         time.sleep(1.2)  # the last block comes with the read timeout, with either peer
         tool.send_signal(signal.SIGINT)
@@ -103,10 +94,7 @@ def compare(name: str, options: Sequence[str], size: int, count: int, rounds: in
 
 def inside(rounds: int, count: int) -> None:
     """What runs in the namespace."""
-    subprocess.run(["ip", "link", "add", SIDES[0], "type", "veth", "peer", "name", SIDES[1]], check=True)
-    for side in SIDES:
-        Path(f"/proc/sys/net/ipv6/conf/{side}/disable_ipv6").write_text("1")
-        subprocess.run(["ip", "link", "set", side, "up"], check=True)
+    measure.make_veth_pair(*SIDES)
     rows = []
     with tempfile.TemporaryDirectory(prefix="ffpf-bench-", dir="/dev/shm") as name:
         folder = Path(name)

@@ -82,6 +82,23 @@ def run(command: Sequence[str], peer: str) -> Usage:
     return finish(process, started)
 
 
+def make_veth_pair(*sides: str) -> None:
+    """Two connected interfaces, up, in this process's network namespace; IPv6 says nothing on them by itself."""
+    subprocess.run(["ip", "link", "add", sides[0], "type", "veth", "peer", "name", sides[1]], check=True)
+    for side in sides:
+        Path(f"/proc/sys/net/ipv6/conf/{side}/disable_ipv6").write_text("1")
+        subprocess.run(["ip", "link", "set", side, "up"], check=True)
+
+
+def wait_until_listening(report: Path) -> None:
+    """Waits until a tcpdump whose standard error goes to the file report has its ring; RuntimeError after 5 seconds."""
+    for _ in range(500):
+        if "listening on" in report.read_text():
+            return
+        time.sleep(0.01)
+    raise RuntimeError(f"tcpdump did not begin: {report.read_text()}")
+
+
 def peak_kib(command: Sequence[str], peer: str) -> int:
     """Largest resident set of one run, in KiB.
 

@@ -56,12 +56,12 @@ def start(peer: str, folder: Path, options: list[str]) -> Tool:
     with report.open("w") as said:
         process = subprocess.Popen(command, env=measure.environment(peer, {"FFPF_STATS": str(stats)}), stderr=said)
     tool = Tool(peer, process, time.monotonic(), report, output, stats)
-    for _ in range(500):
-        if "listening on" in report.read_text():
-            return tool
-        time.sleep(0.01)
-    process.terminate()
-    raise RuntimeError(f"tcpdump on {peer} did not begin: {report.read_text()}")
+    try:
+        measure.wait_until_listening(report)
+    except RuntimeError:
+        process.terminate()
+        raise
+    return tool
 
 
 def same_packets(one: Path, other: Path) -> bool:
@@ -98,10 +98,7 @@ def capture_side_by_side(capture: Path, folder: Path, options: list[str]) -> boo
 
 def inside() -> int:
     """What runs in the namespace."""
-    subprocess.run(["ip", "link", "add", SIDES[0], "type", "veth", "peer", "name", SIDES[1]], check=True)
-    for side in SIDES:
-        Path(f"/proc/sys/net/ipv6/conf/{side}/disable_ipv6").write_text("1")
-        subprocess.run(["ip", "link", "set", side, "up"], check=True)
+    measure.make_veth_pair(*SIDES)
     with tempfile.TemporaryDirectory(prefix="ffpf-demo-", dir="/dev/shm") as name:
         folder = Path(name)
         capture = folder / "imix.pcap"
