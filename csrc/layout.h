@@ -30,6 +30,11 @@
  *   | ffpf_mbuf_page  | 2^k octets    |
  *   +-----------------+---------------+
  *
+ *   counts                             one per source in the kernel    mapped read-only by every group
+ *   +-------------------------------------------+
+ *   | ffpf_counts_page: state, { counts }[lane] |
+ *   +-------------------------------------------+
+ *
  * Positions are 64-bit counts that never wrap: of cells in PBuf, of entries in IBuf. position & (size - 1) is the
  * place, what is above it tells the lap.
  */
@@ -83,7 +88,13 @@ typedef __s64 int64_t;
 #define FFPF_FLOOR_IDLE        0x7fffffffffffffffLL /* of ffpf_lane_page.floor_ns */
 #define FFPF_COUNTED_DROPS_MAX 14                   /* enum ffpf_drop fits */
 
-enum ffpf_kind { FFPF_KIND_LANE = 1, FFPF_KIND_IBUF = 2, FFPF_KIND_READER = 3, FFPF_KIND_MBUF = 4 };
+enum ffpf_kind {
+	FFPF_KIND_LANE = 1,
+	FFPF_KIND_IBUF = 2,
+	FFPF_KIND_READER = 3,
+	FFPF_KIND_MBUF = 4,
+	FFPF_KIND_COUNTS = 5,
+};
 
 /* First in each memory. (c) */
 struct ffpf_head {
@@ -195,6 +206,7 @@ enum ffpf_ibuf_state {
 	FFPF_IBUF_LIVE = 0,
 	FFPF_IBUF_EVICTED = 1,  /* SRP: the reader wrote an R that cannot be; nothing protects it any more */
 	FFPF_IBUF_DETACHED = 2, /* the control plane took the flow from the lane */
+	FFPF_IBUF_MOVED = 3,    /* the flow goes on in another IBuf, perhaps of another lane: read this one, then ask */
 };
 
 struct ffpf_ibuf_page {
@@ -203,8 +215,10 @@ struct ffpf_ibuf_page {
 	uint32_t slots_log2;       /* (c) */
 	FFPF_WORD(uint32_t) state; /* (w), or (c) once the writer cannot reach it: enum ffpf_ibuf_state */
 	uint32_t lane;             /* (c) which R of the reader page is of this IBuf */
-	uint64_t nested_before;    /* (c) ffpf_lane_page.nested when the flow came */
-	uint64_t reserved0[3];
+	uint64_t nested_before;    /* (c) `nested` of the lane, or of its counts, when the flow came */
+	uint64_t packets_before;   /* (c) ffpf_counts.packets of the lane when the flow came */
+	uint64_t first_pos;        /* (c) position of the first entry: a multiple of 2^32 */
+	uint64_t reserved0;
 
 	FFPF_WORD(uint64_t) w; /* (w) position behind the last published entry */
 	uint64_t reserved1[7];
@@ -217,7 +231,8 @@ struct ffpf_ibuf_page {
 	FFPF_WORD(uint64_t) generation_pos; /* (w) first entry that this filter let pass */
 	uint64_t reserved3[6];
 
-	/* law, between two packets: seen = filtered + sum(dropped) + w, w with what is not published yet */
+	/* law, between two packets: seen = filtered + sum(dropped) + w - first_pos, w with what is not published yet.
+	 * Lanes in the kernel leave seen and filtered 0: ffpf_counts tells what was seen, and the law the other. */
 	FFPF_WORD(uint64_t) seen;                            /* (w) packets that reached the flow */
 	FFPF_WORD(uint64_t) filtered;                        /* (w) turned away by the filter */
 	FFPF_WORD(uint64_t) dropped[FFPF_COUNTED_DROPS_MAX]; /* (w) by enum ffpf_drop */
@@ -229,6 +244,8 @@ FFPF_AT(ffpf_ibuf_page, slots_log2, 20);
 FFPF_AT(ffpf_ibuf_page, state, 24);
 FFPF_AT(ffpf_ibuf_page, lane, 28);
 FFPF_AT(ffpf_ibuf_page, nested_before, 32);
+FFPF_AT(ffpf_ibuf_page, packets_before, 40);
+FFPF_AT(ffpf_ibuf_page, first_pos, 48);
 FFPF_AT(ffpf_ibuf_page, w, 64);
 FFPF_AT(ffpf_ibuf_page, intent, 128);
 FFPF_AT(ffpf_ibuf_page, stale, 136);
@@ -287,5 +304,36 @@ struct ffpf_mbuf_page {
 FFPF_AT(ffpf_mbuf_page, data_offset, 16);
 FFPF_AT(ffpf_mbuf_page, bytes_log2, 20);
 FFPF_SIZE(ffpf_mbuf_page, 4096);
+
+/* What the hook of one lane, a CPU, was given. So a packet that nobody wants costs no flow a counter. */
+struct ffpf_counts {
+	FFPF_WORD(uint64_t) packets; /* (w) that the hook was given */
+	FFPF_WORD(uint64_t) nested;  /* (w), whatever interrupts it: packets that came while one was being handled */
+	FFPF_WORD(uint64_t) no_lane; /* (w) packets of a CPU that has no lane; of any CPU, in lane 0 */
+	uint64_t reserved[5];
+};
+FFPF_AT(ffpf_counts, nested, 8);
+FFPF_AT(ffpf_counts, no_lane, 16);
+FFPF_SIZE(ffpf_counts, 64);
+
+/* Values of ffpf_counts_page.state. */
+enum ffpf_source_state {
+	FFPF_SOURCE_UP = 0,
+	FFPF_SOURCE_DOWN = 1, /* the interface is down: no packets for now */
+	FFPF_SOURCE_GONE = 2, /* for good */
+};
+
+struct ffpf_counts_page {
+	struct ffpf_head head;     /* (c) */
+	FFPF_WORD(uint32_t) state; /* (c), at any time: enum ffpf_source_state */
+	uint32_t lane_count;       /* (c) of counts that are in use */
+	uint64_t reserved0[5];
+	struct ffpf_counts counts[FFPF_FLOW_LANES_MAX]; /* by ffpf_ibuf_page.lane */
+	uint8_t reserved1[4032];
+};
+FFPF_AT(ffpf_counts_page, state, 16);
+FFPF_AT(ffpf_counts_page, lane_count, 20);
+FFPF_AT(ffpf_counts_page, counts, 64);
+FFPF_SIZE(ffpf_counts_page, 20480);
 
 #endif

@@ -13,6 +13,7 @@
  * - mem_lo and mem_hi are NULL for the zero-copy batches of several lanes, which lie in no one range.
  * - FFPF_PACKET_HEAD_WRITABLE is set where packets are copied.
  * - FFPF_END: every lane was closed and read. FFPF_FAILED with -FFPF_E_DENIED: evicted or detached.
+ * - FFPF_FAILED with -FFPF_E_DEVICE_DOWN, once, and -FFPF_E_DEVICE_GONE: the source said so, and all was read.
  * - set_filter of a reader that has its flow swaps the hook's filter too, and needs no memory. What the IBuf holds
  *   already, and what a hook judged by the old filter, is judged here.
  */
@@ -39,13 +40,52 @@ struct ffpf_lanes_part {
 	struct ffpf_region ibuf; /* read-only */
 };
 
-struct ffpf_lanes_parts {
-	const struct ffpf_lanes_part *lanes;
-	uint32_t count;            /* 1 to FFPF_FLOW_LANES_MAX */
-	struct ffpf_region reader; /* read-write */
-	int event_fd;
-	const struct ffpf_bpf_prog *prog; /* run by this reader over everything; NULL: none */
+/*
+ * The flow's other end, in another process. Called by the reader's thread, in next() and the calls named as they are;
+ * each may block, for a short and bounded time.
+ */
+struct ffpf_lanes_remote_ops {
+	/* Swaps the hooks' filter for prog (NULL: everything). *generation: of the filter, as the IBufs will say it;
+	 * 0: the hooks run none, and let everything through. On failure the old filter stays in force. */
+	int (*set_filter)(void *remote, const struct ffpf_bpf_prog *prog, uint64_t *generation, struct ffpf_error *err);
+	/*
+	 * The IBuf of lane number `lane` has moved (FFPF_IBUF_MOVED), and all that it holds was read. 0: *out is where
+	 * it goes on, the reader's own from now on. 1: not yet, ask again. -FFPF_E_DENIED: nowhere.
+	 */
+	int (*succeed)(void *remote, uint32_t lane, struct ffpf_lanes_part *out, struct ffpf_error *err);
+	int (*inject)(void *remote, const void *data, size_t len, struct ffpf_error *err); /* octets sent, or -code */
+	void (*close)(void *remote);                                                       /* the reader is closed */
 };
+
+enum ffpf_lanes_event {
+	FFPF_LANES_EVENT_EVENTFD,
+	FFPF_LANES_EVENT_RINGBUF, /* a BPF ring buffer, written to by the kernel's hook */
+};
+
+struct ffpf_lanes_parts {
+	const struct ffpf_lanes_part *lanes; /* the array is copied */
+	uint32_t count;                      /* 1 to FFPF_FLOW_LANES_MAX */
+	struct ffpf_region reader;           /* read-write */
+	struct ffpf_region counts;           /* read-only; base NULL: the lanes count what they see themselves */
+	int event_fd;
+	enum ffpf_lanes_event event;
+	/* Run by this reader over everything that the hooks have not judged by it; NULL: none. */
+	const struct ffpf_bpf_prog *prog;
+	uint64_t generation;                     /* of prog in the hooks; 0: they do not know it */
+	const struct ffpf_lanes_remote_ops *ops; /* NULL for lanes of this process */
+	void *remote;
+};
+
+/*
+ * Maps what was received: sealed memfds or frozen BPF maps, of which another process can change neither size nor
+ * (other than through its hook) content. The descriptors stay the caller's, and may be closed afterwards. *out is
+ * untouched on failure. Unmapped with ffpf_lanes_unmap_part and ffpf_region_close; once given to a reader by `succeed`,
+ * by the reader.
+ */
+int ffpf_lanes_map_part(struct ffpf_lanes_part *out, int lane_fd, int ibuf_fd, struct ffpf_error *err);
+void ffpf_lanes_unmap_part(struct ffpf_lanes_part *part); /* zeros are legal */
+int ffpf_lanes_map_reader(struct ffpf_region *out, int fd, struct ffpf_error *err);
+int ffpf_lanes_map_counts(struct ffpf_region *out, int fd, struct ffpf_error *err);
 
 /* A flow has one reader at a time. *out is untouched on failure. */
 int ffpf_lanes_open(struct ffpf_reader **out, const struct ffpf_lanes_parts *parts, const struct ffpf_lanes_config *cfg,
