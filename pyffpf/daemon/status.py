@@ -45,6 +45,16 @@ class SourceStatus:
 
 
 @dataclass(frozen=True)
+class Totals:
+    """What flows that were closed had counted."""
+
+    seen: int = 0
+    filtered: int = 0
+    delivered: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class GroupStatus:
     """The buffers that the members of one group share on one source."""
 
@@ -56,7 +66,8 @@ class GroupStatus:
     buffer_bytes: int = 0  # PBuf, all lanes
     records: int = 0  # stored
     moves: int = 0  # times the group went to fresh buffers
-    flows: int = 0
+    flows: int = 0  # open ones
+    closed: Totals = field(default_factory=Totals)  # so that sums over a group's flows never go back
 
 
 @dataclass(frozen=True)
