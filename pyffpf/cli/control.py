@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import array
+import collections
+import contextlib
 import json
 import os
 import socket
@@ -11,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 DEFAULT_SOCKET = Path("/run/ffpf/ffpfd.sock")
 VERSION = 1
@@ -45,6 +47,7 @@ class Control:
     """A connection; a context manager."""
 
     def __init__(self, path: Path, program: str) -> None:
+        self.events: collections.deque[dict[str, Any]] = collections.deque()  # that came while a reply was awaited
         self._path = path
         self._next_id = 1
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
@@ -56,7 +59,7 @@ class Control:
             self._socket.close()
             raise
 
-    def __enter__(self) -> Control:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -77,16 +80,25 @@ class Control:
             raise ControlError(f"{self._path}: {error.strerror or error}: is this ffpfd's socket?") from error
 
     def ask(self, operation: str, **fields: object) -> Answer:
-        """Sends a request and waits for its reply; events that come between are not for us."""
+        """Sends a request and waits for its reply, all its messages."""
         number, self._next_id = self._next_id, self._next_id + 1
+        reply: dict[str, Any] = {}
+        fds: list[int] = []
         try:
-            self._socket.send(json.dumps({"id": number, "op": operation, **fields}).encode())
+            with contextlib.suppress(BrokenPipeError):  # who hangs up may have said why
+                self._socket.send(json.dumps({"id": number, "op": operation, **fields}).encode())
             while True:
-                data, fds = self._receive()
-                reply = _parse(data)
-                if reply.get("id") == number:
-                    break
-                _close_all(fds)
+                data, more_fds = self._receive()
+                fds += more_fds
+                part = _parse(data)
+                if "event" in part:
+                    self.events.append(part)
+                elif part.get("id") in (number, 0):  # 0: what ffpfd could not read, or a connection that it refuses
+                    if "fds" in part:
+                        part["fds"] = reply.get("fds", []) + part["fds"]
+                    reply |= part
+                    if not reply.pop("more", False):
+                        break
         except TimeoutError:
             raise ControlError(f"ffpfd does not answer at {self._path}") from None
         except OSError as error:
@@ -99,6 +111,17 @@ class Control:
             _close_all(fds)
             raise ControlError("ffpfd's reply and the descriptors that came with it do not match")
         return Answer(reply, dict(zip(names, fds, strict=True)))
+
+    def next_event(self) -> dict[str, Any]:
+        """The next event; ControlError when none comes in time."""
+        while not self.events:
+            try:
+                data, fds = self._receive()
+            except TimeoutError:
+                raise ControlError("no event came") from None
+            _close_all(fds)
+            self.events.append(_parse(data))
+        return self.events.popleft()
 
     def _receive(self) -> tuple[bytes, list[int]]:
         space = socket.CMSG_SPACE(FDS_MAX * array.array("i").itemsize)

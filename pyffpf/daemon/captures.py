@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The state: sources, their groups, their flows. Who owns what, and which numbers are in use; no decisions.
+
+    Source  one open capture          while it has a flow
+      Group   one set of PBufs        while it has a flow; one for each access right on the source
+        Flow    one reader's IBufs    until it is closed, its client is gone, or it is revoked
+
+Only the event loop changes these; what an engine does for one source is done under the source's lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import heapq
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pyffpf.daemon import transport
+from pyffpf.daemon.engine import FLOWS_MAX, GROUPS_MAX, EngineSource, NamedFd, flow_memory, group_memory
+from pyffpf.daemon.policy import GroupKey, GroupPlan, Usage
+from pyffpf.daemon.protocol import Code, RefusedError
+from pyffpf.daemon.server import Client
+
+
+class Numbers:
+    """Small numbers, the smallest free one first."""
+
+    def __init__(self, count: int, what: str) -> None:
+        self._free = list(range(count))
+        self._what = what
+        self._count = count
+
+    def take(self) -> int:
+        if not self._free:
+            raise RefusedError(Code.LIMIT, f"the source has all of its {self._count} {self._what}")
+        return heapq.heappop(self._free)
+
+    def take_this(self, number: int) -> None:
+        self._free.remove(number)
+        heapq.heapify(self._free)
+
+    def give(self, number: int) -> None:
+        heapq.heappush(self._free, number)
+
+
+class SourceState(StrEnum):
+    UP = "up"
+    DOWN = "down"
+    GONE = "gone"
+
+
+class FlowState(StrEnum):
+    LIVE = "live"
+    PARKED = "parked"  # left behind on old buffers: it comes back when it asks for a successor
+    REVOKED = "detached"
+
+
+@dataclass(eq=False)
+class Group:
+    """One access right's buffers on a source."""
+
+    key: GroupKey
+    plan: GroupPlan
+    number: int
+    moves: int = 0
+
+
+@dataclass(eq=False)
+class Flow:
+    """One reader."""
+
+    id: int
+    client: Client
+    source: Source
+    group: Group
+    slot: int
+    snap_len: int
+    promisc: bool
+    column: int  # the one in force
+    ibuf_bytes: int
+    generation: int = 1
+    level: str = "kernel"
+    kind: str = "everything"
+    reason: str = ""
+    insns: bytes | None = None
+    state: FlowState = FlowState.LIVE
+    opened_at: float = field(default_factory=time.time)
+    successors: dict[int, collections.deque[list[NamedFd]]] = field(default_factory=dict)  # by lane; ours to close
+
+    @property
+    def idle_column(self) -> int:
+        return self.column ^ 1
+
+    @property
+    def behind(self) -> int:
+        """How many changes of its buffers the reader has yet to follow, on the lane where these are most."""
+        return max((len(waiting) for waiting in self.successors.values()), default=0)
+
+    def keep_successors(self, engine: EngineSource) -> None:
+        """Keeps copies of the fresh buffers' descriptors until the reader asks for them."""
+        for lane in range(engine.facts.lanes):
+            copies = [(name, os.dup(fd)) for name, fd in engine.lane_descriptors(self.slot, lane)]
+            self.successors.setdefault(lane, collections.deque()).append(copies)
+
+    def drop_successors(self) -> None:
+        for waiting in self.successors.values():
+            for descriptors in waiting:
+                transport.close_all([fd for _, fd in descriptors])
+        self.successors.clear()
+
+
+@dataclass(eq=False)
+class Source:
+    """One capture. `engine` is None until it has been opened, and again when it was closed."""
+
+    key: str
+    name: str
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    engine: EngineSource | None = None
+    state: SourceState = SourceState.UP
+    promiscuous: bool = False
+    groups: dict[GroupKey, Group] = field(default_factory=dict)
+    flows: dict[int, Flow] = field(default_factory=dict)  # by slot
+    slots: Numbers = field(default_factory=lambda: Numbers(FLOWS_MAX, "flows"))
+    group_numbers: Numbers = field(default_factory=lambda: Numbers(GROUPS_MAX, "groups"))
+
+    @property
+    def open(self) -> EngineSource:
+        """The engine of a source that is open."""
+        if self.engine is None:
+            raise RefusedError(Code.NO_SUCH_DEVICE, f"{self.name}: the capture has ended")
+        return self.engine
+
+    def members(self, group: Group) -> list[Flow]:
+        """The flows of a group, oldest first."""
+        return sorted((flow for flow in self.flows.values() if flow.group is group), key=lambda flow: flow.id)
+
+
+class Captures:
+    """Every source, and every flow by its id."""
+
+    def __init__(self) -> None:
+        self.sources: dict[str, Source] = {}
+        self.flows: dict[int, Flow] = {}
+        self._last_id = 0
+
+    def next_flow_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    def adopt_flow_id(self, flow_id: int) -> None:
+        self._last_id = max(self._last_id, flow_id)
+
+    def of(self, client: Client) -> list[Flow]:
+        return [flow for flow in self.flows.values() if flow.client is client]
+
+    def find(self, client: Client, flow_id: int) -> Flow:
+        """A flow of this client; nobody learns whether others exist."""
+        flow = self.flows.get(flow_id)
+        if flow is None or flow.client is not client:
+            raise RefusedError(Code.INVALID, f"this connection has no flow {flow_id}")
+        return flow
+
+    def groups(self) -> Iterator[tuple[Source, Group]]:
+        for source in self.sources.values():
+            for group in source.groups.values():
+                yield source, group
+
+    def usage(self, uid: int) -> Usage:
+        """What a user holds: its flows' own memory, and the PBufs of groups whose oldest flow is the user's."""
+        mine = [flow for flow in self.flows.values() if flow.client.peer.uid == uid]
+        memory = sum(flow_memory(flow.source.engine.facts, flow.ibuf_bytes) for flow in mine if flow.source.engine)
+        for source, group in self.groups():
+            members = source.members(group)
+            if source.engine and members and members[0].client.peer.uid == uid:
+                memory += group_memory(source.engine.facts)
+        return Usage(len(mine), memory)

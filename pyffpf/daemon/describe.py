@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The status document (status.py) of the captures as they are now, as far as one client may know."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+
+from pyffpf.daemon.captures import Captures, Flow, FlowState, Group, Source
+from pyffpf.daemon.engine import FlowCounts
+from pyffpf.daemon.policy import group_name
+from pyffpf.daemon.protocol import INSN_BYTES
+from pyffpf.daemon.status import FlowStatus, GroupStatus, ProgramStatus, SourceStatus, Status
+
+NO_COUNTS = FlowCounts(0, 0, 0, 0, {}, [])
+
+
+def user_name(uid: int) -> str:
+    """The name of a user id, or its number."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+class Describer:
+    """`groups` None: everything may be seen."""
+
+    def __init__(self, captures: Captures, server: str) -> None:
+        self._captures = captures
+        self._server = server
+        self._started_at = time.time()
+        self._started_ns = time.monotonic_ns()
+        self.adoptions = 0
+        self.holder = "none"
+
+    def document(self, groups: frozenset[int] | None) -> Status:
+        def visible(gid: int) -> bool:
+            return groups is None or gid in groups
+
+        now_ns = time.monotonic_ns()
+        pairs = [(source, group) for source, group in self._captures.groups() if visible(group.key.gid)]
+        shown = {id(source): source for source, _ in pairs}
+        flows = [flow for flow in self._captures.flows.values() if visible(flow.group.key.gid)]
+        return Status(
+            server=self._server,
+            pid=os.getpid(),
+            started_at=self._started_at,
+            uptime_s=(now_ns - self._started_ns) / 1e9,
+            monotonic_ns=now_ns,
+            adoptions=self.adoptions,
+            holder=self.holder,
+            sources=[_source(source) for source in shown.values() if source.engine is not None],
+            groups=[_group(source, group) for source, group in pairs if source.engine is not None],
+            flows=[_flow(flow) for flow in flows],
+        )
+
+
+def _source(source: Source) -> SourceStatus:
+    counts, facts = source.open.counts(), source.open.facts
+    return SourceStatus(
+        name=source.name,
+        kind=facts.kind,
+        ifindex=facts.ifindex,
+        link_type=facts.link_type,
+        state=str(source.state),
+        lanes=facts.lanes,
+        fetch_bytes=counts.fetch_bytes,
+        packets=counts.packets,
+        dropped=dict(counts.dropped),
+        programs=[ProgramStatus(one.name, one.slot, one.instructions, one.filters) for one in counts.programs],
+    )
+
+
+def _group(source: Source, group: Group) -> GroupStatus:
+    facts = source.open.facts
+    return GroupStatus(
+        source=source.name,
+        gid=group.key.gid,
+        name=group.plan.name,
+        bms=group.plan.bms,
+        lanes=facts.lanes,
+        buffer_bytes=facts.lanes * facts.lane_bytes,
+        records=source.open.group_records(group.number),
+        moves=group.moves,
+        flows=len(source.members(group)),
+    )
+
+
+def _flow(flow: Flow) -> FlowStatus:
+    counts = NO_COUNTS
+    if flow.state is not FlowState.REVOKED and flow.source.engine is not None:
+        counts = flow.source.engine.flow_counts(flow.slot)
+    peer = flow.client.peer
+    return FlowStatus(
+        id=flow.id,
+        source=flow.source.name,
+        gid=flow.group.key.gid,
+        group=group_name(flow.group.key.gid),
+        uid=peer.uid,
+        user=user_name(peer.uid),
+        pid=peer.pid,
+        program=flow.client.program,
+        level=flow.level,
+        reason=flow.reason,
+        state=str(flow.state),
+        generation=flow.generation,
+        filter_instructions=len(flow.insns or b"") // INSN_BYTES,
+        snap_len=flow.snap_len,
+        opened_at=flow.opened_at,
+        seen=counts.seen,
+        filtered=counts.filtered,
+        delivered=counts.delivered,
+        waiting=counts.waiting,
+        dropped={cause: count for cause, count in counts.dropped.items() if count},
+    )

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What ffpfd asks of an engine: a capture of one source into buffers of groups, steered by numbers.
+
+ffpfd allots the numbers: groups (0 .. GROUPS_MAX-1), flow slots (0 .. FLOWS_MAX-1), and two columns for each slot, one
+of which is in force. An engine remembers nothing about users and rights. Its calls may block for milliseconds (loading
+a program, waiting for the kernel's grace period), so they are made in a thread, one at a time for a source.
+
+Every call that fails raises EngineError, or RefusedError when the client is to have the reason and its code, and leaves
+nothing half made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+FLOWS_MAX = 512  # FFPF_KERNEL_FLOWS_MAX
+GROUPS_MAX = 32  # FFPF_KERNEL_GROUPS_MAX
+NamedFd = tuple[str, int]  # the descriptor stays the engine's
+
+
+class EngineError(Exception):
+    """The engine cannot; the text is for the log and for the client."""
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """What does not change while a source is open. ifindex 0: not one interface."""
+
+    kind: str
+    ifindex: int
+    link_type: int
+    lanes: int
+    lane_bytes: int  # of a group's PBuf in one lane
+    wake_kind: str = "ringbuf"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a filter runs: level "kernel" or "userspace", in which form, and why not lower."""
+
+    level: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LaneCounts:
+    """One flow on one lane. `w` and `r` are positions in the IBuf; `dropped` is by cause."""
+
+    slots: int
+    w: int
+    r: int
+    seen: int
+    state: str
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FlowCounts:
+    """A flow over all its lanes, those that it left for fresh ones included."""
+
+    seen: int
+    filtered: int
+    delivered: int
+    waiting: int
+    dropped: Mapping[str, int]
+    lanes: Sequence[LaneCounts]
+
+
+@dataclass(frozen=True)
+class ProgramFacts:
+    name: str
+    slot: int
+    instructions: int
+    filters: int
+
+
+@dataclass(frozen=True)
+class SourceCounts:
+    packets: int
+    dropped: Mapping[str, int]
+    fetch_bytes: int
+    programs: Sequence[ProgramFacts]
+
+
+class EngineSource(Protocol):
+    """One open source."""
+
+    @property
+    def facts(self) -> SourceFacts: ...
+
+    def open_group(self, group: int, bms: str) -> None:
+        """Makes the group's buffers, in each lane as large as the source was opened with."""
+
+    def move_group(self, group: int, moving: Mapping[int, int]) -> None:
+        """The group goes on in fresh buffers, with those of its flows that `moving` has by slot, in fresh IBufs of so
+        many octets. Other flows must not be active, and stay behind. Old IBufs say MOVED, and readers are woken."""
+
+    def close_group(self, group: int) -> None:
+        """Of a group without flows."""
+
+    def open_flow(self, slot: int, group: int, ibuf_bytes: int, snap_len: int) -> None:
+        """Makes the flow's reader page, event descriptor and IBufs; it gets nothing before activate."""
+
+    def grow_flow(self, slot: int, ibuf_bytes: int) -> None:
+        """Fresh IBufs of so many octets on the group's present lanes, also for a flow that was left behind. Old IBufs
+        say MOVED."""
+
+    def close_flow(self, slot: int) -> None:
+        """Of a flow that is not active. Its IBufs say DETACHED, and the reader is woken."""
+
+    def place(self, column: int, insns: bytes | None) -> Placement:
+        """Makes the column hold a filter; None accepts everything, and so does what cannot run here."""
+
+    def clear(self, column: int) -> None:
+        """The column, which is not in force, holds nothing."""
+
+    def activate(self, slot: int, column: int | None, generation: int) -> None:
+        """One store: this column of the flow is in force, the other is not. None: neither."""
+
+    def synchronize(self) -> None:
+        """Returns when every packet that was being handled has been dealt with."""
+
+    def positions(self, slot: int, generation: int) -> list[int]:
+        """For each lane the first entry of the IBuf that this filter has judged. After activate and synchronize."""
+
+    def descriptors(self, slot: int) -> list[NamedFd]:
+        """What the flow's reader needs, in the order of the protocol."""
+
+    def lane_descriptors(self, slot: int, lane: int) -> list[NamedFd]:
+        """The same for one lane, as it is now."""
+
+    def set_state(self, state: str) -> None:
+        """Tells readers that the interface is up, down or gone."""
+
+    def set_promiscuous(self, on: bool) -> None: ...
+
+    def update_clock(self) -> None:
+        """Learns anew how TAI and UTC differ: leap seconds come while a capture runs."""
+
+    def counts(self) -> SourceCounts: ...
+
+    def flow_counts(self, slot: int) -> FlowCounts: ...
+
+    def group_records(self, group: int) -> int:
+        """Packets stored for the group, in all its buffers so far."""
+
+    def close(self) -> None:
+        """Everything of the source is gone when this returns; readers keep what they hold."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A source that exists: `key` tells it from others whatever they are called, `name` is what it is called now."""
+
+    key: str
+    name: str
+
+
+class Engine(Protocol):
+    """All sources."""
+
+    def resolve(self, name: str) -> Resolved:
+        """Does not block. RefusedError when there is no such source."""
+
+    def open_source(self, resolved: Resolved, pbuf_bytes: int) -> EngineSource:
+        """A source whose groups have so many octets of PBuf each, over all lanes."""
+
+    def close(self) -> None: ...
+
+
+PAGE_BYTES = 4096
+SLACK_BYTES = 256 << 10  # behind the last cell of a lane: room for the largest record
+
+
+def group_memory(facts: SourceFacts) -> int:
+    """Octets of a group's buffers."""
+    return facts.lanes * (PAGE_BYTES + facts.lane_bytes + SLACK_BYTES)
+
+
+def flow_memory(facts: SourceFacts, ibuf_bytes: int) -> int:
+    """Octets of a flow with IBufs of this size: them and their pages, the reader page, the event's page."""
+    return facts.lanes * (PAGE_BYTES + ibuf_bytes) + 2 * PAGE_BYTES
+
+
+def lane_bytes(budget: int, lanes: int, least: int = 1 << 16) -> int:
+    """A group's byte budget divided over its lanes: the largest power of two that fits, `least` at least."""
+    share = max(budget // lanes, least)
+    return 1 << (share.bit_length() - 1)

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The socket that ffpfd listens on: made, checked and removed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from pathlib import Path
+
+BACKLOG = 128
+
+
+class ListenError(Exception):
+    """The socket cannot be had; the text names the path and the reason."""
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except OSError as error:
+            return error.errno not in (errno.ECONNREFUSED, errno.ENOENT)
+    return True
+
+
+def listen(path: Path, mode: int) -> socket.socket:
+    """A listening socket at `path`, whose folder is made if need be. A socket that nobody answers on is replaced."""
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if path.is_socket() and not _answers(path):
+            path.unlink()
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            made.bind(str(path))
+            path.chmod(mode)
+            made.listen(BACKLOG)
+        except BaseException:
+            made.close()
+            raise
+    except OSError as error:
+        why = "another ffpfd answers there" if error.errno == errno.EADDRINUSE else str(error.strerror or error)
+        raise ListenError(f"{path}: {why}") from error
+    return made
+
+
+def adopt(descriptor: int) -> socket.socket:
+    """A listening socket that was made by somebody else: systemd, or an ffpfd before this one."""
+    made = socket.socket(fileno=descriptor)
+    if made.family != socket.AF_UNIX or made.type != socket.SOCK_SEQPACKET:
+        made.detach()
+        raise ListenError(f"descriptor {descriptor} is no UNIX socket of type SEQPACKET")
+    made.setblocking(False)
+    os.set_inheritable(descriptor, False)
+    return made
+
+
+def remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()

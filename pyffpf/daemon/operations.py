@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is done to captures, step by step. Each runs under the lock of its source, and leaves all or nothing.
+
+A filter changes in one store, however long its compilation takes:
+
+    place(idle column) -> activate: one store flips both columns -> synchronize -> clear(old column)
+
+A group moves to fresh buffers with its flows; who is not taken along (a stalled reader, one whose right ended) stays on
+the old ones, which nobody writes any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import ParamSpec, TypeVar
+
+from pyffpf.daemon.captures import Captures, Flow, FlowState, Group, Source, SourceState
+from pyffpf.daemon.engine import (
+    Engine,
+    EngineError,
+    NamedFd,
+    Resolved,
+    flow_memory,
+    group_memory,
+)
+from pyffpf.daemon.policy import GroupKey, Policy
+from pyffpf.daemon.protocol import SNAP_LEN_MAX, Code, Open, RefusedError
+from pyffpf.daemon.server import Client
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BEHIND_MAX = 3  # changes of buffers that a reader may be behind before it is left where it is
+
+
+async def engine_call(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """An engine's call, in a thread; its errors become refusals."""
+    try:
+        return await asyncio.to_thread(work, *args, **kwargs)
+    except (EngineError, OSError) as error:
+        log.error("engine: %s", error)
+        raise RefusedError(Code.FAILED, str(error)) from error
+
+
+class Operations:
+    """Bound to the state and the engine. `changed` is called after whatever a successor of this ffpfd must know."""
+
+    def __init__(self, captures: Captures, engine: Engine, changed: Callable[[], None]) -> None:
+        self._captures = captures
+        self._engine = engine
+        self._changed = changed
+
+    @contextlib.asynccontextmanager
+    async def locked(self, source: Source) -> AsyncIterator[Source]:
+        """The source's lock; a source without flows is closed before it is given back."""
+        async with source.lock:
+            try:
+                yield source
+            finally:
+                if not source.flows:
+                    await self._close_source(source)
+
+    @contextlib.asynccontextmanager
+    async def opened(self, resolved: Resolved, pbuf_bytes: int) -> AsyncIterator[Source]:
+        """The source with its lock held, opened if it was not."""
+        while True:
+            source = self._captures.sources.setdefault(resolved.key, Source(resolved.key, resolved.name))
+            async with self.locked(source):
+                if self._captures.sources.get(resolved.key) is not source:
+                    continue  # closed while this waited for the lock
+                if source.engine is None:
+                    source.engine = await engine_call(self._engine.open_source, resolved, pbuf_bytes)
+                    source.state = SourceState.UP
+                yield source
+                return
+
+    async def _close_source(self, source: Source) -> None:
+        if self._captures.sources.get(source.key) is source:
+            del self._captures.sources[source.key]
+        engine, source.engine = source.engine, None
+        if engine is not None:
+            await engine_call(engine.close)
+
+    async def open_flow(self, source: Source, client: Client, request: Open, key: GroupKey, policy: Policy) -> Flow:
+        """A flow that captures everything from now on."""
+        engine, plan = source.open, policy.plan(key.gid)
+        group = source.groups.get(key)
+        more = flow_memory(engine.facts, plan.ibuf_bytes) + (0 if group else group_memory(engine.facts))
+        policy.check_limits(client.peer, self._captures.usage(client.peer.uid), more)
+        snap_len = min(request.snap_len or SNAP_LEN_MAX, key.snap_len)
+        async with contextlib.AsyncExitStack() as undo:
+            slot = source.slots.take()
+            undo.callback(source.slots.give, slot)
+            if group is None:
+                group = Group(key, plan, source.group_numbers.take())
+                undo.callback(source.group_numbers.give, group.number)
+                await engine_call(engine.open_group, group.number, plan.bms)
+                undo.push_async_callback(engine_call, engine.close_group, group.number)
+            await engine_call(engine.open_flow, slot, group.number, plan.ibuf_bytes, snap_len)
+            undo.push_async_callback(engine_call, engine.close_flow, slot)
+            flow_id = self._captures.next_flow_id()
+            flow = Flow(flow_id, client, source, group, slot, snap_len, request.promisc, 2 * slot, plan.ibuf_bytes)
+            await engine_call(engine.place, flow.column, None)
+            undo.push_async_callback(engine_call, engine.clear, flow.column)
+            await engine_call(engine.activate, slot, flow.column, flow.generation)
+            source.groups[key] = group
+            source.flows[slot] = flow
+            self._captures.flows[flow.id] = flow
+            undo.pop_all()
+        await self.update_promiscuous(source)
+        self._changed()
+        return flow
+
+    async def close_flow(self, flow: Flow) -> None:
+        """Under its source's lock. A second call does nothing."""
+        if self._captures.flows.pop(flow.id, None) is None:
+            return
+        flow.drop_successors()
+        if flow.state is not FlowState.REVOKED:
+            await self._remove(flow)
+        await self.update_promiscuous(flow.source)
+        self._changed()
+
+    async def _remove(self, flow: Flow) -> None:
+        """Takes the flow from the engine and from its source; of a group, the last takes the group along."""
+        source, engine = flow.source, flow.source.open
+        del source.flows[flow.slot]
+        if flow.state is FlowState.LIVE:
+            await engine_call(engine.activate, flow.slot, None, flow.generation)
+        await engine_call(engine.close_flow, flow.slot)
+        await engine_call(engine.clear, flow.column)
+        source.slots.give(flow.slot)
+        if not source.members(flow.group):
+            del source.groups[flow.group.key]
+            await engine_call(engine.close_group, flow.group.number)
+            source.group_numbers.give(flow.group.number)
+
+    async def change_filter(self, flow: Flow, insns: bytes | None) -> list[int]:
+        """For each lane the position from which on the new filter has judged."""
+        engine, old, new = flow.source.open, flow.column, flow.idle_column
+        placement = await engine_call(engine.place, new, insns)
+        generation = flow.generation + 1
+        if flow.state is FlowState.LIVE:
+            await engine_call(engine.activate, flow.slot, new, generation)
+            await engine_call(engine.synchronize)
+        flow.column, flow.generation, flow.insns = new, generation, insns
+        flow.level, flow.kind, flow.reason = placement.level, placement.kind, placement.reason
+        await engine_call(engine.clear, old)
+        self._changed()
+        return await engine_call(engine.positions, flow.slot, generation)
+
+    async def successor(self, flow: Flow, lane: int) -> list[NamedFd]:
+        """The buffers that follow on those that the reader has for this lane: its descriptors, now the caller's."""
+        engine = flow.source.open
+        if lane >= engine.facts.lanes:
+            raise RefusedError(Code.INVALID, f"flow {flow.id} has {engine.facts.lanes} lanes")
+        if flow.state is FlowState.PARKED:
+            await self._renew(flow, flow.ibuf_bytes)
+            await engine_call(engine.activate, flow.slot, flow.column, flow.generation)
+            flow.state = FlowState.LIVE
+            self._changed()
+        waiting = flow.successors.get(lane)
+        if not waiting:
+            raise RefusedError(Code.BUSY, f"lane {lane} of flow {flow.id} has not moved")
+        return waiting.popleft()
+
+    async def move_group(self, source: Source, group: Group, left: Sequence[Flow]) -> None:
+        """The group goes on in fresh buffers; the flows in `left` stay behind, parked."""
+        engine, moving = source.open, []
+        for flow in source.members(group):
+            if flow.state is not FlowState.LIVE:
+                continue
+            if flow in left or flow.behind >= BEHIND_MAX:
+                await engine_call(engine.activate, flow.slot, None, flow.generation)
+                flow.state = FlowState.PARKED
+            else:
+                moving.append(flow)
+        await engine_call(engine.move_group, group.number, {flow.slot: flow.ibuf_bytes for flow in moving})
+        group.moves += 1
+        for flow in moving:
+            flow.keep_successors(engine)
+        self._changed()
+
+    async def revoke(self, flow: Flow) -> None:
+        """The flow's right has ended: its group moves, and it sees no later packet."""
+        source, group = flow.source, flow.group
+        flow.drop_successors()
+        await self._remove(flow)
+        flow.state = FlowState.REVOKED
+        if source.members(group):
+            await self.move_group(source, group, [])
+        await self.update_promiscuous(source)
+        self._changed()
+
+    async def grow(self, flow: Flow, ibuf_bytes: int) -> None:
+        """Larger IBufs for a reader that follows."""
+        await self._renew(flow, ibuf_bytes)
+        flow.ibuf_bytes = ibuf_bytes
+        self._changed()
+
+    async def _renew(self, flow: Flow, ibuf_bytes: int) -> None:
+        engine = flow.source.open
+        await engine_call(engine.grow_flow, flow.slot, ibuf_bytes)
+        flow.keep_successors(engine)
+
+    async def update_promiscuous(self, source: Source) -> None:
+        """The interface is promiscuous as long as one flow asks for it."""
+        wanted = any(flow.promisc for flow in source.flows.values())
+        if source.engine is not None and source.state is not SourceState.GONE and wanted is not source.promiscuous:
+            await engine_call(source.engine.set_promiscuous, wanted)
+            source.promiscuous = wanted

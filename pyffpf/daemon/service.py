@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Requests answered: the policy knows the rights, operations do the work, docs/protocol.md has the replies."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+from pyffpf.daemon import protocol, status, transport
+from pyffpf.daemon.captures import Captures, Flow, FlowState
+from pyffpf.daemon.config import Config
+from pyffpf.daemon.describe import Describer
+from pyffpf.daemon.engine import Engine
+from pyffpf.daemon.operations import Operations
+from pyffpf.daemon.policy import Policy
+from pyffpf.daemon.protocol import Code, RefusedError
+from pyffpf.daemon.server import Client
+
+log = logging.getLogger(__name__)
+
+
+def server_name() -> str:
+    return f"ffpfd {importlib.metadata.version('pyffpf')}"
+
+
+class Service:
+    """What a Server's handler must be. `netns_cookie` is that of the namespace whose interfaces are captured."""
+
+    def __init__(
+        self, engine: Engine, config: Config, netns_cookie: int, changed: Callable[[], None] = lambda: None
+    ) -> None:
+        self.captures = Captures()
+        self.engine = engine
+        self.policy = Policy(config)
+        self.config = config
+        self.operations = Operations(self.captures, engine, changed)
+        self.describer = Describer(self.captures, server_name())
+        self._netns_cookie = netns_cookie
+
+    async def handle(self, client: Client, request: protocol.Request) -> None:
+        match request:
+            case protocol.Hello():
+                self._hello(client, request)
+            case protocol.Open():
+                await self._open(client, request)
+            case protocol.Filter():
+                await self._filter(client, request)
+            case protocol.Successor():
+                await self._successor(client, request)
+            case protocol.Close():
+                await self._close(client, request)
+            case protocol.Status():
+                self._status(client, request)
+            case protocol.Revoke():
+                await self._revoke(client, request)
+
+    async def gone(self, client: Client) -> None:
+        """A client's end is that of its flows."""
+        for flow in self.captures.of(client):
+            async with self.operations.locked(flow.source):
+                await self.operations.close_flow(flow)
+
+    async def reload(self, config: Config) -> None:
+        """New rules. Flows go on as they are, but for those whose right has ended: these are revoked."""
+        self.config = config
+        self.policy = Policy(config)
+        for flow in list(self.captures.flows.values()):
+            try:
+                self.policy.grant(flow.client.peer, flow.source.name)
+            except RefusedError as refused:
+                await self._end_right(flow, refused.text)
+
+    def _hello(self, client: Client, request: protocol.Hello) -> None:
+        if request.version != protocol.VERSION:
+            raise RefusedError(
+                Code.VERSION, f"this is version {protocol.VERSION} of the protocol, not {request.version}"
+            )
+        if client.peer.netns_cookie != self._netns_cookie:
+            raise RefusedError(Code.NOT_SUPPORTED, "another network namespace's interfaces are not those of this ffpfd")
+        client.program = request.program
+        client.greeted = True
+        client.send({"id": request.id, "ok": True, "version": protocol.VERSION, "server": server_name()})
+
+    async def _open(self, client: Client, request: protocol.Open) -> None:
+        resolved = self.engine.resolve(request.source)
+        key = self.policy.decide(client.peer, request, resolved.name)
+        async with self.operations.opened(resolved, self.policy.source_bytes(resolved.name)) as source:
+            flow = await self.operations.open_flow(source, client, request, key, self.policy)
+            if client.closed:  # it went while this was done, and gone() may have looked already
+                await self.operations.close_flow(flow)
+                return
+            facts = source.open.facts
+            reply = {
+                "id": request.id,
+                "ok": True,
+                "flow": flow.id,
+                "source": source.name,
+                "ifindex": facts.ifindex,
+                "link_type": facts.link_type,
+                "bms": flow.group.plan.bms,
+                "group": flow.group.plan.name,
+                "snap_len": flow.snap_len,
+                "lanes": facts.lanes,
+                "buffer_bytes": facts.lane_bytes * facts.lanes,
+                "generation": flow.generation,
+                "wake_kind": facts.wake_kind,
+            }
+            for message, descriptors in protocol.with_descriptors(reply, source.open.descriptors(flow.slot)):
+                client.send(message, descriptors)
+            log.info(
+                "flow %d: %s (pid %d, user %d) captures from %s in group %s",
+                flow.id, client.program, client.peer.pid, client.peer.uid, source.name, flow.group.plan.name,
+            )  # fmt: skip
+
+    async def _filter(self, client: Client, request: protocol.Filter) -> None:
+        flow = self._flow(client, request.flow)
+        async with self.operations.locked(flow.source):
+            self._check_there(flow)
+            positions = await self.operations.change_filter(flow, request.insns)
+            client.send(
+                {
+                    "id": request.id,
+                    "ok": True,
+                    "generation": flow.generation,
+                    "level": flow.level,
+                    "reason": flow.reason,
+                    "positions": positions,
+                }
+            )
+
+    async def _successor(self, client: Client, request: protocol.Successor) -> None:
+        flow = self._flow(client, request.flow)
+        async with self.operations.locked(flow.source):
+            self._check_there(flow)
+            named = await self.operations.successor(flow, request.lane)
+            descriptors = [fd for _, fd in named]
+            client.send({"id": request.id, "ok": True, "fds": [name for name, _ in named]}, descriptors)
+            transport.close_all(descriptors)
+
+    async def _close(self, client: Client, request: protocol.Close) -> None:
+        flow = self._flow(client, request.flow)
+        async with self.operations.locked(flow.source):
+            await self.operations.close_flow(flow)
+        client.send({"id": request.id, "ok": True})
+
+    def _status(self, client: Client, request: protocol.Status) -> None:
+        groups = None if self.policy.is_admin(client.peer) else client.peer.groups
+        descriptor = status.to_fd(self.describer.document(groups))
+        try:
+            client.send({"id": request.id, "ok": True, "fds": ["status"]}, [descriptor])
+        finally:
+            os.close(descriptor)
+
+    async def _revoke(self, client: Client, request: protocol.Revoke) -> None:
+        if not self.policy.is_admin(client.peer):
+            raise RefusedError(Code.DENIED, f"user {client.peer.uid} may not revoke flows")
+        flow = self.captures.flows.get(request.flow)
+        if flow is None:
+            raise RefusedError(Code.INVALID, f"there is no flow {request.flow}")
+        await self._end_right(flow, request.reason)
+        client.send({"id": request.id, "ok": True})
+
+    async def _end_right(self, flow: Flow, reason: str) -> None:
+        async with self.operations.locked(flow.source):
+            if self.captures.flows.get(flow.id) is not flow or flow.state is FlowState.REVOKED:
+                return
+            await self.operations.revoke(flow)
+            log.info("flow %d is revoked: %s", flow.id, reason)
+            flow.client.send(event("revoked", flow, reason=reason))
+
+    def _flow(self, client: Client, flow_id: int) -> Flow:
+        return self.captures.find(client, flow_id)
+
+    def _check_there(self, flow: Flow) -> None:
+        """After waiting for the lock."""
+        if self.captures.flows.get(flow.id) is not flow:
+            raise RefusedError(Code.INVALID, f"this connection has no flow {flow.id}")
+        if flow.state is FlowState.REVOKED:
+            raise RefusedError(Code.DENIED, f"flow {flow.id} was revoked")
+
+
+def event(kind: str, flow: Flow, **more: Any) -> dict[str, Any]:
+    return {"event": kind, "flow": flow.id, **more}
