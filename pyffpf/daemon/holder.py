@@ -39,6 +39,8 @@ MESSAGE_MAX_BYTES = 65536
 VERSION = 1
 BATCH = 100  # descriptors in one answer
 FIRST_CONNECTION_S = 30.0
+RESERVE = 16  # descriptors that are not for holding: connections must always be accepted
+EXIT_OTHER = 3  # another holder is there, or is just about to end
 PEERCRED = struct.Struct("iII")  # pid, uid, gid
 
 
@@ -125,7 +127,8 @@ class Holder:
                 raise TypeError("name")
         except (ValueError, KeyError, TypeError, AttributeError):
             operation, name = None, ""
-        if operation == "put" and not whole:
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if operation == "put" and (not whole or len(self._fds) + RESERVE >= limit):
             close_all(fds)
             return {"ok": False, "code": "full", "error": "the holder has as many descriptors as it may"}, []
         if operation == "put" and name and len(fds) == 1:
@@ -166,13 +169,15 @@ def _answer(connection: socket.socket, message: dict[str, Any], fds: list[int]) 
         send_message(connection, message, fds)
 
 
-def listen(path: Path) -> socket.socket:
-    """The holder's socket. A lock beside it, held as long as the holder lives, tells a stale socket from a live one."""
+def bind(path: Path) -> socket.socket:
+    """The holder's socket, not yet listening. A lock beside it, held as long as the holder lives, tells a stale socket
+    from a live one."""
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise SystemExit(f"holder: another one serves {path}") from None
+        print(f"holder: another one serves {path}", file=sys.stderr)
+        raise SystemExit(EXIT_OTHER) from None
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
     before = os.umask(0o177)
@@ -180,15 +185,21 @@ def listen(path: Path) -> socket.socket:
         listener.bind(str(path))
     finally:
         os.umask(before)
-    listener.listen(16)
     listener.setblocking(False)
     return listener
 
 
-def become_background() -> bool:
-    """Forks; False in the parent. The child has a session of its own and none of the parent's streams."""
+def become_background(listener: socket.socket) -> bool:
+    """Forks; False in the parent, once the child listens: the kernel tells who connects whose socket it is. The child
+    has a session of its own and none of the parent's streams."""
+    listens, told = os.pipe()
     if os.fork():
+        os.close(told)
+        os.read(listens, 1)
         return False
+    listener.listen(16)
+    os.close(listens)
+    os.close(told)
     os.setsid()
     os.chdir("/")
     null = os.open(os.devnull, os.O_RDWR)
@@ -206,13 +217,13 @@ def main() -> int:
         return 2
     path = Path(sys.argv[1])
     try:
-        listener = listen(path)
+        listener = bind(path)
     except OSError as error:
         print(f"holder: {path}: {error.strerror}", file=sys.stderr)
         return 1
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if become_background():
+    if become_background(listener):
         privileges.drop_capabilities(privileges.NONE)
         privileges.set_no_new_privs()
         Holder(listener).run()

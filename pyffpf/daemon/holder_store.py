@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pyffpf.daemon.fdstore import FdStore, NoStore, StoreBusyError, StoreError, StoreFullError, SystemdStore
-from pyffpf.daemon.holder import close_all, peer_uid, receive_message, send_message
+from pyffpf.daemon.holder import EXIT_OTHER, close_all, peer_uid, receive_message, send_message
 from pyffpf.daemon.notify import Notifier
 
 TIMEOUT_S = 10.0
@@ -59,10 +59,10 @@ class ProcessStore(FdStore):
     def _start(self, end: float) -> None:
         command = [sys.executable, "-P", "-m", "pyffpf.daemon.holder", str(self._path.absolute())]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
-        if done.returncode != 0 and time.monotonic() > end:
-            raise StoreError(f"the holder does not start: {done.stderr.strip()}")
-        if done.returncode != 0:
+        if done.returncode == EXIT_OTHER and time.monotonic() < end:
             time.sleep(RETRY_S)
+        elif done.returncode != 0:
+            raise StoreError(f"the holder does not start: {done.stderr.strip()}")
 
     def fileno(self) -> int | None:
         return self._connection.fileno()

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Completion of ffpf, ffpfd and ffpf-run for bash; goes to share/bash-completion/completions/ffpf, with links of the
+# other two names. Needs nothing but bash.
+
+_ffpf_words() {
+	local word
+	COMPREPLY=()
+	while IFS= read -r word; do COMPREPLY+=("$word"); done < <(compgen -W "$1" -- "$2")
+}
+
+_ffpf_files() {
+	local word
+	COMPREPLY=()
+	while IFS= read -r word; do COMPREPLY+=("$word"); done < <(compgen -f -- "$1")
+	compopt -o filenames 2>/dev/null
+}
+
+_ffpf() {
+	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+	case $previous in
+	--socket) _ffpf_files "$current" ;;
+	--watch) _ffpf_words "1 2 5 10" "$current" ;;
+	*)
+		if ((COMP_CWORD == 1)); then
+			_ffpf_words "status --help" "$current"
+		else
+			_ffpf_words "--json --watch --socket --help" "$current"
+		fi
+		;;
+	esac
+}
+
+_ffpfd() {
+	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+	case $previous in
+	--config) _ffpf_files "$current" ;;
+	*) _ffpf_words "--config --check-config --help" "$current" ;;
+	esac
+}
+
+# Behind ffpf-run's own options comes a command, which is completed as if it stood alone.
+_ffpf_run() {
+	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} at word
+	for ((at = 1; at < COMP_CWORD; at++)); do
+		word=${COMP_WORDS[at]}
+		case $word in
+		--engine) ((at++)) ;;
+		-*) ;;
+		*)
+			if declare -F _command_offset >/dev/null; then
+				_command_offset "$at"
+			else
+				_ffpf_files "$current"
+			fi
+			return
+			;;
+		esac
+	done
+	case $previous:$current in
+	--engine:*) _ffpf_words "auto shared embedded system" "$current" ;;
+	*:-*) _ffpf_words "--engine --stats --help" "$current" ;;
+	*)
+		COMPREPLY=()
+		while IFS= read -r word; do COMPREPLY+=("$word"); done < <(compgen -c -- "$current")
+		;;
+	esac
+}
+
+complete -F _ffpf ffpf
+complete -F _ffpfd ffpfd
+complete -F _ffpf_run ffpf-run

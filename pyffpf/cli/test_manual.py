@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Manual pages and completions: well-formed, and they know the options that the commands have."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
+PAGES = sorted((DOCS / "man").iterdir())
+COMMANDS = {"ffpf": ["ffpf", "status"], "ffpf-run": ["run"]}
+
+
+def options(module: str, *words: str) -> set[str]:
+    """What --help knows."""
+    command = [sys.executable, "-m", f"pyffpf.cli.{module}", *words, "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r"(?<![-\w])--[a-z-]+", shown)) - {"--help"}
+
+
+def complete(line: str, folder: Path) -> list[str]:
+    """What bash offers behind the line."""
+    script = f"""
+        source {DOCS / "completion" / "ffpf.bash"}
+        COMP_WORDS=({line}); [[ '{line}' == *' ' ]] && COMP_WORDS+=('')
+        COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
+        set -- $(complete -p "${{COMP_WORDS[0]}}")
+        "$3"
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_manual_pages_are_well_formed(page: Path) -> None:
+    lint = subprocess.run(["mandoc", "-Tlint", "-Wwarning", page], capture_output=True, text=True)
+    assert (lint.returncode, lint.stdout, lint.stderr) == (0, "", "")
+    shown = subprocess.run(["mandoc", "-Tutf8", page], capture_output=True, text=True, check=True).stdout
+    assert "SYNOPSIS" in re.sub(".\b", "", shown)  # bold is a character struck twice
+
+
+def test_there_is_a_page_for_each_command() -> None:
+    assert [page.name for page in PAGES] == ["ffpf-run.1", "ffpf.1", "ffpfd.8"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_options_are_documented_and_completed(name: str, tmp_path: Path) -> None:
+    words = COMMANDS[name]
+    known = options(*words)
+    assert len(known) >= 2
+    text = (DOCS / "man" / f"{name}.1").read_text()
+    assert known <= {f"--{option}" for option in re.findall(r"^\.(?:It|Op) Fl -([a-z-]+)", text, re.MULTILINE)}
+    line = " ".join([name, *words[1:], "--"])
+    assert set(complete(line, tmp_path)) == known | {"--help"}
+
+
+def test_completions(tmp_path: Path) -> None:
+    (tmp_path / "some.sock").touch()
+    assert complete("ffpf sta", tmp_path) == ["status"]
+    assert complete("ffpf status --socket so", tmp_path) == ["some.sock"]
+    assert complete("ffpfd --config s", tmp_path) == ["some.sock"]
+    assert complete("ffpf-run --engine sh", tmp_path) == ["shared"]
+    assert "bash" in complete("ffpf-run bas", tmp_path)
