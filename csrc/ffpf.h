@@ -5,6 +5,7 @@
 #include "bms/bms.h"
 #include "bpf/bpf.h"
 #include "common/error.h"
+#include "feed/feed.h"
 #include "hook/flow.h"
 #include "hook/hook.h"
 #include "lanes/lanes.h"

@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "csrc"))
 import build  # noqa: E402  (the build driver is a script beside the sources, not a package)
 
 # A room's declarations may use those of the rooms before it.
-ROOM_ORDER = ("common", "bpf", "reader", "layout", "ring", "bms", "lanes", "hook", "source", "syspcap")
+ROOM_ORDER = ("common", "bpf", "reader", "layout", "ring", "bms", "lanes", "hook", "source", "feed", "syspcap")
 
 
 def declaration_files() -> list[Path]:

@@ -179,9 +179,12 @@ drop(struct ffpf_ibuf *ibuf, enum ffpf_drop cause)
 	ffpf_count(&ibuf->page->dropped[cause], 1);
 }
 
+/* `head` octets of the packet are not for the filter to see. */
 static uint32_t
-run(const struct ffpf_bpf_prog *prog, const struct ffpf_hook_packet *pkt)
+run(const struct ffpf_bpf_prog *prog, const struct ffpf_hook_packet *pkt, uint32_t head)
 {
+	const uint32_t in_cap = pkt->cap_len < head ? pkt->cap_len : head;
+	const uint32_t in_wire = pkt->wire_len < head ? pkt->wire_len : head;
 	const struct ffpf_bpf_aux aux = {
 		.ifindex = pkt->ifindex,
 		.vlan_tci = pkt->vlan_tci,
@@ -192,12 +195,12 @@ run(const struct ffpf_bpf_prog *prog, const struct ffpf_hook_packet *pkt)
 		.vlan_present = pkt->flags & FFPF_HOOK_VLAN,
 	};
 
-	return ffpf_bpf_run(prog, pkt->data, pkt->wire_len, pkt->cap_len, &aux);
+	return ffpf_bpf_run(prog, pkt->data + in_cap, pkt->wire_len - in_wire, pkt->cap_len - in_cap, &aux);
 }
 
 /* The flows that want the packet: count of graph->wanted. A filter that several flows share runs once. */
 static uint32_t
-classify(struct ffpf_graph *graph, const struct ffpf_hook_packet *pkt)
+classify(struct ffpf_graph *graph, const struct ffpf_hook_packet *pkt, uint32_t head)
 {
 	const struct ffpf_bpf_prog *prog = NULL;
 	uint32_t result = UINT32_MAX;
@@ -209,7 +212,7 @@ classify(struct ffpf_graph *graph, const struct ffpf_hook_packet *pkt)
 		ffpf_count(&entry->ibuf->page->seen, 1);
 		if (entry->prog != prog) {
 			prog = entry->prog;
-			result = run(prog, pkt);
+			result = run(prog, pkt, head);
 		}
 		entry->result = result;
 		if (result)
@@ -319,7 +322,7 @@ store(struct ffpf_hook *hook, uint8_t *cell, struct ffpf_record *rec, const stru
 static uint32_t
 deliver(struct ffpf_hook *hook, struct ffpf_graph *graph, const struct ffpf_hook_packet *pkt, int64_t time_ns)
 {
-	uint32_t wanted = classify(graph, pkt);
+	uint32_t wanted = classify(graph, pkt, hook->unfiltered);
 	struct ffpf_record rec;
 	uint32_t cells, n;
 	uint8_t *cell;

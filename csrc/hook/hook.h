@@ -8,7 +8,8 @@
  *
  *   call                       by
  *   handle_packet, flush,      the source's thread. From within handle_packet (a signal handler), or while another
- *   tick, floor, close         thread is in it, handle_packet drops the packet and counts it as nested
+ *   tick, floor, has_room,     thread is in it, handle_packet drops the packet and counts it as nested
+ *   lost, close
  *   attach, detach, and        control plane: any other thread, at any time; or the source's, outside of the above
  *   ffpf_flow_set_filter
  *   create, destroy            control plane, while there is no source
@@ -24,6 +25,7 @@ struct ffpf_hook_config {
 	enum ffpf_store_kind store; /* AUTO unless measuring; FRP always stores words */
 	uint32_t link_type;         /* DLT_* */
 	int vlan_offset;            /* where a tag is put back: 12 for Ethernet; -1: nowhere */
+	uint32_t unfiltered;        /* octets at the start of a packet that filters do not see: a cooked header */
 	uint32_t snap_len;          /* see ring/lane.h */
 	uint32_t
 	    publish_batch;  /* publish after so many stored packets, at flush, and when a buffer is full; at least 1 */
@@ -72,6 +74,17 @@ uint64_t ffpf_hook_tick(struct ffpf_hook *hook, uint64_t now_ns);
  * until the source says more. Lanes whose hook reads the clock need no such call.
  */
 void ffpf_hook_floor(struct ffpf_hook *hook, int64_t ns);
+
+/*
+ * For sources that can wait instead of losing packets: could each flow have a packet of cap_len octets now, whatever
+ * its filter says of it? If not (SRP), what is stored is published, and whoever has something to read is woken: the
+ * source asks again after a while. The source's thread.
+ */
+bool ffpf_hook_has_room(struct ffpf_hook *hook, uint32_t cap_len);
+
+/* n packets were lost on their way to the hook, before any filter saw them: each flow counts them as dropped for
+ * `cause`. */
+void ffpf_hook_lost(struct ffpf_hook *hook, enum ffpf_drop cause, uint64_t n);
 
 /* No packet will come: readers see the end once they have read the rest. */
 void ffpf_hook_close(struct ffpf_hook *hook);

@@ -82,6 +82,10 @@ dress(const struct live *l, const struct view *v, struct ffpf_packet *p, const s
 		data = live_insert_tag(data, l->vlan_offset, tpid, tci);
 		cap_len += TPACKET_VLAN_BYTES;
 		wire_len += TPACKET_VLAN_BYTES;
+	} else if (__builtin_expect(has_vlan(f), 0)) {
+		tci = f->vlan_tci;
+		tpid = tpid_of(f);
+		flags |= FFPF_PACKET_VLAN_BESIDE;
 	}
 	/* a link header longer than Ethernet's may leave less of a gap than was reserved for */
 	if ((size_t)(data - f->mem) >= head_end + TPACKET_HEAD_BYTES)

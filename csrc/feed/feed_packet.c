@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * From what a reader delivers to what a hook takes.
+ *
+ *     reader   | addresses | tag | type, payload |     the tag that the kernel took out was put back
+ *     hook     | addresses | type, payload |  tag      filters see it beside; the hook puts it back into the record
+ */
+#include "feed/feed_internal.h"
+#include "source/cooked.h"
+#include "source/savefile.h"
+
+#include <pcap/dlt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TAG_BYTES 4
+#define NS_PER_S  1000000000
+
+/* What a filter that is attached to a socket does not see. By link type: that is all that a file tells, too. */
+uint32_t
+feed_cooked_bytes(int dlt)
+{
+	switch (dlt) {
+	case DLT_LINUX_SLL:
+	case DLT_LINUX_SLL2:
+	case DLT_LINUX_IRDA:
+	case DLT_LINUX_LAPD:
+	case DLT_NETLINK:
+		return ffpf_cooked_bytes(dlt);
+	default:
+		return 0;
+	}
+}
+
+static int64_t
+time_of(const struct ffpf_feed *feed, const struct ffpf_packet *from)
+{
+	int64_t frac = from->ts_frac, ns;
+
+	if (from->flags & FFPF_PACKET_FRAC_WIDE)
+		frac = ffpf_savefile_wide_frac(feed->reader, from);
+	if (feed->info.tick == FFPF_TICK_US && __builtin_mul_overflow(frac, 1000, &frac))
+		return frac < 0 ? INT64_MIN + 1 : FFPF_FLOOR_IDLE - 1;
+	if (__builtin_mul_overflow(from->ts_sec, NS_PER_S, &ns) || __builtin_add_overflow(ns, frac, &ns))
+		return from->ts_sec < 0 ? INT64_MIN + 1 : FFPF_FLOOR_IDLE - 1;
+	/* FFPF_FLOOR_IDLE is no time */
+	return ns == FFPF_FLOOR_IDLE ? ns - 1 : ns;
+}
+
+static uint16_t
+get16(const uint8_t *at)
+{
+	return (uint16_t)(at[0] << 8 | at[1]);
+}
+
+/* A cooked header says what else the kernel knew. The packet type of SLL has 16 bits, of which Linux uses 3. */
+static void
+read_cooked(const struct ffpf_feed *feed, const struct ffpf_packet *from, struct ffpf_hook_packet *out)
+{
+	const bool v2 = feed->info.link_type == DLT_LINUX_SLL2;
+
+	if (from->cap_len < feed->cooked)
+		return;
+	out->hatype = get16(from->data + (v2 ? 8 : 2));
+	out->pkt_type = v2 ? from->data[10] : from->data[1];
+	out->protocol = get16(from->data + (v2 ? 0 : 14));
+	if (v2)
+		out->ifindex = (uint32_t)get16(from->data + 4) << 16 | get16(from->data + 6);
+}
+
+/* Takes the tag out of a copy. */
+static int
+take_tag_out(struct ffpf_feed *feed, struct ffpf_hook_packet *out)
+{
+	const uint32_t at = (uint32_t)feed->vlan_offset;
+	const uint32_t behind = out->cap_len > at + TAG_BYTES ? out->cap_len - at - TAG_BYTES : 0;
+	const uint32_t before = out->cap_len < at ? out->cap_len : at;
+
+	if (feed->untagged_bytes < (size_t)before + behind) {
+		uint8_t *grown = realloc(feed->untagged, out->cap_len);
+
+		if (!grown)
+			return ffpf_error_set(&feed->err, FFPF_E_NO_MEMORY, "no memory for a packet of %u octets",
+					      out->cap_len);
+		feed->untagged = grown;
+		feed->untagged_bytes = out->cap_len;
+	}
+	memcpy(feed->untagged, out->data, before);
+	memcpy(feed->untagged + before, out->data + at + TAG_BYTES, behind);
+	out->data = feed->untagged;
+	out->cap_len = before + behind;
+	out->wire_len -= TAG_BYTES;
+	return 0;
+}
+
+int
+feed_packet(struct ffpf_feed *feed, const struct ffpf_packet *from, struct ffpf_hook_packet *out)
+{
+	*out = (struct ffpf_hook_packet){
+		.data = from->data,
+		.time_ns = time_of(feed, from),
+		.cap_len = from->cap_len,
+		.wire_len = from->wire_len,
+		.ifindex = from->ifindex,
+		.protocol = from->protocol,
+		.hatype = feed->cfg.hatype,
+		.pkt_type = from->pkt_type,
+		.flags = feed->cfg.times == FFPF_FEED_TIMES_GIVEN ? FFPF_HOOK_TIME_GIVEN : 0,
+	};
+	if (feed->cooked)
+		read_cooked(feed, from, out);
+	if (!(from->flags & (FFPF_PACKET_VLAN | FFPF_PACKET_VLAN_BESIDE)))
+		return 0;
+	out->flags |= FFPF_HOOK_VLAN;
+	out->vlan_tci = from->vlan_tci;
+	out->vlan_tpid = from->vlan_tpid;
+	return from->flags & FFPF_PACKET_VLAN ? take_tag_out(feed, out) : 0;
+}
