@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The packet languages: one folder a language or stage, one file a pass."""

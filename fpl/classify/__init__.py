@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""classify: all BPF filters of all flows on one source as one decision in the kernel."""
+
+from fpl.classify.bytecode import ClassifyRefused
+from fpl.classify.classifier import Classifier, ColumnInfo, Maps
+
+__all__ = ["Classifier", "ClassifyRefused", "ColumnInfo", "Maps"]

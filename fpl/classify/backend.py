@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The last pass, in a process of its own: LLVM IR to eBPF.
+
+takes    text of an LLVM module with one function, in section "program"; stdin, behind its length (u32)
+gives    octets of struct bpf_insn[] with no relocations; stdout, behind a status octet (0: good, 1: a text) and length
+
+LLVM's back end ends the process on what it cannot lower (more than 512 octets of stack, for one), and may take any time
+and memory; hence the process, and its limits, which it sets itself before each module.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import struct
+import sys
+from typing import Any, BinaryIO
+
+SECTION = b"program"
+SHT_RELA, SHT_REL = 4, 9
+
+
+def section_of(elf: bytes) -> bytes:
+    """The octets of the program's section. Raises ValueError when it has relocations."""
+    (table,) = struct.unpack_from("<Q", elf, 0x28)
+    entry, count, names = struct.unpack_from("<HHH", elf, 0x3A)
+    sections = [struct.unpack_from("<IIQQQQII", elf, table + i * entry) for i in range(count)]
+    names_at = sections[names][4]
+    found = None
+    for number, (name, kind, _flags, _address, at, size, _link, info) in enumerate(sections):
+        label = elf[names_at + name : elf.index(b"\0", names_at + name)]
+        if label == SECTION:
+            found = number, elf[at : at + size]
+        elif kind in (SHT_RELA, SHT_REL) and found and info == found[0]:
+            raise ValueError("the emitted program needs relocations")
+    if found is None:
+        raise ValueError("the emitted object has no program")
+    return found[1]
+
+
+class Backend:
+    def __init__(self) -> None:
+        import llvmlite.binding as llvm
+
+        self._llvm: Any = llvm
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+        self._machine = llvm.Target.from_triple("bpfel").create_target_machine(
+            cpu="v3", features="+allows-misaligned-mem-access", opt=2
+        )
+
+    def compile(self, text: str) -> bytes:
+        module = self._llvm.parse_assembly(text)
+        module.verify()
+        options = self._llvm.create_pipeline_tuning_options(speed_level=2)
+        builder = self._llvm.create_pass_builder(self._machine, options)
+        builder.getModulePassManager().run(module, builder)
+        return section_of(self._machine.emit_object(module))
+
+
+def serve(requests: BinaryIO, replies: BinaryIO, cpu_seconds: int, memory_bytes: int) -> None:
+    backend = Backend()
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    while head := requests.read(4):
+        text = requests.read(struct.unpack("<I", head)[0]).decode()
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        allowed = int(used.ru_utime + used.ru_stime) + 1 + cpu_seconds
+        resource.setrlimit(resource.RLIMIT_CPU, (allowed, resource.RLIM_INFINITY))
+        try:
+            status, answer = 0, backend.compile(text)
+        except (RuntimeError, ValueError) as error:
+            status, answer = 1, str(error).encode()
+        replies.write(struct.pack("<BI", status, len(answer)) + answer)
+        replies.flush()
+
+
+def main() -> None:
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever LLVM prints is no reply
+    serve(sys.stdin.buffer, replies, int(sys.argv[1]), int(sys.argv[2]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""bpf(2): maps and programs by descriptor.
+
+Source: include/uapi/linux/bpf.h, Linux 6.18; union bpf_attr may be given longer than the kernel knows when the rest is
+zero, and shorter, so one size serves all kernels.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import struct
+
+MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, MAP_DELETE, PROG_LOAD, PROG_TEST_RUN, OBJ_INFO = 0, 1, 2, 3, 5, 10, 15
+MAP_TYPE_ARRAY, MAP_TYPE_PROG_ARRAY, MAP_TYPE_ARRAY_OF_MAPS = 2, 3, 12
+PROG_TYPE_SOCKET_FILTER = 1
+F_MMAPABLE = 1 << 10
+INSN_BYTES = 8
+ATTR_BYTES = 128
+INFO_BYTES = 256
+INFO_ID, INFO_JITED_LEN, INFO_VERIFIED = 4, 16, 216  # struct bpf_prog_info: id, jited_prog_len, verified_insns
+LOG_BYTES = 1 << 20
+LOG_SHOWN = 600
+
+_SYSCALLS = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class VerifierError(Exception):
+    """The kernel refused a program: the end of what it said."""
+
+
+def _bpf(command: int, attr: ctypes.Array[ctypes.c_char]) -> int:
+    number = _SYSCALLS.get(platform.machine())
+    if number is None:
+        raise OSError(f"bpf(2) has no known number on {platform.machine()}")
+    result = int(_libc.syscall(number, command, attr, ATTR_BYTES))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"bpf command {command}: {os.strerror(code)}")
+    return result
+
+
+def _attr(octets: bytes) -> ctypes.Array[ctypes.c_char]:
+    return ctypes.create_string_buffer(octets, ATTR_BYTES)
+
+
+def _address(buffer: ctypes.Array[ctypes.c_char]) -> int:
+    return ctypes.addressof(buffer)
+
+
+def _name(name: str) -> bytes:
+    return name.encode()[:15].ljust(16, b"\0")
+
+
+def map_create(kind: int, value_bytes: int, entries: int, name: str, *, flags: int = 0, inner: int = 0) -> int:
+    """A descriptor of a new map with 4-octet keys."""
+    head = struct.pack("=7I", kind, 4, value_bytes, entries, flags, inner, 0)
+    return _bpf(MAP_CREATE, _attr(head + _name(name)))
+
+
+def map_update(fd: int, key: int, value: bytes) -> None:
+    where, what = ctypes.create_string_buffer(struct.pack("=I", key), 4), ctypes.create_string_buffer(value, len(value))
+    _bpf(MAP_UPDATE, _attr(struct.pack("=IIQQQ", fd, 0, _address(where), _address(what), 0)))
+
+
+def map_lookup(fd: int, key: int, value_bytes: int) -> bytes:
+    where, what = ctypes.create_string_buffer(struct.pack("=I", key), 4), ctypes.create_string_buffer(value_bytes)
+    _bpf(MAP_LOOKUP, _attr(struct.pack("=IIQQQ", fd, 0, _address(where), _address(what), 0)))
+    return what.raw
+
+
+def map_delete(fd: int, key: int) -> None:
+    where = ctypes.create_string_buffer(struct.pack("=I", key), 4)
+    _bpf(MAP_DELETE, _attr(struct.pack("=IIQQQ", fd, 0, _address(where), 0, 0)))
+
+
+def prog_array_set(progs: int, slot: int, prog: int) -> None:
+    map_update(progs, slot, struct.pack("=I", prog))
+
+
+def prog_load(insns: bytes, name: str) -> int:
+    """A descriptor of a verified socket filter. Raises VerifierError, with the verifier's last words.
+
+    The log is asked for only when the kernel has refused: writing it costs more than verifying.
+    """
+    code, licence = ctypes.create_string_buffer(insns, len(insns)), ctypes.create_string_buffer(b"Dual BSD/GPL")
+
+    def load(log: ctypes.Array[ctypes.c_char] | None) -> int:
+        logged = (1, len(log), _address(log)) if log is not None else (0, 0, 0)
+        head = struct.pack("=IIQQIIQII", PROG_TYPE_SOCKET_FILTER, len(insns) // INSN_BYTES, _address(code),
+                           _address(licence), *logged, 0, 0)  # fmt: skip
+        return _bpf(PROG_LOAD, _attr(head + _name(name)))
+
+    try:
+        return load(None)
+    except OSError as first:
+        log = ctypes.create_string_buffer(LOG_BYTES)
+        try:
+            return load(log)
+        except OSError:
+            words = log.value.decode(errors="replace").strip()
+            raise VerifierError(f"{os.strerror(first.errno or 0)}: {words[-LOG_SHOWN:]}") from first
+
+
+def _prog_info(fd: int) -> bytes:
+    info = ctypes.create_string_buffer(INFO_BYTES)
+    _bpf(OBJ_INFO, _attr(struct.pack("=IIQ", fd, INFO_BYTES, _address(info))))
+    return info.raw
+
+
+def prog_id(fd: int) -> int:
+    return int(struct.unpack_from("=I", _prog_info(fd), INFO_ID)[0])
+
+
+def prog_verified(fd: int) -> int:
+    """How many instructions the verifier looked at."""
+    return int(struct.unpack_from("=I", _prog_info(fd), INFO_VERIFIED)[0])
+
+
+def prog_jited_bytes(fd: int) -> int:
+    return int(struct.unpack_from("=I", _prog_info(fd), INFO_JITED_LEN)[0])
+
+
+def prog_test_run(fd: int, packet: bytes, repeat: int = 1) -> tuple[int, int]:
+    """(what the program returned, ns of one run); packet of at least 14 octets is what its socket buffer holds."""
+    data = ctypes.create_string_buffer(packet, len(packet))
+    attr = _attr(struct.pack("=IIIIQQII", fd, 0, len(packet), 0, _address(data), 0, repeat, 0))
+    _bpf(PROG_TEST_RUN, attr)
+    return struct.unpack_from("=I", attr.raw, 4)[0], struct.unpack_from("=I", attr.raw, 36)[0]
+
+
+class Grace:
+    """Waits until every program that runs now has ended: the update of an array of maps does, so that the old inner map
+    may be reused (maybe_wait_bpf_programs() in kernel/bpf/syscall.c).
+    """
+
+    def __init__(self) -> None:
+        self._inner = map_create(MAP_TYPE_ARRAY, 4, 1, "ffpf_grace_in")
+        self._outer = map_create(MAP_TYPE_ARRAY_OF_MAPS, 4, 1, "ffpf_grace", inner=self._inner)
+
+    def wait(self) -> None:
+        map_update(self._outer, 0, struct.pack("=I", self._inner))
+
+    def close(self) -> None:
+        os.close(self._outer)
+        os.close(self._inner)

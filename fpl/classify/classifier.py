@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""All filters on one source, as the control plane sees them: 1,024 columns that each hold one filter.
+
+takes    per column: octets of struct sock_filter[], or None (accept everything)
+gives    programs in the source's program array, behind slot 0: scratch -> verdict bits
+
+A column is changed while it is idle: no bit of control.active says that it counts. When set() returns, every packet
+whose classification begins has the new filter's verdict in it, and every one that began before has ended; so the caller
+may make it active at once. Verdicts of all other columns are exact at every instant.
+
+All calls are of one thread.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import mmap
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fpl.classify import bpf, bytecode, emit_code, layout
+from fpl.classify.bytecode import ClassifyRefused
+from fpl.classify.chain import Chain
+from fpl.classify.compiler import Compiler
+from fpl.classify.tables import Tables
+
+STATE_VERSION = 1
+BANKS = (layout.SLOT_CHAIN, 32)  # where a chain may begin: a restarted control plane builds its own beside the old one
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Descriptors of the source's maps, borrowed: the caller closes them after the Classifier."""
+
+    progs: int
+    scratch: int
+    control: int
+    columns: int
+    column_bytes: int = 8  # a value of `columns`: u32 result, and what else its owner keeps there
+
+
+@dataclass(frozen=True)
+class ColumnInfo:
+    """How a column's filter runs."""
+
+    result: int  # what the filter returns when it accepts; 0: scratch.results says it for each packet
+    kind: str  # "table" or "code"
+    insns: int  # of eBPF, when it is code, alone; 0 for a table
+    steps: int  # that the verifier needed for it, alone; 0 for a table
+    fetch_len: int  # how many octets of a packet it may look at
+    compiled: bool  # whether something was compiled for it
+
+
+@dataclass(frozen=True)
+class _Column:
+    octets: bytes | None
+    info: ColumnInfo
+
+
+class Classifier:
+    def __init__(self, maps: Maps, state: Mapping[str, Any] | None = None) -> None:
+        """With a state that export_state() gave, also another process's: the same filters stand in the same columns,
+        and take over from the programs of that process without a gap. What cannot run in the hook any more is in
+        `refused`, and its column accepts everything.
+        """
+        self._maps = maps
+        self._columns: dict[int, _Column] = {}
+        self.refused: dict[int, str] = {}
+        old_bank = int(state["bank"]) if state else 1
+        self._bank = 1 - old_bank
+        with contextlib.ExitStack() as made:
+            self._compiler = Compiler()
+            made.callback(self._compiler.close)
+            self._control = mmap.mmap(maps.control, layout.CONTROL_BYTES)
+            made.callback(self._control.close)
+            self._grace = bpf.Grace()
+            made.callback(self._grace.close)
+            self._tables = Tables(self._compiler, maps.scratch, maps.progs, BANKS[self._bank])
+            made.callback(lambda: self._tables.close())
+            self._chain = Chain(self._compiler, maps.scratch, maps.progs, BANKS[self._bank])
+            made.callback(self._chain.close)
+            self._empty_bank(self._bank)
+            self._restore(state["columns"] if state else {})
+            bpf.prog_array_set(maps.progs, layout.SLOT_CLASSIFY, self._tables.prog_fd)
+            self._grace.wait()
+            self._empty_bank(old_bank)
+            self._closing = made.pop_all()
+
+    def _restore(self, columns: Mapping[str, str | None]) -> None:
+        self._restoring = True
+        for name, text in columns.items():
+            column = int(name)
+            try:
+                self.set(column, base64.b64decode(text) if text is not None else None)
+            except ClassifyRefused as error:
+                self.refused[column] = str(error)
+                self.set(column, None)
+        self._restoring = False
+
+    def _empty_bank(self, bank: int) -> None:
+        """Backwards, so that no packet on its way through an old chain misses a part."""
+        after = {layout.SLOT_CHAIN: BANKS[1]}.get(BANKS[bank], layout.PROGS)
+        for slot in reversed(range(BANKS[bank], after)):
+            with contextlib.suppress(FileNotFoundError):
+                bpf.map_delete(self._maps.progs, slot)
+
+    def set(self, column: int, insns: bytes | None) -> ColumnInfo:
+        """Puts a filter into an idle column. Raises ClassifyRefused, and leaves everything as it was."""
+        if not 0 <= column < layout.COLUMNS:
+            raise ClassifyRefused(f"there is no column {column}: a source has {layout.COLUMNS}")
+        compilations = self._compiler.count
+        if insns is None:
+            self._forget(column)
+            self._chain.purge(column)
+            result, kind, cost, fetch = bytecode.WORD, "table", None, 0
+            self._tables.set_always(column, True)
+        else:
+            program = bytecode.decode(insns)
+            fetch, result = bytecode.fetch_len(program), emit_code.one_result(program)
+            kind, cost = "code", self._chain.measure(insns, program)
+            self._raise_fetch_len(fetch)
+            self._put_code(column, insns, program)
+        self._write_result(column, result)
+        info = ColumnInfo(result, kind, cost.insns if cost else 0, cost.steps if cost else 0, fetch,
+                          self._compiler.count > compilations)  # fmt: skip
+        self._columns[column] = _Column(insns, info)
+        self._write_control()
+        if not self._restoring:
+            self._grace.wait()
+        return info
+
+    def clear(self, column: int) -> None:
+        """Empties an idle column."""
+        self._forget(column)
+        self._write_control()
+
+    def _put_code(self, column: int, insns: bytes, program: bytecode.Program) -> None:
+        before = self._columns.get(column)
+        self._chain.drop(column)
+        try:
+            self._chain.add(column, insns, program)
+        except ClassifyRefused:
+            if before and before.octets is not None and before.info.kind == "code":
+                self._chain.add(column, before.octets, bytecode.decode(before.octets))
+            raise
+        self._tables.set_always(column, False)
+
+    def _forget(self, column: int) -> None:
+        if self._columns.pop(column, None) is not None:
+            self._tables.set_always(column, False)
+            self._chain.drop(column)
+
+    def _write_result(self, column: int, result: int) -> None:
+        value = bpf.map_lookup(self._maps.columns, column, self._maps.column_bytes)
+        at = layout.COLUMN_RESULT
+        bpf.map_update(self._maps.columns, column, value[:at] + struct.pack("=I", result) + value[at + 4 :])
+
+    def _raise_fetch_len(self, octets: int) -> None:
+        """Before a program that needs more is in force. Packets under way are waited for before set() returns."""
+        (now,) = struct.unpack_from("=I", self._control, layout.CONTROL_FETCH_LEN)
+        if octets > now:
+            struct.pack_into("=I", self._control, layout.CONTROL_FETCH_LEN, octets)
+
+    def _write_control(self) -> None:
+        fetch_len = max((entry.info.fetch_len for entry in self._columns.values()), default=0)
+        words = max(self._columns, default=-1) // 64 + 1
+        if not self._restoring:
+            struct.pack_into("=I", self._control, layout.CONTROL_FETCH_LEN, fetch_len)
+            struct.pack_into("=I", self._control, layout.CONTROL_WORDS, words)
+
+    def info(self, column: int) -> ColumnInfo | None:
+        entry = self._columns.get(column)
+        return entry.info if entry else None
+
+    @property
+    def prog_ids(self) -> dict[int, int]:
+        """Slot to the kernel's number of the program in it."""
+        slots = [layout.SLOT_CLASSIFY, *self._chain.slots]
+        return {slot: bpf.prog_id(fd) for slot, fd in zip(slots, [self._tables.prog_fd, *self._chain.descriptors],
+                                                          strict=True)}  # fmt: skip
+
+    def export_state(self) -> dict[str, Any]:
+        """For JSON: all that a Classifier of another process needs to go on."""
+        columns = {
+            str(column): None if entry.octets is None else base64.b64encode(entry.octets).decode()
+            for column, entry in self._columns.items()
+        }
+        return {"version": STATE_VERSION, "bank": self._bank, "columns": columns}
+
+    def close(self) -> None:
+        """Programs stay in the program array, and go on."""
+        self._closing.close()

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The compiler process as its owner sees it: a call that returns eBPF, or raises, and never hangs or dies.
+
+The process is kept, since its start takes longer than a compilation; after its death the next call starts another.
+"""
+
+from __future__ import annotations
+
+import selectors
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from fpl.classify.bytecode import ClassifyRefused
+
+SECONDS = 10
+MEMORY_BYTES = 2 << 30
+WORDS_SHOWN = 300
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Compiler:
+    def __init__(self, seconds: int = SECONDS, memory_bytes: int = MEMORY_BYTES) -> None:
+        self._seconds, self._memory_bytes = seconds, memory_bytes
+        self._child: subprocess.Popen[bytes] | None = None
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as this object)
+        self.count = 0  # modules compiled
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._words.seek(0)
+        self._words.truncate()
+        command = [sys.executable, "-m", "fpl.classify.backend", str(self._seconds), str(self._memory_bytes)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._words, cwd=ROOT,
+                                bufsize=0)  # fmt: skip
+
+    def warm(self) -> None:
+        """Starts the process, so that the first compilation need not wait for it."""
+        if self._child is None:
+            self._child = self._start()
+
+    def compile(self, text: str) -> bytes:
+        """eBPF of an LLVM module. Raises ClassifyRefused when LLVM says no, dies, or takes too long."""
+        self.warm()
+        assert self._child is not None
+        self.count += 1
+        octets = text.encode()
+        try:
+            assert self._child.stdin is not None
+            self._child.stdin.write(struct.pack("<I", len(octets)) + octets)
+            deadline = time.monotonic() + 2 * self._seconds + 5  # a start, and less than a processor to itself
+            status, size = struct.unpack("<BI", self._read(5, deadline))
+            answer = self._read(size, deadline)
+        except (EOFError, BrokenPipeError):
+            raise ClassifyRefused(f"the compiler died ({self._buried()})") from None
+        except TimeoutError:
+            self._buried()
+            raise ClassifyRefused(f"the compiler took more than {self._seconds} seconds") from None
+        if status != 0:
+            raise ClassifyRefused(f"the compiler refused: {answer.decode(errors='replace')[:WORDS_SHOWN]}")
+        return answer
+
+    def _read(self, size: int, deadline: float) -> bytes:
+        assert self._child is not None
+        assert self._child.stdout is not None
+        got = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._child.stdout, selectors.EVENT_READ)
+            while len(got) < size:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise TimeoutError
+                octets = self._child.stdout.read(size - len(got))
+                if not octets:
+                    raise EOFError
+                got += octets
+        return got
+
+    def _buried(self) -> str:
+        """Ends the process; how it ended, and its last words."""
+        child, self._child = self._child, None
+        if child is None:
+            return ""
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            code = child.wait(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            code = child.wait()
+        self._words.seek(0)
+        lines = self._words.read().decode(errors="replace").strip().splitlines()
+        said = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "no word")
+        return f"{f'signal {-code}' if code < 0 else f'exit code {code}'}: {said[:WORDS_SHOWN]}"
+
+    def close(self) -> None:
+        self._buried()
+        self._words.close()

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What every emitted program has around its body, as text of LLVM IR.
+
+takes    body: IR that begins in a block of its own and ends by a jump to %done; it may use
+             %scratch (ptr to this CPU's struct ffpf_scratch), %data (ptr to its octets), %data_len, %wire_len (i32)
+gives    a module of one function in section "program": (ptr %ctx) -> i32 0
+             entry: find the scratch | body | done: tail call each of `then`; the first slot that is not empty goes on
+             behind tail calls that failed: inside = 0, lost += 1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fpl.classify import layout
+
+MAP_LOOKUP, SMP_PROCESSOR_ID, TAIL_CALL = 1, 8, 12  # helpers: enum bpf_func_id
+PSEUDO_MAP_FD, PSEUDO_MAP_VALUE = 1, 2
+
+HEAD = """target triple = "bpfel"
+declare i64 @llvm.bpf.pseudo(i64, i64)
+declare i32 @llvm.bswap.i32(i32)
+declare i16 @llvm.bswap.i16(i16)
+"""
+
+
+def signed(value: int) -> int:
+    """A 32-bit constant as LLVM writes it."""
+    return value - (1 << 32) if value >> 31 else value
+
+
+def signed64(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
+
+
+def map_value(name: str, fd: int) -> list[str]:
+    """%name: ptr to the only value of an array map."""
+    return [f"  %{name}.at = call i64 @llvm.bpf.pseudo(i64 {PSEUDO_MAP_VALUE}, i64 {fd})",
+            f"  %{name} = inttoptr i64 %{name}.at to ptr"]  # fmt: skip
+
+
+def scratch_load(name: str, offset: int, *, wide: bool = False) -> list[str]:
+    kind, align = ("i64", 8) if wide else ("i32", 4)
+    return [f"  %{name}.p = getelementptr i8, ptr %scratch, i64 {offset}",
+            f"  %{name} = load {kind}, ptr %{name}.p, align {align}"]  # fmt: skip
+
+
+def packet_load(name: str, pointer: str, size: int) -> list[str]:
+    """%name (i32): `size` octets at the pointer, in network order. They do not change while a program runs, so that
+    LLVM may keep one load for several filters.
+    """
+    kind = {1: "i8", 2: "i16", 4: "i32"}[size]
+    lines = [f"  %{name}.be = load {kind}, ptr {pointer}, align 1, !invariant.load !0"]
+    if size == 1:
+        return [*lines, f"  %{name} = zext i8 %{name}.be to i32"]
+    if size == 2:
+        return [*lines, f"  %{name}.h = call i16 @llvm.bswap.i16(i16 %{name}.be)",
+                f"  %{name} = zext i16 %{name}.h to i32"]  # fmt: skip
+    return [*lines, f"  %{name} = call i32 @llvm.bswap.i32(i32 %{name}.be)"]
+
+
+def or_verdict(name: str, word: int, bits: str) -> list[str]:
+    """verdict[word] |= bits. Volatile, so that no register holds verdicts of several filters: whatever a register
+    holds, the verifier follows, once for each combination.
+    """
+    return [f"  %{name}.p = getelementptr i8, ptr %scratch, i64 {layout.SCRATCH_VERDICT + 8 * word}",
+            f"  %{name}.old = load volatile i64, ptr %{name}.p, align 8",
+            f"  %{name}.new = or i64 %{name}.old, {bits}",
+            f"  store volatile i64 %{name}.new, ptr %{name}.p, align 8"]  # fmt: skip
+
+
+def module(scratch_fd: int, progs_fd: int, allocas: Sequence[str], body: Sequence[str], then: Sequence[int]) -> str:
+    lines = [HEAD, 'define i32 @classify(ptr %ctx) section "program" {', "entry:", "  %key = alloca i32, align 4",
+             *(f"  {line}" for line in allocas),
+             f"  %cpu = call i32 inttoptr (i64 {SMP_PROCESSOR_ID} to ptr)()",
+             "  store i32 %cpu, ptr %key, align 4",
+             f"  %map.at = call i64 @llvm.bpf.pseudo(i64 {PSEUDO_MAP_FD}, i64 {scratch_fd})",
+             "  %map = inttoptr i64 %map.at to ptr",
+             f"  %scratch = call ptr inttoptr (i64 {MAP_LOOKUP} to ptr)(ptr %map, ptr %key)",
+             "  %none = icmp eq ptr %scratch, null", "  br i1 %none, label %nowhere, label %found",
+             "nowhere:", "  ret i32 0", "found:",
+             f"  %data = getelementptr i8, ptr %scratch, i64 {layout.SCRATCH_DATA}",
+             *scratch_load("data_len", layout.SCRATCH_DATA_LEN), *scratch_load("wire_len", layout.SCRATCH_WIRE_LEN),
+             *body, "done:",
+             f"  %progs.at = call i64 @llvm.bpf.pseudo(i64 {PSEUDO_MAP_FD}, i64 {progs_fd})",
+             "  %progs = inttoptr i64 %progs.at to ptr"]  # fmt: skip
+    lines += [
+        f"  call i64 inttoptr (i64 {TAIL_CALL} to ptr)(ptr %ctx, ptr %progs, i32 {slot})"
+        for slot in (*then, layout.SLOT_STORE)
+    ]
+    lines += [f"  %inside = getelementptr i8, ptr %scratch, i64 {layout.SCRATCH_INSIDE}",
+              "  store volatile i32 0, ptr %inside, align 4",
+              f"  %lost = getelementptr i8, ptr %scratch, i64 {layout.SCRATCH_LOST}",
+              "  %lost.old = load volatile i64, ptr %lost, align 8",
+              "  %lost.new = add i64 %lost.old, 1", "  store volatile i64 %lost.new, ptr %lost, align 8",
+              "  ret i32 0", "}", "!0 = !{}", ""]  # fmt: skip
+    return "\n".join(lines)
