@@ -215,26 +215,6 @@ pcap_set_tstamp_type(pcap_t *p, int tstamp_type)
 	return 0;
 }
 
-/*
- * FFPF_ENGINE names who captures on devices: `embedded`, our own reader, or `system`, the system's libpcap. By itself
- * the first is taken where it can serve. Not read in programs that run with more rights than their caller.
- */
-static int
-activate_on_engine(struct pcap *p)
-{
-	const char *engine = secure_getenv("FFPF_ENGINE");
-
-	if (!engine || !*engine || strcmp(engine, "embedded") == 0) {
-		if (ffpf_foreign_device(p->opt.device) || p->opt.rfmon)
-			return ffpf_foreign_activate(p);
-		return ffpf_live_activate(p);
-	}
-	if (strcmp(engine, "system") == 0)
-		return ffpf_foreign_activate(p);
-	return ffpf_handle_fail(p, PCAP_ERROR, "FFPF_ENGINE=%.40s: no such engine; there are embedded and system",
-				engine);
-}
-
 int
 pcap_activate(pcap_t *p)
 {
@@ -243,7 +223,7 @@ pcap_activate(pcap_t *p)
 	if (too_late(p))
 		return PCAP_ERROR_ACTIVATED;
 	p->errbuf[0] = '\0';
-	status = activate_on_engine(p);
+	status = ffpf_engine_activate(p);
 	if (status >= 0)
 		p->activated = true;
 	else if (p->errbuf[0] == '\0') /* for programs that look at nothing else */

@@ -4,7 +4,8 @@
 /*
  * The handle: what programs know as pcap_t, opaque to them. Shared by the files of this room only.
  *
- *     pcap_create --> not activated --pcap_activate--+--> live     our AF_PACKET reader
+ *     pcap_create --> not activated --pcap_activate--+--> shared   our reader of what ffpfd captures
+ *                                                    +--> live     our AF_PACKET reader
  *                                                    +--> foreign  the system's libpcap serves the device
  *     pcap_open_offline ... ----------------------------> savefile our savefile reader
  *     pcap_open_dead ... -------------------------------> dead     serves only to compile filters and to write
@@ -28,7 +29,7 @@
  * does, errors with their text in p->errbuf.
  */
 struct ffpf_handle_ops {
-	const char *name; /* "inactive", "live", "foreign", "savefile", "dead" */
+	const char *name; /* "inactive", "shared", "live", "foreign", "savefile", "dead" */
 	/* count <= 0: one buffer-full. Sets no state of the dispatch: read.c does. */
 	int (*dispatch)(struct pcap *p, int count, pcap_handler callback, u_char *user);
 	/* The same without an end: until count packets (<= 0: for ever), end of file, error or breakloop. */
@@ -47,7 +48,7 @@ struct ffpf_handle_ops {
 };
 
 extern const struct ffpf_handle_ops ffpf_inactive_ops, ffpf_live_ops, ffpf_savefile_ops, ffpf_dead_ops;
-extern const struct ffpf_handle_ops ffpf_foreign_ops;
+extern const struct ffpf_handle_ops ffpf_foreign_ops, ffpf_shared_ops;
 
 /* Set before activation; pcap_open_* sets what it implies. */
 struct ffpf_handle_options {
@@ -69,7 +70,7 @@ struct ffpf_handle_options {
  */
 struct pcap {
 	const struct ffpf_handle_ops *ops;
-	struct ffpf_reader *reader; /* live and savefile */
+	struct ffpf_reader *reader; /* shared, live and savefile */
 	struct ffpf_batch batch;
 	uint32_t next, released;
 	_Atomic int break_loop;    /* set by pcap_breakloop, cleared by the read loop that obeys it */

@@ -6,20 +6,7 @@
 #include "read.h"
 #include "stats.h"
 
-#include <errno.h>
-#include <limits.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-/* A negative timeout is invalid, but libpcap takes it to mean non-blocking, with the kernel's own block timeout. */
-#define SHORT_TIMEOUT_MS 8
-
-static void
-wake_reader(struct pcap *p)
-{
-	p->reader->ops->wake(p->reader);
-}
 
 static int
 setfilter(struct pcap *p, const struct bpf_program *program)
@@ -48,51 +35,6 @@ setdirection(struct pcap *p, pcap_direction_t direction)
 }
 
 static int
-set_datalink(struct pcap *p, int dlt)
-{
-	struct ffpf_reader *r = p->reader;
-
-	ffpf_handle_settle(p);
-	if (r->ops->set_link_type && r->ops->set_link_type(r, dlt) < 0) {
-		ffpf_handle_fail_error(p, &r->err);
-		return PCAP_ERROR;
-	}
-	return ffpf_reader_serve_again(p);
-}
-
-static int
-getnonblock(struct pcap *p)
-{
-	return p->nonblock;
-}
-
-static int
-setnonblock(struct pcap *p, int nonblock)
-{
-	struct ffpf_reader *r = p->reader;
-
-	if (r->ops->set_nonblock(r, nonblock != 0) < 0) {
-		ffpf_handle_fail_error(p, &r->err);
-		return PCAP_ERROR;
-	}
-	p->nonblock = nonblock != 0;
-	return 0;
-}
-
-static int
-inject(struct pcap *p, const void *data, int size)
-{
-	struct ffpf_reader *r = p->reader;
-	int sent = r->ops->inject(r, data, (size_t)size);
-
-	if (sent < 0) {
-		ffpf_handle_fail_error(p, &r->err);
-		return PCAP_ERROR;
-	}
-	return sent;
-}
-
-static int
 stats(struct pcap *p, struct pcap_stat *stat)
 {
 	struct ffpf_reader *r = p->reader;
@@ -110,59 +52,22 @@ stats(struct pcap *p, struct pcap_stat *stat)
 	return 0;
 }
 
-static void
-nothing(struct pcap *p)
-{
-	(void)p;
-}
-
 const struct ffpf_handle_ops ffpf_live_ops = {
 	.name = "live",
 	.dispatch = ffpf_live_dispatch,
 	.loop = ffpf_live_loop,
 	.next_ex = ffpf_live_next_ex,
-	.breakloop = wake_reader,
+	.breakloop = ffpf_reader_breakloop,
 	.setfilter = setfilter,
 	.setdirection = setdirection,
-	.set_datalink = set_datalink,
-	.getnonblock = getnonblock,
-	.setnonblock = setnonblock,
-	.inject = inject,
+	.set_datalink = ffpf_reader_set_datalink,
+	.getnonblock = ffpf_reader_getnonblock,
+	.setnonblock = ffpf_reader_setnonblock,
+	.inject = ffpf_reader_inject,
 	.stats = stats,
 	.can_set_rfmon = ffpf_live_can_set_rfmon,
-	.close = nothing,
+	.close = ffpf_reader_nothing,
 };
-
-/* A wireless device of the kernel's mac80211 is taken to have a monitor mode: there is no asking without changing it.
- */
-int
-ffpf_live_can_set_rfmon(struct pcap *p)
-{
-	char path[PATH_MAX], target[PATH_MAX];
-
-	if (strcmp(p->opt.device, "any") == 0 || ffpf_foreign_device(p->opt.device))
-		return 0;
-	if (snprintf(path, sizeof(path), "/sys/class/net/%s/phy80211", p->opt.device) >= (int)sizeof(path))
-		return 0;
-	if (readlink(path, target, sizeof(target)) >= 0)
-		return 1;
-	if (errno == ENOENT || errno == EINVAL)
-		return 0;
-	return ffpf_handle_fail_errno(p, PCAP_ERROR, errno, "%s: Can't readlink %s", p->opt.device, path);
-}
-
-static int
-copy_link_types(struct pcap *p, const struct ffpf_reader_info *info)
-{
-	if (info->link_type_count == 0)
-		return 0;
-	p->link_types = malloc(info->link_type_count * sizeof(*p->link_types));
-	if (!p->link_types)
-		return ffpf_handle_fail_errno(p, PCAP_ERROR, errno, "malloc");
-	memcpy(p->link_types, info->link_types, info->link_type_count * sizeof(*p->link_types));
-	p->link_type_count = (int)info->link_type_count;
-	return 0;
-}
 
 static int
 warning_status(enum ffpf_live_warning warning)
@@ -188,12 +93,11 @@ ffpf_live_activate(struct pcap *p)
 	struct ffpf_error err = { .text = "" };
 	int result;
 
-	if (p->snapshot <= 0 || p->snapshot > FFPF_MAX_SNAP_LEN)
-		p->snapshot = FFPF_MAX_SNAP_LEN;
+	ffpf_reader_limit_snapshot(p);
 	cfg = (struct ffpf_live_config){
 		.device = p->opt.device,
 		.snap_len = (uint32_t)p->snapshot,
-		.timeout_ms = p->opt.timeout_ms < 0 ? SHORT_TIMEOUT_MS : p->opt.timeout_ms,
+		.timeout_ms = ffpf_reader_timeout(p),
 		.buffer_bytes = (size_t)p->opt.buffer_bytes,
 		.promisc = p->opt.promisc != 0,
 		.immediate = p->opt.immediate != 0,
@@ -207,7 +111,7 @@ ffpf_live_activate(struct pcap *p)
 		return ffpf_foreign_activate(p);
 	if (result < 0)
 		return ffpf_handle_fail_error(p, &err);
-	if (copy_link_types(p, &reader->info) < 0) {
+	if (ffpf_reader_copy_link_types(p, &reader->info) < 0) {
 		reader->ops->close(reader);
 		return PCAP_ERROR;
 	}
@@ -222,11 +126,7 @@ ffpf_live_activate(struct pcap *p)
 	p->fd = ffpf_live_socket(reader);
 	p->selectable_fd = reader->ops->poll_fd(reader);
 	p->buffer_bytes = (int)ffpf_live_unit_bytes(reader);
-	if (p->opt.promisc && strcmp(p->opt.device, "any") == 0) {
-		/* libpcap 1.10 has the text of a warning for this, but not its status */
-		p->opt.promisc = 0;
-		snprintf(p->errbuf, PCAP_ERRBUF_SIZE, "Promiscuous mode not supported on the \"any\" device");
-	}
+	ffpf_reader_warn_of_any(p);
 	ffpf_stats_attach(p);
 	return warning_status(warning);
 }

@@ -19,7 +19,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pcap *open_handles;
 static struct ffpf_counters total;
-static unsigned handles_embedded, handles_system;
+static unsigned handles_shared, handles_embedded, handles_system;
 static unsigned filter_kinds; /* bit set of 1 << enum ffpf_filter_kind */
 
 static const char *const kind_names[] = {
@@ -40,7 +40,10 @@ add_up(struct pcap *p)
 		total.delivered += p->foreign_delivered;
 		return;
 	}
-	handles_embedded++;
+	if (p->ops == &ffpf_shared_ops)
+		handles_shared++;
+	else
+		handles_embedded++;
 	ffpf_handle_settle(p);
 	filter_kinds |= 1U << p->reader->info.filter_kind;
 	if (p->reader->ops->counters(p->reader, &c) < 0)
@@ -70,7 +73,7 @@ forget_in_child(void)
 		p->stats_attached = false;
 	}
 	memset(&total, 0, sizeof(total));
-	handles_embedded = handles_system = filter_kinds = 0;
+	handles_shared = handles_embedded = handles_system = filter_kinds = 0;
 }
 
 static void
@@ -121,19 +124,39 @@ ffpf_stats_detach(struct pcap *p)
 	pthread_mutex_unlock(&lock);
 }
 
+/* Who served, joined by "+". */
+static void
+name_engines(char *out, size_t size)
+{
+	const struct {
+		const char *name;
+		unsigned handles;
+	} engines[] = {
+		{ "shared", handles_shared },
+		{ "embedded", handles_embedded },
+		{ "system", handles_system },
+	};
+	size_t len = 0;
+
+	snprintf(out, size, "none");
+	for (unsigned i = 0; i < sizeof(engines) / sizeof(engines[0]); i++)
+		if (engines[i].handles)
+			len += (size_t)snprintf(out + len, size - len, "%s%s", len ? "+" : "", engines[i].name);
+}
+
 static size_t
 describe(char *line, size_t size)
 {
 	size_t len = 0;
 	bool first = true;
-	const char *engine = !handles_system    ? handles_embedded ? "embedded" : "none"
-			     : handles_embedded ? "embedded+system"
-						: "system";
+	char engine[32];
 
+	name_engines(engine, sizeof(engine));
 #define ADD(...) (len += (size_t)snprintf(line + len, len < size ? size - len : 0, __VA_ARGS__))
 	ADD("ffpf: engine=%s handles=%u seen=%llu filtered=%llu delivered=%llu dropped=%llu (", engine,
-	    handles_embedded + handles_system, (unsigned long long)total.seen, (unsigned long long)total.filtered,
-	    (unsigned long long)total.delivered, (unsigned long long)ffpf_counters_dropped(&total));
+	    handles_shared + handles_embedded + handles_system, (unsigned long long)total.seen,
+	    (unsigned long long)total.filtered, (unsigned long long)total.delivered,
+	    (unsigned long long)ffpf_counters_dropped(&total));
 	for (unsigned i = 0; i < FFPF_DROP_CAUSES; i++)
 		ADD("%s%s=%llu", i ? " " : "", ffpf_drop_name((enum ffpf_drop)i), (unsigned long long)total.dropped[i]);
 	ADD(") filter=");
@@ -161,7 +184,7 @@ print_line(const char *where)
 
 	if (strchr(where, '/'))
 		fd = open(where, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-	else if (handles_embedded + handles_system == 0)
+	else if (handles_shared + handles_embedded + handles_system == 0)
 		return;
 	if (fd < 0)
 		return;

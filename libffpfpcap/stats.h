@@ -10,9 +10,9 @@
  *     ffpf: engine=embedded handles=1 seen=7 filtered=2 delivered=5 dropped=0 (kernel=0 pbuf=0 ...) filter=jit
  * program=tcpdump pid=1
  *
- * engine is `embedded` where our readers served, `system` where the system's libpcap did, `embedded+system` for both,
- * `none` where no handle was opened; filter is how packets were filtered, or several such words joined by `+`. The
- * environment is not read in programs that run with more rights than their caller.
+ * engine is `shared` where ffpfd served, `embedded` where our readers did, `system` where the system's libpcap did,
+ * several of them joined by `+`, `none` where no handle was opened; filter is how packets were filtered, or several
+ * such words joined by `+`. The environment is not read in programs that run with more rights than their caller.
  */
 struct pcap;
 

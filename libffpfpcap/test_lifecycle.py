@@ -263,14 +263,17 @@ def captured(lib: ctypes.CDLL) -> None:
     ("engine", "served_by", "text"),
     [
         ("", "embedded", None),
+        ("auto", "embedded", None),
         ("embedded", "embedded", None),
         ("system", "system", None),
-        ("no such", "none", "-1 FFPF_ENGINE=no such: no such engine; there are embedded and system\n"),
+        ("shared", "none", "-1 FFPF_ENGINE=shared: /no/daemon: No such file or directory\n"),
+        ("no such", "none", "-1 FFPF_ENGINE=no such: no such engine; there are auto, shared, embedded and system\n"),
     ],
 )
 def test_engine_is_chosen_by_the_environment(engine: str, served_by: str, text: str | None) -> None:
     stock = harness.run(command(captured), harness.STOCK, env=ENVIRONMENT)
-    ffpf = harness.run(command(captured), harness.FFPF, env={**ENVIRONMENT, "FFPF_ENGINE": engine})
+    env = {**ENVIRONMENT, "FFPF_ENGINE": engine, "FFPF_SOCKET": "/no/daemon"}
+    ffpf = harness.run(command(captured), harness.FFPF, env=env)
     assert ffpf.stdout.decode() == (stock.stdout.decode() if text is None else text)
     assert [line.engine for line in ffpf.stats] == [served_by]
     assert ffpf.total("delivered") == (2 if text is None else 0)

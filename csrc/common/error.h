@@ -28,6 +28,7 @@ enum ffpf_code {
 	FFPF_E_TRUNCATED,  /* a savefile that ends inside a header or packet */
 	FFPF_E_BAD_FILTER, /* text that does not compile, or bytecode that does not validate */
 	FFPF_E_DENIED,     /* a policy said no */
+	FFPF_E_NO_SERVER,  /* nobody answers where ffpfd should, or no more */
 };
 
 #define FFPF_ERROR_TEXT_LEN 256 /* libpcap's PCAP_ERRBUF_SIZE: texts reach users through buffers of that size */

@@ -190,6 +190,11 @@ lanes_set_filter(struct ffpf_reader *r, const struct ffpf_bpf_prog *prog)
 	if (l->flow) {
 		ffpf_flow_set_filter(l->flow, prog);
 		l->generation = l->flow->generation;
+	} else if (l->ops) {
+		int rc = l->ops->set_filter(l->remote, prog, &l->generation, &r->err);
+
+		if (rc)
+			return rc;
 	}
 	lanes_use_filter(l, prog);
 	serve_again(l);
@@ -248,12 +253,28 @@ lanes_close(struct ffpf_reader *r)
 
 	if (!l)
 		return;
-	pass_turned_away(l);
-	give_back(l, false);
-	lanes_disarm(l);
+	if (l->ops) {
+		/* Nothing is given back: the flow ends. Or another process has this reader too, by fork, and goes on
+		 * reading: then R and sleep are that one's. */
+		l->ops->close(l->remote);
+	} else {
+		pass_turned_away(l);
+		give_back(l, false);
+		lanes_disarm(l);
+	}
 	free(l->arenas);
 	free(l->untagged);
 	free(l);
+}
+
+static int
+lanes_inject(struct ffpf_reader *r, const void *data, size_t len)
+{
+	struct lanes *l = (struct lanes *)r;
+
+	if (!l->ops)
+		return ffpf_error_set(&r->err, FFPF_E_NOT_SUPPORTED, "Sending packets isn't supported on lanes");
+	return l->ops->inject(l->remote, data, len, &r->err);
 }
 
 const struct ffpf_reader_ops lanes_ops = {
@@ -264,6 +285,7 @@ const struct ffpf_reader_ops lanes_ops = {
 	.set_filter = lanes_set_filter,
 	.set_direction = lanes_set_direction,
 	.set_nonblock = lanes_set_nonblock,
+	.inject = lanes_inject,
 	.counters = lanes_counters,
 	.poll_fd = lanes_poll_fd,
 	.wake = lanes_wake,

@@ -35,7 +35,9 @@ struct lanes {
 	const struct ffpf_bms *bms;
 	struct ffpf_reader_page *page;
 	int event_fd;
-	struct ffpf_flow *flow; /* NULL: of another process */
+	struct ffpf_flow *flow;                  /* NULL: of another process */
+	const struct ffpf_lanes_remote_ops *ops; /* of that process; NULL: there is nobody to ask */
+	void *remote;
 	const uint8_t *mem_lo, *mem_hi;
 	uint8_t *arenas;
 

@@ -98,6 +98,9 @@ ffpf_lanes_open(struct ffpf_reader **out, const struct ffpf_lanes_parts *parts, 
 	l->reader.info.version_minor = 4;
 	for (uint32_t i = 0; i < l->lane_count; i++)
 		l->reader.info.buffer_bytes += l->lanes[i].view.size * FFPF_CELL_BYTES;
+	l->ops = parts->ops;
+	l->remote = parts->remote;
+	l->generation = parts->generation;
 	lanes_use_filter(l, parts->prog);
 	lanes_arm(l);
 	*out = &l->reader;
@@ -115,6 +118,7 @@ ffpf_lanes_open_flow(struct ffpf_reader **out, struct ffpf_flow *flow, const str
 		.reader = flow->reader,
 		.event_fd = flow->event_fd,
 		.prog = flow->prog,
+		.generation = flow->generation,
 	};
 	struct ffpf_reader *made;
 	int rc;
@@ -128,7 +132,6 @@ ffpf_lanes_open_flow(struct ffpf_reader **out, struct ffpf_flow *flow, const str
 	if (rc)
 		return rc;
 	((struct lanes *)made)->flow = flow;
-	((struct lanes *)made)->generation = flow->generation;
 	*out = made;
 	return 0;
 }
