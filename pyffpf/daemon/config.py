@@ -52,8 +52,8 @@ class LimitsConfig:
 class BuffersConfig:
     bms: str = "srp"
     bytes: int = 64 << 20  # of PBuf per flow group and source, over all lanes
-    ibuf_bytes: int = 4096  # an IBuf to begin with, per flow and lane
-    ibuf_bytes_max: int = 1 << 20
+    ibuf_bytes: int = 256 << 10  # of a flow's IBufs to begin with, over all lanes; 4 KiB in each at least
+    ibuf_bytes_max: int = 8 << 20  # of one IBuf: they grow
     stall_ms: int = 2000  # SRP: so long may a reader stop its group; 0: for ever
 
 

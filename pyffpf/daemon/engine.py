@@ -12,7 +12,7 @@ nothing half made.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 FLOWS_MAX = 512  # FFPF_KERNEL_FLOWS_MAX
@@ -47,14 +47,13 @@ class Placement:
 
 @dataclass(frozen=True)
 class LaneCounts:
-    """One flow on one lane. `w` and `r` are positions in the IBuf; `dropped` is by cause."""
+    """One flow's IBuf on one lane: `w` and `r` are positions in it. behind_bytes: how far the oldest record that was
+    not read lies behind the newest."""
 
     slots: int
     w: int
     r: int
-    seen: int
-    state: str
-    dropped: Mapping[str, int] = field(default_factory=dict)
+    behind_bytes: int
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ class EngineSource(Protocol):
         """The same for one lane, as it is now."""
 
     def set_state(self, state: str) -> None:
-        """Tells readers that the interface is up, down or gone."""
+        """Tells readers that the interface is "up", "down" or "gone"."""
 
     def set_promiscuous(self, on: bool) -> None: ...
 
@@ -157,6 +156,18 @@ class Resolved:
 
     key: str
     name: str
+
+
+_INTERFACE = "if:"
+
+
+def interface_key(ifindex: int) -> str:
+    """The key of an interface's source. A number is not used twice while the system is up."""
+    return f"{_INTERFACE}{ifindex}"
+
+
+def is_interface(key: str) -> bool:
+    return key.startswith(_INTERFACE)
 
 
 class Engine(Protocol):

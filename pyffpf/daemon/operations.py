@@ -25,9 +25,10 @@ from pyffpf.daemon.engine import (
     Resolved,
     flow_memory,
     group_memory,
+    lane_bytes,
 )
 from pyffpf.daemon.policy import GroupKey, Policy
-from pyffpf.daemon.protocol import SNAP_LEN_MAX, Code, Open, RefusedError
+from pyffpf.daemon.protocol import SNAP_LEN_MAX, Code, Open, RefusedError, event
 from pyffpf.daemon.server import Client
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
+IBUF_BYTES_LEAST = 4096
 BEHIND_MAX = 3  # changes of buffers that a reader may be behind before it is left where it is
 
 
@@ -90,7 +92,8 @@ class Operations:
         """A flow that captures everything from now on."""
         engine, plan = source.open, policy.plan(key.gid)
         group = source.groups.get(key)
-        more = flow_memory(engine.facts, plan.ibuf_bytes) + (0 if group else group_memory(engine.facts))
+        ibuf_bytes = lane_bytes(plan.ibuf_bytes, engine.facts.lanes, IBUF_BYTES_LEAST)
+        more = flow_memory(engine.facts, ibuf_bytes) + (0 if group else group_memory(engine.facts))
         policy.check_limits(client.peer, self._captures.usage(client.peer.uid), more)
         snap_len = min(request.snap_len or SNAP_LEN_MAX, key.snap_len)
         async with contextlib.AsyncExitStack() as undo:
@@ -101,10 +104,10 @@ class Operations:
                 undo.callback(source.group_numbers.give, group.number)
                 await engine_call(engine.open_group, group.number, plan.bms)
                 undo.push_async_callback(engine_call, engine.close_group, group.number)
-            await engine_call(engine.open_flow, slot, group.number, plan.ibuf_bytes, snap_len)
+            await engine_call(engine.open_flow, slot, group.number, ibuf_bytes, snap_len)
             undo.push_async_callback(engine_call, engine.close_flow, slot)
             flow_id = self._captures.next_flow_id()
-            flow = Flow(flow_id, client, source, group, slot, snap_len, request.promisc, 2 * slot, plan.ibuf_bytes)
+            flow = Flow(flow_id, client, source, group, slot, snap_len, request.promisc, 2 * slot, ibuf_bytes)
             await engine_call(engine.place, flow.column, None)
             undo.push_async_callback(engine_call, engine.clear, flow.column)
             await engine_call(engine.activate, slot, flow.column, flow.generation)
@@ -207,6 +210,15 @@ class Operations:
         engine = flow.source.open
         await engine_call(engine.grow_flow, flow.slot, ibuf_bytes)
         flow.keep_successors(engine)
+
+    async def set_state(self, source: Source, state: SourceState) -> None:
+        """Readers and clients hear of it. A source that is gone takes no more flows: its number does not come back."""
+        source.state = state
+        await engine_call(source.open.set_state, str(state))
+        log.info("%s is %s", source.name, state)
+        for flow in source.flows.values():
+            flow.client.send(event("source", flow.id, state=str(state), name=source.name))
+        self._changed()
 
     async def update_promiscuous(self, source: Source) -> None:
         """The interface is promiscuous as long as one flow asks for it."""

@@ -261,6 +261,10 @@ def failure(request_id: int, code: Code, text: str) -> dict[str, Any]:
     return {"id": request_id, "ok": False, "code": str(code), "error": text}
 
 
+def event(kind: str, flow_id: int, **more: Any) -> dict[str, Any]:
+    return {"event": kind, "flow": flow_id, **more}
+
+
 def with_descriptors(
     reply: Mapping[str, Any], descriptors: Iterable[tuple[str, int]]
 ) -> list[tuple[dict[str, Any], list[int]]]:

@@ -15,11 +15,14 @@ from pathlib import Path
 
 from pyffpf.daemon import config as configuration
 from pyffpf.daemon import listener
+from pyffpf.daemon.clock import ClockWatch
 from pyffpf.daemon.config import Config, ConfigError
 from pyffpf.daemon.credentials import netns_cookie
 from pyffpf.daemon.engine import Engine
+from pyffpf.daemon.links import LinkWatch
 from pyffpf.daemon.server import Server
 from pyffpf.daemon.service import Service
+from pyffpf.daemon.slow import TICK_S, SlowReaders
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +46,27 @@ class Daemon:
     def __init__(self, settings: Settings, config: Config, engine: Engine, listening: socket.socket) -> None:
         self.settings = settings
         self.engine = engine
-        self.service = Service(engine, config, netns_cookie(listening))
-        self.server = Server(self.service, listening, config.daemon.connections, config.daemon.connections_per_user)
+        self._capturing = asyncio.Event()
         self._ending = asyncio.Event()
+        self.service = Service(engine, config, netns_cookie(listening), self._changed)
+        self.server = Server(self.service, listening, config.daemon.connections, config.daemon.connections_per_user)
+        self._slow = SlowReaders(self.service.captures, self.service.operations)
 
     def stop(self) -> None:
         self._ending.set()
+        self._capturing.set()
+
+    def _changed(self) -> None:
+        self._capturing.set()
+
+    async def _look_after_readers(self) -> None:
+        """Does nothing, and not even that now and then, while there is no capture."""
+        while not self._ending.is_set():
+            await self._capturing.wait()
+            await asyncio.sleep(TICK_S)
+            await self._slow.tick()
+            if not self.service.captures.sources and not self._ending.is_set():
+                self._capturing.clear()
 
     def reload(self) -> None:
         """A configuration that is wrong changes nothing."""
@@ -64,7 +82,16 @@ class Daemon:
 
     async def run(self) -> None:
         """Until stop(). Every capture has ended when this returns."""
-        await self._ending.wait()
+        service, spawn = self.service, self.server.spawn
+        with contextlib.ExitStack() as watches:
+            links = LinkWatch(
+                lambda link: spawn(service.link_changed(link)), lambda links: spawn(service.links_missed(links))
+            )
+            watches.callback(links.close)
+            clock = ClockWatch(lambda: spawn(service.clock_changed()))
+            watches.callback(clock.close)
+            spawn(self._look_after_readers())
+            await self._ending.wait()
         await self.server.close()
         self.engine.close()
 

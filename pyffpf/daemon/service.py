@@ -7,14 +7,14 @@ import importlib.metadata
 import logging
 import os
 from collections.abc import Callable
-from typing import Any
 
 from pyffpf.daemon import protocol, status, transport
-from pyffpf.daemon.captures import Captures, Flow, FlowState
+from pyffpf.daemon.captures import Captures, Flow, FlowState, SourceState
 from pyffpf.daemon.config import Config
 from pyffpf.daemon.describe import Describer
-from pyffpf.daemon.engine import Engine
-from pyffpf.daemon.operations import Operations
+from pyffpf.daemon.engine import Engine, interface_key, is_interface
+from pyffpf.daemon.links import Link
+from pyffpf.daemon.operations import Operations, engine_call
 from pyffpf.daemon.policy import Policy
 from pyffpf.daemon.protocol import Code, RefusedError
 from pyffpf.daemon.server import Client
@@ -72,6 +72,36 @@ class Service:
                 self.policy.grant(flow.client.peer, flow.source.name)
             except RefusedError as refused:
                 await self._end_right(flow, refused.text)
+
+    async def link_changed(self, link: Link) -> None:
+        """An interface went up or down, has another name, or is gone."""
+        source = self.captures.sources.get(interface_key(link.ifindex))
+        if source is None:
+            return
+        async with self.operations.locked(source):
+            if source.engine is None:
+                return
+            if link.name and not link.gone and link.name != source.name:
+                log.info("%s is called %s now", source.name, link.name)
+                source.name = link.name
+            state = SourceState.GONE if link.gone else SourceState.UP if link.up else SourceState.DOWN
+            if state is not source.state:
+                await self.operations.set_state(source, state)
+
+    async def links_missed(self, links: list[Link]) -> None:
+        """What link_changed would have been told; an interface that is not among the links is gone."""
+        there = {interface_key(link.ifindex) for link in links}
+        for source in list(self.captures.sources.values()):
+            if is_interface(source.key) and source.key not in there:
+                await self.link_changed(Link(source.open.facts.ifindex, source.name, up=False, gone=True))
+        for link in links:
+            await self.link_changed(link)
+
+    async def clock_changed(self) -> None:
+        for source in list(self.captures.sources.values()):
+            async with self.operations.locked(source):
+                if source.engine is not None:
+                    await engine_call(source.engine.update_clock)
 
     def _hello(self, client: Client, request: protocol.Hello) -> None:
         if request.version != protocol.VERSION:
@@ -169,7 +199,7 @@ class Service:
                 return
             await self.operations.revoke(flow)
             log.info("flow %d is revoked: %s", flow.id, reason)
-            flow.client.send(event("revoked", flow, reason=reason))
+            flow.client.send(protocol.event("revoked", flow.id, reason=reason))
 
     def _flow(self, client: Client, flow_id: int) -> Flow:
         return self.captures.find(client, flow_id)
@@ -180,7 +210,3 @@ class Service:
             raise RefusedError(Code.INVALID, f"this connection has no flow {flow.id}")
         if flow.state is FlowState.REVOKED:
             raise RefusedError(Code.DENIED, f"flow {flow.id} was revoked")
-
-
-def event(kind: str, flow: Flow, **more: Any) -> dict[str, Any]:
-    return {"event": kind, "flow": flow.id, **more}

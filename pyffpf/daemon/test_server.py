@@ -142,6 +142,7 @@ def test_garbage_is_answered_and_survived(server: FakeRunning) -> None:
 
 
 def test_descriptors_sent_to_us_are_closed(server: FakeRunning) -> None:
+    server.settle()
     before = descriptors()
     read, write = os.pipe()
     with server.raw() as sock:
@@ -225,8 +226,7 @@ def test_clients_killed_at_any_instant_leave_nothing(server: FakeRunning) -> Non
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     rng = random.Random(seed)
-    server.connect().close()
-    wait_until(lambda: server.daemon and not server.daemon.server.clients, "no connection")
+    server.settle()
     before = descriptors()
     for _ in range(12):
         children = []

@@ -54,7 +54,7 @@ class FakeFlow:
         self.snap_len = snap_len
         self.reader, self.wake = _memory_file("reader"), _memory_file("wake")
         self.ibufs = [_memory_file("ibuf") for _ in range(LANES)]
-        self.counts = FlowCounts(0, 0, 0, 0, {}, [LaneCounts(ibuf_bytes // 8, 0, 0, 0, "live")] * LANES)
+        self.counts = FlowCounts(0, 0, 0, 0, {}, [LaneCounts(ibuf_bytes // 8, 0, 0, 0)] * LANES)
 
     def renew(self, ibuf_bytes: int) -> None:
         for fd in self.ibufs:
@@ -311,6 +311,11 @@ class Running:
 
     def connect(self, program: str = "test") -> Tool:
         return Tool(self.path, program)
+
+    def settle(self) -> None:
+        """Returns when the server is all there, and has no client."""
+        self.connect().close()
+        wait_until(lambda: self.daemon and not self.daemon.server.clients, "the end of all connections")
 
     def raw(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
