@@ -2,8 +2,8 @@
 """Dataclasses as JSON documents that older and newer versions of the project exchange.
 
 A field that is missing takes its default, one that is not known here is ignored; a value of the wrong type is a
-ValueError that names its place. Fields may be int, float, str, bool, dict[str, int], dataclasses, lists of all these,
-and `X | None`.
+ValueError that names its place. Fields may be int, float, str, bool, dictionaries by strings, dataclasses, lists of all
+these, and `X | None`.
 """
 
 from __future__ import annotations
