@@ -180,7 +180,7 @@ NAMED: dict[str, Callable[[], Any]] = {"group": GroupConfig, "source": SourceCon
 
 def _read_keys(file: Path, name: str, kind: str, table: object) -> dict[str, Any]:
     if not isinstance(table, dict):
-        raise ConfigError(f"{file}: {name} must be a table")
+        raise ConfigError(f"{file}: {name}: must be a table")
     values = {}
     for key, value in table.items():
         read = KEYS[kind].get(key)

@@ -196,7 +196,7 @@ def flow_memory(facts: SourceFacts, ibuf_bytes: int) -> int:
     return facts.lanes * (PAGE_BYTES + ibuf_bytes) + 2 * PAGE_BYTES
 
 
-def lane_bytes(budget: int, lanes: int, least: int = 1 << 16) -> int:
+def lane_bytes(budget: int, lanes: int, least: int = 1 << 18) -> int:
     """A group's byte budget divided over its lanes: the largest power of two that fits, `least` at least."""
     share = max(budget // lanes, least)
     return 1 << (share.bit_length() - 1)

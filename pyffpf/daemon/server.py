@@ -213,9 +213,7 @@ class Server:
             return
         refusal = self._refusal(peer)
         if refusal:
-            with contextlib.suppress(OSError):
-                transport.send(sock, protocol.encode(protocol.failure(0, Code.LIMIT, refusal)))
-            sock.close()
+            _turn_away(sock, refusal)
             return
         client = Client(self, sock, peer)
         self.clients.add(client)
@@ -232,3 +230,12 @@ class Server:
         if peer.uid != 0 and same >= self.most_per_user:
             return f"user {peer.uid} has {same} connections, and may have no more"
         return None
+
+
+def _turn_away(sock: socket.socket, refusal: str) -> None:
+    """Says why, and closes. What the peer has sent is read before: else it would see a reset, and not the reason."""
+    with sock, contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RD)
+        while (datagram := transport.receive(sock)).data:
+            transport.close_all(datagram.descriptors)
+        transport.send(sock, protocol.encode(protocol.failure(0, Code.LIMIT, refusal)))

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Configuration: what it says when it is right, and exactly where it is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pyffpf.daemon import config
+from pyffpf.daemon.config import AllowRule, Config, ConfigError, GroupConfig, SourceConfig
+
+
+def load(folder: Path, main: str, **more: str) -> Config:
+    (folder / "ffpfd.toml").write_text(main)
+    (folder / "conf.d").mkdir(exist_ok=True)
+    for name, text in more.items():
+        (folder / "conf.d" / f"{name}.toml").write_text(text)
+    return config.load(folder / "ffpfd.toml")
+
+
+def test_an_empty_file_is_the_defaults_without_rules(tmp_path: Path) -> None:
+    assert load(tmp_path, "") == Config()
+
+
+def test_the_packaged_default_allows_members_of_ffpf_everything() -> None:
+    packaged = config.load(config.PACKAGED_FILE)
+    assert packaged.allow == (AllowRule(groups=("ffpf",)),)
+    assert (packaged.daemon, packaged.limits, packaged.buffers) == (Config().daemon, Config().limits, Config().buffers)
+
+
+def test_later_files_override_single_keys_and_rules_come_behind(tmp_path: Path) -> None:
+    read = load(
+        tmp_path,
+        '[buffers]\nbytes = "1 MiB"\nbms = "frp"\n[group.a]\nbms = "srp"\n[source.eth0]\nbytes = 65536\n'
+        '[[allow]]\nusers = ["x"]',
+        b='[[allow]]\ngroups = ["*"]\nsources = ["lo"]\n[group.a]\nstall_ms = 5',
+        a='[buffers]\nbytes = "2 MiB"\n[limits]\nflows = 3',
+    )
+    assert (read.buffers.bytes, read.buffers.bms, read.limits.flows) == (2 << 20, "frp", 3)
+    assert read.allow == (AllowRule(users=("x",)), AllowRule(groups=("*",), sources=("lo",)))
+    assert read.group == {"a": GroupConfig(bms="srp", stall_ms=5)}
+    assert read.source == {"eth0": SourceConfig(bytes=65536)}
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "words"),
+    [
+        ("x = 1", "x", "no such table"),
+        ("[deamon]", "deamon", "no such table"),
+        ("[daemon]\nsockets = 'x'", "daemon.sockets", "no such key; there are socket,"),
+        ("[daemon]\nsocket = 1", "daemon.socket", "must be text"),
+        ("[daemon]\nsocket_mode = 666", "daemon.socket_mode", 'must be text such as "0660"'),
+        ("[daemon]\nconnections = true", "daemon.connections", "must be a whole number"),
+        ("[daemon]\nconnections = 0", "daemon.connections", "must be from 1 to 100000"),
+        ("daemon = 1", "daemon", "must be a table"),
+        ("[buffers]\nbytes = '1 MB'", "buffers.bytes", 'must be a number of octets, or text such as "64 MiB"'),
+        ("[buffers]\nbytes = '1 KiB'", "buffers.bytes", "must be from 65536 to"),
+        ("[buffers]\nbms = 'lru'", "buffers.bms", "must be one of srp, frp"),
+        ("[buffers]\nibuf_bytes = '1 MiB'\nibuf_bytes_max = '64 KiB'", "buffers.ibuf_bytes", "more than"),
+        ("[limits]\nsnap_len = 0", "limits.snap_len", "must be from 1 to 262144"),
+        ("group = 1", "group", "write [group.NAME]"),
+        ("[group.staff]\nbytes = 1", "group.staff.bytes", "no such key; there are bms, stall_ms"),
+        ("[source]\neth0 = 1", "source.eth0", "must be a table"),
+        ("[allow]\nusers = ['x']", "allow", "write [[allow]]"),
+        ("[[allow]]\nusers = 'x'", "allow[0].users", "must be a list of texts"),
+        ("[[allow]]\nusers=['x']\n[[allow]]\nsources = ['eth0']", "allow[1]", "needs users or groups"),
+        ("[[allow]]\nusers=['x']\npromisc = 1", "allow[0].promisc", "must be true or false"),
+        ("[metrics]\nport = 65536", "metrics.port", "must be from 0 to 65535"),
+    ],
+)
+def test_what_is_wrong_is_named_by_file_and_key(tmp_path: Path, text: str, key: str, words: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, text)
+    assert str(error.value).startswith(f"{tmp_path}/ffpfd.toml: {key}: ")
+    assert words in str(error.value)
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, "", part=text)
+    assert f"/conf.d/part.toml: {key}: " in str(error.value) or key == "buffers.ibuf_bytes"
+
+
+@pytest.mark.parametrize("octets", [b"[daemon", b"\xff", b"[a]\n[a]"])
+def test_what_is_no_toml_is_an_error_with_the_file(tmp_path: Path, octets: bytes) -> None:
+    (tmp_path / "ffpfd.toml").write_bytes(octets)
+    with pytest.raises(ConfigError, match=f"^{tmp_path}/ffpfd.toml: "):
+        config.load(tmp_path / "ffpfd.toml")
+
+
+def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml: No such file"):
+        config.load(tmp_path / "none.toml")
