@@ -37,7 +37,7 @@ def test_root_needs_no_rule_and_others_do() -> None:
     assert policy().decide(ROOT, wanted(promisc=True), "eth0") == GroupKey(0, SNAP_LEN_MAX)
     assert refusal(policy(), NOBODY, wanted()) == (
         "denied",
-        "user 65534 may not capture: no rule of ffpfd allows it anything",
+        "user 65534 may not capture: no rule of ffpfd's configuration names it",
     )
 
 
