@@ -32,7 +32,9 @@ def python_files() -> list[str]:
 
 def library_sources() -> list[str]:
     return [
-        name for name in tracked("csrc/*.c", "libffpfpcap/*.c") if not Path(name).name.startswith(("test_", "fuzz_"))
+        name
+        for name in tracked("csrc/*.c", "libffpfpcap/*.c")
+        if not Path(name).name.startswith(("test_", "fuzz_")) and not name.endswith(".bpf.c")
     ]
 
 

@@ -14,6 +14,7 @@ import os
 import shlex
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -126,7 +127,7 @@ def compile_all(sources: Sequence[Path], variant: str, extra: Sequence[str] = ()
 
 def room_sources(top: str, prefix: str | None = None) -> list[Path]:
     """The C files below `top`: those whose name begins with prefix, or, without one, those of the library itself."""
-    found = sorted((ROOT / top).rglob("*.c"))
+    found = sorted(path for path in (ROOT / top).rglob("*.c") if not path.name.endswith(".bpf.c"))
     if prefix is not None:
         return [path for path in found if path.name.startswith(prefix)]
     return [path for path in found if not path.name.startswith(SIDE_PROGRAMS)]
@@ -143,8 +144,37 @@ def generate() -> None:
         finished(output, command)
 
 
+# Programs for the kernel that are part of the core: name of the C array, source, and what sets it apart.
+BPF_PROGRAMS = (
+    ("hook_context_bpf", "csrc/kernel/hook.bpf.c", "-DFFPF_HOOK_CONTEXT=1"),
+    ("hook_plain_bpf", "csrc/kernel/hook.bpf.c", "-DFFPF_HOOK_CONTEXT=0"),
+    ("control_bpf", "csrc/kernel/control.bpf.c", "-DFFPF_CONTROL"),
+)  # fmt: skip
+BPF_FLAGS = ("-target", "bpf", "-mcpu=v3", "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter",
+             "-Werror", f"-I{ROOT / 'csrc'}")  # fmt: skip
+
+
+def build_bpf() -> None:
+    """Compiles what the kernel runs, and makes each object a C header, gen_NAME.h, with an array of its octets."""
+    for name, source, extra in BPF_PROGRAMS:
+        output = BUILD / "gen" / f"{name}.o"
+        header = BUILD / "gen" / f"gen_{name}.h"
+        depfile = output.with_suffix(".d")
+        multiarch = sysconfig.get_config_var("MULTIARCH") or ""
+        command = ["clang", *BPF_FLAGS, f"-I/usr/include/{multiarch}", extra, "-MMD", "-MF", str(depfile), "-c",
+                   str(ROOT / source), "-o", str(output)]  # fmt: skip
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if up_to_date(output, headers_of(depfile) or [ROOT / source], command) and header.exists():
+            continue
+        run(command)
+        octets = ",".join(map(str, output.read_bytes()))
+        header.write_text(f"static const unsigned char {name}[] = {{ {octets} }};\n")
+        finished(output, command)
+
+
 def build_core(variant: str) -> Path:
     """The archive with everything below csrc/ except tests, fuzz targets and benches."""
+    build_bpf()
     objects = compile_all(room_sources("csrc"), variant)
     output = BUILD / variant / "libffpfcore.a"
     command = ["ar", "rcs", str(output), *map(str, objects)]
@@ -156,9 +186,10 @@ def build_core(variant: str) -> Path:
 
 
 def build_library(variant: str) -> Path:
-    """The drop-in libpcap."""
+    """The drop-in libpcap. Without what loads programs into the kernel: that is ffpfd's."""
     generate()
-    objects = compile_all(room_sources("libffpfpcap"), variant) + compile_all(room_sources("csrc"), variant)
+    core = [path for path in room_sources("csrc") if path.parent.name != "kernel"]
+    objects = compile_all(room_sources("libffpfpcap"), variant) + compile_all(core, variant)
     exports = ROOT / "libffpfpcap" / "exports.map"
     flags = ["-shared", f"-Wl,-soname,{SONAME}", f"-Wl,--version-script={exports}", "-Wl,-z,relro", "-Wl,-z,now",
              "-pthread"]  # fmt: skip

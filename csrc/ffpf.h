@@ -8,6 +8,8 @@
 #include "feed/feed.h"
 #include "hook/flow.h"
 #include "hook/hook.h"
+#include "kernel/kernel.h"
+#include "kernel/kernel_layout.h"
 #include "lanes/lanes.h"
 #include "layout.h"
 #include "reader/packet.h"

@@ -118,7 +118,7 @@ struct ffpf_record {
 	uint32_t cap_len;     /* octets that follow, the tag included */
 	uint32_t wire_len;    /* octets on the wire, the tag included */
 	uint32_t ifindex;     /* 0: unknown */
-	uint16_t vlan_tci;    /* tag that the kernel took out, and that was put back, when FFPF_RECORD_VLAN */
+	uint16_t vlan_tci;    /* tag that the kernel took out: put back, when FFPF_RECORD_VLAN; or not, _VLAN_BESIDE */
 	uint16_t vlan_tpid;   /* host order */
 	uint16_t protocol;    /* Ethernet type, host order; 0: unknown */
 	uint16_t hatype;      /* ARPHRD_* of the interface */
@@ -127,8 +127,10 @@ struct ffpf_record {
 	uint16_t vlan_offset; /* where in the packet the tag was put; only with FFPF_RECORD_VLAN */
 	uint64_t reserved;    /* 0 */
 };
-#define FFPF_RECORD_VLAN  0x01
-#define FFPF_RECORD_WORDS 6
+#define FFPF_RECORD_VLAN        0x01
+#define FFPF_RECORD_VLAN_BESIDE 0x02
+#define FFPF_RECORD_COOKED      0x04 /* begins with a header of LINUX_SLL2 that filters, in live form, do not see */
+#define FFPF_RECORD_WORDS       6
 FFPF_AT(ffpf_record, time_ns, 8);
 FFPF_AT(ffpf_record, cap_len, 16);
 FFPF_AT(ffpf_record, wire_len, 20);

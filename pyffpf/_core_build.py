@@ -13,7 +13,9 @@ sys.path.insert(0, str(ROOT / "csrc"))
 import build  # noqa: E402  (the build driver is a script beside the sources, not a package)
 
 # A room's declarations may use those of the rooms before it.
-ROOM_ORDER = ("common", "bpf", "reader", "layout", "ring", "bms", "lanes", "hook", "source", "feed", "syspcap")
+ROOM_ORDER = (
+    "common", "bpf", "reader", "layout", "ring", "bms", "lanes", "kernel", "hook", "source", "feed", "syspcap",
+)  # fmt: skip
 
 
 def declaration_files() -> list[Path]:
@@ -38,5 +40,5 @@ ffi.set_source(
     include_dirs=[str(ROOT / "csrc")],
     extra_compile_args=["-std=gnu11", "-D_GNU_SOURCE", "-O2"],
     extra_objects=[str(core)],
-    libraries=["dl", "pthread"],
+    libraries=["bpf", "dl", "pthread"],
 )

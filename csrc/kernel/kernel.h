@@ -54,7 +54,7 @@ struct ffpf_kernel;
 
 /*
  * Loads the programs, makes the socket, in the caller's network namespace, and captures: nobody wants anything yet.
- * source->hatype is filled in. cpus 0: all that are possible. *out is untouched on failure.
+ * cpus 0: all that are possible. *out is untouched on failure.
  */
 int ffpf_kernel_create(struct ffpf_kernel **out, const struct ffpf_kernel_source *source, struct ffpf_error *err);
 /* On success the descriptors belong to *out. */
@@ -64,7 +64,6 @@ void ffpf_kernel_close(struct ffpf_kernel *kernel);
 
 const struct ffpf_kernel_fds *ffpf_kernel_fds(const struct ffpf_kernel *kernel);
 const struct ffpf_kernel_source *ffpf_kernel_source(const struct ffpf_kernel *kernel);
-bool ffpf_kernel_has_context(const struct ffpf_kernel *kernel); /* the hook can ask a packet for its time stamp */
 
 /* ---- groups ---- */
 
@@ -88,7 +87,7 @@ int ffpf_kernel_group_move(struct ffpf_kernel *kernel, uint32_t group, const uin
 struct ffpf_kernel_flow_config {
 	uint32_t slot;
 	uint32_t group;
-	uint32_t ibuf_slots; /* power of two, at least 512: a page of entries */
+	uint32_t ibuf_slots; /* power of two; a page has room for 512 */
 	uint32_t snap_len;
 };
 

@@ -25,11 +25,28 @@
 #define FFPF_KERNEL_GROUPS_MAX 32
 #define FFPF_KERNEL_BANKS      2
 
+/* Where things of one lane stand in maps: lanes, lane_state; and of one IBuf: ibufs, flow_state. */
+#define FFPF_KERNEL_LANE_AT(bank, group, cpus, cpu) (((bank)*FFPF_KERNEL_GROUPS_MAX + (group)) * (cpus) + (cpu))
+#define FFPF_KERNEL_IBUF_AT(bank, slot, cpus, cpu)  (((bank)*FFPF_KERNEL_FLOWS_MAX + (slot)) * (cpus) + (cpu))
+
+/* An IBuf's map has values of a page: ffpf_ibuf_page, and then its entries. */
+#define FFPF_KERNEL_ENTRIES_LOG2 9 /* a page of them */
+
 /* Slots of the program array. */
 #define FFPF_KERNEL_PROGS         64
 #define FFPF_KERNEL_PROG_CLASSIFY 0 /* empty: nobody wants anything */
 #define FFPF_KERNEL_PROG_STORE    1
 #define FFPF_KERNEL_PROG_CHAIN    2 /* the first of those that classify programs may use */
+
+/* enum ffpf_bms_id and enum ffpf_drop, for who cannot include their headers; kernel.c asserts that they are the same.
+ */
+#define FFPF_KERNEL_SRP           1
+#define FFPF_KERNEL_FRP           2
+#define FFPF_KERNEL_DROP_PBUF     1
+#define FFPF_KERNEL_DROP_IBUF     2
+#define FFPF_KERNEL_DROP_OVERSIZE 4
+#define FFPF_KERNEL_DROP_INVALID  6
+#define FFPF_KERNEL_DROP_EVICTED  7
 
 #define FFPF_SCRATCH_DATA_BYTES 65536
 
@@ -82,7 +99,9 @@ struct ffpf_kernel_source {
 	uint32_t cells_log2; /* of each lane */
 	uint32_t snap_len;   /* most that a flow may ask for */
 	uint32_t cpus;       /* lanes of each group: for CPUs 0 to cpus - 1 */
-	uint32_t hatype;     /* of ifindex, where the hook cannot ask the packet */
+	uint32_t hatype;     /* of ifindex; found out when the source is made */
+	uint32_t context;    /* 1: the hook sees the kernel's time stamps; found out too */
+	uint32_t reserved;
 };
 FFPF_AT(ffpf_kernel_source, cooked, 4);
 FFPF_AT(ffpf_kernel_source, promisc, 8);
@@ -91,7 +110,8 @@ FFPF_AT(ffpf_kernel_source, cells_log2, 16);
 FFPF_AT(ffpf_kernel_source, snap_len, 20);
 FFPF_AT(ffpf_kernel_source, cpus, 24);
 FFPF_AT(ffpf_kernel_source, hatype, 28);
-FFPF_SIZE(ffpf_kernel_source, 32);
+FFPF_AT(ffpf_kernel_source, context, 32);
+FFPF_SIZE(ffpf_kernel_source, 40);
 
 /* One entry; written by the control plane. */
 struct ffpf_kernel_control {
@@ -108,7 +128,7 @@ FFPF_AT(ffpf_kernel_control, words, 132);
 FFPF_AT(ffpf_kernel_control, group_count, 136);
 FFPF_AT(ffpf_kernel_control, tai_offset_ns, 144);
 FFPF_AT(ffpf_kernel_control, source, 152);
-FFPF_SIZE(ffpf_kernel_control, 184);
+FFPF_SIZE(ffpf_kernel_control, 192);
 
 /* By column. Written while the column is not active, and no packet is left that saw it active. */
 struct ffpf_kernel_column {
@@ -160,13 +180,21 @@ struct ffpf_kernel_lane_state {
 	int64_t last_ns; /* latest time so far */
 	uint32_t room;   /* SRP: so many entries every IBuf of the group has room for; never more than the truth */
 	uint32_t epoch;  /* of the group, when room was computed */
-	uint64_t reserved[3];
+	uint32_t rest;   /* SRP: so many packets until room is computed again, while it is 0 */
+	uint32_t word;   /* of a walk over flows, here because the verifier must not follow it: the next word, ... */
+	uint64_t bits;   /* ... columns of this one that were not visited yet, */
+	uint32_t n;      /* ... and what it counts */
+	uint32_t reserved;
 };
 FFPF_AT(ffpf_kernel_lane_state, intent, 8);
 FFPF_AT(ffpf_kernel_lane_state, r_star, 16);
 FFPF_AT(ffpf_kernel_lane_state, last_ns, 24);
 FFPF_AT(ffpf_kernel_lane_state, room, 32);
 FFPF_AT(ffpf_kernel_lane_state, epoch, 36);
+FFPF_AT(ffpf_kernel_lane_state, rest, 40);
+FFPF_AT(ffpf_kernel_lane_state, word, 44);
+FFPF_AT(ffpf_kernel_lane_state, bits, 48);
+FFPF_AT(ffpf_kernel_lane_state, n, 56);
 FFPF_SIZE(ffpf_kernel_lane_state, 64);
 
 /* By (bank * flows + slot) * cpus + cpu: what the writer of an IBuf keeps to itself. */
@@ -189,5 +217,44 @@ FFPF_AT(ffpf_kernel_flow_state, evicted, 36);
 FFPF_AT(ffpf_kernel_flow_state, woken, 40);
 FFPF_AT(ffpf_kernel_flow_state, generation, 44);
 FFPF_SIZE(ffpf_kernel_flow_state, 64);
+
+/* ---- what control.bpf.c is asked to do ---- */
+
+enum ffpf_kernel_op {
+	FFPF_KERNEL_OP_LANE_STATE = 1, /* lanes[at].state = value */
+	FFPF_KERNEL_OP_IBUF_STATE = 2, /* ibufs[at].state = value */
+	FFPF_KERNEL_OP_IBUF_READ = 3,  /* page = ibufs[at], r = readers[slot].r[cpu], lane_w, behind, packets, nested */
+	FFPF_KERNEL_OP_SOURCE_STATE = 4,
+	FFPF_KERNEL_OP_WAKE = 5, /* the reader of slot */
+};
+
+/* Its context: asked and answered in place. */
+struct ffpf_kernel_request {
+	uint32_t op;
+	uint32_t at;
+	uint32_t slot, cpu;
+	uint32_t lane_at;
+	uint32_t value;
+	uint32_t done; /* 1: the thing was there */
+	uint32_t state;
+	uint32_t slots_log2;
+	uint32_t reserved;
+	uint64_t first_pos, w, generation, generation_pos;
+	uint64_t packets_before, nested_before;
+	uint64_t r, behind;
+	uint64_t packets, nested;
+	uint64_t dropped[FFPF_COUNTED_DROPS_MAX];
+};
+FFPF_SIZE(ffpf_kernel_request, 232);
+
+/* What the hook is loaded with: constants for the verifier. */
+struct ffpf_kernel_constants {
+	uint32_t cpus;
+	uint32_t cells; /* of a lane: power of two */
+	uint32_t cooked;
+	uint32_t hatype;     /* where there is no context to ask */
+	uint32_t lo_ifindex; /* whose outgoing packets come again as incoming ones, and are not looked at; 0: none */
+};
+FFPF_SIZE(ffpf_kernel_constants, 20);
 
 #endif

@@ -4,8 +4,9 @@
 #include <linux/if_packet.h>
 #include <string.h>
 
-#define TAG_BYTES 4
-#define NS_PER_S  1000000000
+#define TAG_BYTES    4
+#define COOKED_BYTES 20
+#define NS_PER_S     1000000000
 
 /* The hook judged this packet by the filter that is in force: nothing is left to do. */
 static bool
@@ -20,12 +21,13 @@ judged_by_hook(const struct lanes *l, const struct item *item)
 	return item->fetched.pos >= atomic_load_explicit(&page->generation_pos, memory_order_relaxed);
 }
 
-/* Filters see the octets without the tag, and the tag beside them, as in the kernel. */
+/* Filters see the octets without the tag or a cooked header, and what these say beside them, as in the kernel. */
 static uint32_t
 run(struct lanes *l, const struct item *item)
 {
 	const struct ffpf_record *rec = &item->fetched.rec;
 	const bool tagged = rec->flags & FFPF_RECORD_VLAN;
+	const bool cooked = rec->flags & FFPF_RECORD_COOKED;
 	const struct ffpf_bpf_aux aux = {
 		.ifindex = rec->ifindex,
 		.vlan_tci = rec->vlan_tci,
@@ -33,11 +35,14 @@ run(struct lanes *l, const struct item *item)
 		.protocol = rec->protocol,
 		.hatype = rec->hatype,
 		.pkt_type = rec->pkt_type,
-		.vlan_present = tagged,
+		.vlan_present = tagged || rec->flags & FFPF_RECORD_VLAN_BESIDE,
 	};
 	const uint8_t *data = item->fetched.data;
 	uint32_t at = rec->vlan_offset;
 
+	if (cooked)
+		return ffpf_bpf_run(l->prog, data + COOKED_BYTES, rec->wire_len - COOKED_BYTES,
+				    rec->cap_len < COOKED_BYTES ? 0 : rec->cap_len - COOKED_BYTES, &aux);
 	if (!tagged)
 		return ffpf_bpf_run(l->prog, data, rec->wire_len, rec->cap_len, &aux);
 	if (rec->cap_len < at + TAG_BYTES) /* cut inside the tag */

@@ -105,7 +105,7 @@ serve(struct lanes *l, struct ffpf_batch *batch)
 	for (uint32_t i = 0; i < l->lane_count; i++) {
 		uint32_t state = atomic_load_explicit(&l->lanes[i].view.ibuf->state, memory_order_acquire);
 
-		if (state != FFPF_IBUF_LIVE)
+		if (state == FFPF_IBUF_EVICTED || state == FFPF_IBUF_DETACHED)
 			return shut_out(l, state);
 		closed += atomic_load_explicit(&l->lanes[i].view.lane->state, memory_order_acquire) == FFPF_LANE_CLOSED;
 	}
@@ -113,6 +113,8 @@ serve(struct lanes *l, struct ffpf_batch *batch)
 		return FFPF_BATCH;
 	do {
 		give_back(l, false);
+		if (lanes_follow(l))
+			return FFPF_FAILED;
 		lanes_merge(l);
 		if (l->lapped_news) {
 			l->lapped_news = false;
@@ -122,7 +124,13 @@ serve(struct lanes *l, struct ffpf_batch *batch)
 		if (serve_items(l, batch))
 			return FFPF_BATCH;
 	} while (l->count > 0);
-	return closed == l->lane_count && !lanes_waiting(l) ? FFPF_END : FFPF_WOULD_BLOCK;
+	if (lanes_waiting(l))
+		return FFPF_WOULD_BLOCK;
+	if (lanes_source_is_gone(l)) {
+		ffpf_error_set(&l->reader.err, FFPF_E_DEVICE_GONE, "The interface disappeared");
+		return FFPF_FAILED;
+	}
+	return closed == l->lane_count ? FFPF_END : FFPF_WOULD_BLOCK;
 }
 
 static enum ffpf_outcome
@@ -171,7 +179,7 @@ lanes_settle(struct ffpf_reader *r)
 		pass_turned_away(l);
 	if (l->open == l->count)
 		give_back(l, true);
-	lanes_arm(l);
+	lanes_arm_for_caller(l);
 }
 
 /* ---- changes while reading ---- */
@@ -190,11 +198,13 @@ lanes_set_filter(struct ffpf_reader *r, const struct ffpf_bpf_prog *prog)
 	if (l->flow) {
 		ffpf_flow_set_filter(l->flow, prog);
 		l->generation = l->flow->generation;
-	} else if (l->ops) {
-		int rc = l->ops->set_filter(l->remote, prog, &l->generation, &r->err);
+	} else if (l->ops && l->ops->set_filter) {
+		uint64_t generation = 0;
+		int rc = l->ops->set_filter(l->remote, prog, &generation, &l->reader.err);
 
 		if (rc)
 			return rc;
+		l->generation = generation;
 	}
 	lanes_use_filter(l, prog);
 	serve_again(l);
@@ -219,31 +229,9 @@ lanes_set_nonblock(struct ffpf_reader *r, bool on)
 }
 
 static int
-lanes_counters(struct ffpf_reader *r, struct ffpf_counters *out)
-{
-	const struct lanes *l = (const struct lanes *)r;
-
-	*out = (struct ffpf_counters){ .filtered = l->filtered, .delivered = l->delivered };
-	for (uint32_t i = 0; i < l->lane_count; i++) {
-		const struct ffpf_view *view = &l->lanes[i].view;
-
-		out->filtered += ffpf_counted(&view->ibuf->filtered);
-		for (unsigned cause = 0; cause < FFPF_DROP_CAUSES; cause++)
-			out->dropped[cause] += ffpf_counted(&view->ibuf->dropped[cause]);
-		out->dropped[FFPF_DROP_NESTED] += ffpf_counted(&view->lane->nested) - view->ibuf->nested_before;
-	}
-	out->dropped[FFPF_DROP_LAPPED] += l->lapped;
-	out->dropped[FFPF_DROP_INVALID] += l->invalid;
-	out->dropped[FFPF_DROP_EVICTED] += l->evicted;
-	out->seen = out->filtered + out->delivered + ffpf_counters_dropped(out);
-	out->waiting = lanes_waiting(l);
-	return 0;
-}
-
-static int
 lanes_poll_fd(const struct ffpf_reader *r)
 {
-	return ((const struct lanes *)r)->event_fd;
+	return ((const struct lanes *)r)->event.poll_fd;
 }
 
 static void
@@ -256,12 +244,18 @@ lanes_close(struct ffpf_reader *r)
 	if (l->ops) {
 		/* Nothing is given back: the flow ends. Or another process has this reader too, by fork, and goes on
 		 * reading: then R and sleep are that one's. */
-		l->ops->close(l->remote);
+		if (l->ops->close)
+			l->ops->close(l->remote);
 	} else {
 		pass_turned_away(l);
 		give_back(l, false);
 		lanes_disarm(l);
 	}
+	for (uint32_t i = 0; i < l->lane_count; i++) {
+		ffpf_lanes_unmap_part(&l->lanes[i].own);
+		ffpf_lanes_unmap_part(&l->lanes[i].next);
+	}
+	lanes_event_close(&l->event);
 	free(l->arenas);
 	free(l->untagged);
 	free(l);
@@ -272,7 +266,7 @@ lanes_inject(struct ffpf_reader *r, const void *data, size_t len)
 {
 	struct lanes *l = (struct lanes *)r;
 
-	if (!l->ops)
+	if (!l->ops || !l->ops->inject)
 		return ffpf_error_set(&r->err, FFPF_E_NOT_SUPPORTED, "Sending packets isn't supported on lanes");
 	return l->ops->inject(l->remote, data, len, &r->err);
 }

@@ -13,7 +13,7 @@
  * - mem_lo and mem_hi are NULL for the zero-copy batches of several lanes, which lie in no one range.
  * - FFPF_PACKET_HEAD_WRITABLE is set where packets are copied.
  * - FFPF_END: every lane was closed and read. FFPF_FAILED with -FFPF_E_DENIED: evicted or detached.
- * - FFPF_FAILED with -FFPF_E_DEVICE_DOWN, once, and -FFPF_E_DEVICE_GONE: the source said so, and all was read.
+ * - FFPF_FAILED with -FFPF_E_DEVICE_GONE: the source said so, and all was read.
  * - set_filter of a reader that has its flow swaps the hook's filter too, and needs no memory. What the IBuf holds
  *   already, and what a hook judged by the old filter, is judged here.
  */
@@ -53,6 +53,8 @@ struct ffpf_lanes_remote_ops {
 	 * it goes on, the reader's own from now on. 1: not yet, ask again. -FFPF_E_DENIED: nowhere.
 	 */
 	int (*succeed)(void *remote, uint32_t lane, struct ffpf_lanes_part *out, struct ffpf_error *err);
+	/* The part with which lane number `lane` was opened is not looked at any more. May be NULL. */
+	void (*retire)(void *remote, uint32_t lane);
 	int (*inject)(void *remote, const void *data, size_t len, struct ffpf_error *err); /* octets sent, or -code */
 	void (*close)(void *remote);                                                       /* the reader is closed */
 };

@@ -2,7 +2,8 @@
 #ifndef FFPF_LANES_LANES_INTERNAL_H
 #define FFPF_LANES_LANES_INTERNAL_H
 /*
- * The lanes reader's state, shared by lanes.c (operations), merge.c (order), judge.c (filters, descriptors), wait.c.
+ * The lanes reader's state, shared by lanes.c (operations), merge.c (order), judge.c (filters, descriptors), count.c,
+ * succeed.c (lanes that move), wait.c, event.c.
  *
  *     IBuf of each lane --fetch--> stage of the lane --merge--> items --judge--> packets (the batch)
  *
@@ -21,6 +22,21 @@ struct lane {
 	struct ffpf_stage stage;
 	int64_t key;   /* latest time that was taken: within a lane time never goes back for the merge */
 	int64_t bound; /* of an empty stage: no packet still to come is older */
+
+	/* of lanes that moved */
+	struct ffpf_lanes_part own;             /* where it is now, if that is not where it was opened */
+	struct ffpf_lanes_part next;            /* where it goes on, when what is left here was read */
+	bool ended;                             /* it goes on nowhere */
+	uint64_t packets_before, nested_before; /* of the counts, when the flow came */
+	uint64_t past_indexed, past_filtered, past_dropped[FFPF_DROP_CAUSES];
+};
+
+struct lanes_event {
+	int poll_fd;                     /* readable when somebody should look */
+	int self_fd;                     /* the reader's own end: an eventfd */
+	bool own;                        /* both are ours to close */
+	_Atomic unsigned long *consumer; /* of the BPF ring buffer; NULL: there is none */
+	const _Atomic unsigned long *producer;
 };
 
 struct item {
@@ -34,10 +50,11 @@ struct lanes {
 	struct ffpf_lanes_config cfg;
 	const struct ffpf_bms *bms;
 	struct ffpf_reader_page *page;
-	int event_fd;
+	struct lanes_event event;
 	struct ffpf_flow *flow;                  /* NULL: of another process */
-	const struct ffpf_lanes_remote_ops *ops; /* of that process; NULL: there is nobody to ask */
+	const struct ffpf_lanes_remote_ops *ops; /* NULL: there is no other end */
 	void *remote;
+	const struct ffpf_counts_page *counts; /* NULL: the lanes count what they see */
 	const uint8_t *mem_lo, *mem_hi;
 	uint8_t *arenas;
 
@@ -59,11 +76,14 @@ struct lanes {
 	_Atomic bool woken; /* set by wake, pairs with the exchange in lanes_next */
 	uint32_t sleeps;    /* count for page->sleep */
 	bool armed;         /* page->sleep says that we sleep on the event descriptor */
+	uint32_t want;      /* ... until so many packets are there */
 	bool due;           /* ... and somebody woke us */
-	bool held;          /* there are packets that the merge must hold back */
+	bool held;          /* there are packets that the merge must hold back, or a lane that moves */
 
 	uint64_t delivered, filtered, lapped, invalid, evicted;
-	bool lapped_news; /* to be reported */
+	bool lapped_news;        /* to be reported */
+	int64_t latest_ns;       /* time of the packet that was taken last */
+	struct ffpf_error ended; /* why a lane goes on nowhere */
 
 	uint32_t lane_count;
 	struct lane lanes[];
@@ -80,13 +100,31 @@ void lanes_use_filter(struct lanes *l, const struct ffpf_bpf_prog *prog);
 /* lanes.c */
 extern const struct ffpf_reader_ops lanes_ops;
 
+/* count.c */
+int lanes_counters(struct ffpf_reader *r, struct ffpf_counters *out);
+bool lanes_source_is_gone(const struct lanes *l);
+
+/* succeed.c: lets lanes that moved, and were read, go on. Not 0: all of them have ended; l->reader.err says why. Only
+ * when every item is done with. Sets held: a lane waits for its successor. */
+int lanes_follow(struct lanes *l);
+bool lane_has_moved(const struct lane *lane);
+
 /* wait.c */
 bool lanes_ready(const struct lanes *l); /* next() has something to return */
-void lanes_arm(struct lanes *l);         /* the event descriptor is readable when, and once, next() would not wait */
+/* The event descriptor is readable when, and once, next() would not wait; or, if there is less than the configuration
+ * wants, `want` packets are there. */
+void lanes_arm(struct lanes *l, uint32_t want);
+void lanes_arm_for_caller(struct lanes *l); /* who waits on the descriptor itself */
 void lanes_disarm(struct lanes *l);
 /* FFPF_BATCH: look again */
 enum ffpf_outcome lanes_wait(struct lanes *l, uint64_t deadline_ns);
 uint64_t lanes_now_ns(void); /* CLOCK_MONOTONIC */
 void lanes_wake(struct ffpf_reader *r);
+
+/* event.c */
+int lanes_event_open(struct lanes_event *e, int fd, enum ffpf_lanes_event kind, struct ffpf_error *err);
+void lanes_event_close(struct lanes_event *e);
+void lanes_event_ring(const struct lanes_event *e);  /* async-signal-safe */
+bool lanes_event_drain(const struct lanes_event *e); /* somebody had rung */
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Memories that another process made, mapped here: sealed memfds, or maps of the kernel's. */
+/* Memories that another process made, mapped here: sealed memfds, or maps of the kernel's. A map that only programs can
+ * write is frozen, which shows in that it cannot be mapped writable. */
 #include "lanes/lanes.h"
 
 #include <errno.h>
@@ -68,12 +69,25 @@ read_size(int fd, enum ffpf_kind kind, size_t *bytes, struct ffpf_error *err)
 }
 
 static int
+check_frozen(int fd, struct ffpf_error *err)
+{
+	struct ffpf_region page;
+
+	if (map(&page, fd, FFPF_PAGE_BYTES, true, NULL))
+		return 0;
+	ffpf_region_close(&page);
+	return ffpf_error_set(err, FFPF_E_INVALID, "a memory that anybody could write");
+}
+
+static int
 map_kind(struct ffpf_region *out, int fd, enum ffpf_kind kind, struct ffpf_error *err)
 {
 	struct ffpf_region made = { .fd = -1 };
 	size_t bytes = 0;
 	int rc = read_size(fd, kind, &bytes, err);
 
+	if (!rc && kind != FFPF_KIND_READER)
+		rc = check_frozen(fd, err);
 	if (!rc)
 		rc = map(&made, fd, bytes, kind == FFPF_KIND_READER, err);
 	if (rc)

@@ -9,6 +9,7 @@
  */
 #include "lanes/lanes_internal.h"
 
+#define STAMP_LAG_NS 100000000
 #define FETCH_ROUNDS 4 /* of one lane at a time, when all that is fetched has been lapped */
 
 static bool
@@ -43,8 +44,10 @@ bound_empty_lanes(struct lanes *l)
 		state = atomic_load_explicit(&lane->view.lane->state, memory_order_acquire);
 		/* seq_cst: pairs with announce, and as acquire with rest, in hook.c */
 		lane->bound = atomic_load(&lane->view.lane->floor_ns);
-		if (state == FFPF_LANE_CLOSED)
+		if (state == FFPF_LANE_CLOSED || lane->ended)
 			lane->bound = FFPF_FLOOR_IDLE;
+		else if (lane_has_moved(lane))
+			lane->bound = INT64_MIN; /* succeed.c has the argument */
 		if (ffpf_view_pending(&lane->view))
 			return false;
 	}
@@ -84,6 +87,19 @@ choose(struct lanes *l, bool *held)
 	return oldest;
 }
 
+/*
+ * The kernel stamps some packets, if somebody asks it to, before its hook announces them: then a stamp may be a little
+ * older than what another lane had meanwhile. The order is what it is; the time shown is not less than the one before.
+ * A clock that was set back is set back by more.
+ */
+static void
+never_back(struct lanes *l, int64_t *time_ns)
+{
+	if (*time_ns < l->latest_ns && l->latest_ns - *time_ns < STAMP_LAG_NS)
+		*time_ns = l->latest_ns;
+	l->latest_ns = *time_ns;
+}
+
 static void
 take(struct lanes *l, struct lane *lane)
 {
@@ -93,6 +109,8 @@ take(struct lanes *l, struct lane *lane)
 	item->fetched = lane->stage.items[lane->stage.head++];
 	item->lane = (uint32_t)(lane - l->lanes);
 	item->passes = false;
+	if (l->counts)
+		never_back(l, &item->fetched.rec.time_ns);
 	if (is_empty(lane))
 		lane->bound = lane->key;
 }
@@ -103,7 +121,6 @@ lanes_merge(struct lanes *l)
 	bool bounded = false;
 
 	l->count = l->open = 0;
-	l->held = false;
 	if (l->lane_count == 1) {
 		fill(l, &l->lanes[0]);
 		while (l->count < LANES_BATCH && !is_empty(&l->lanes[0]))
@@ -120,8 +137,10 @@ lanes_merge(struct lanes *l)
 	for (uint32_t i = 0; i < l->lane_count && !bounded; i++)
 		l->lanes[i].bound = INT64_MIN;
 	while (l->count < LANES_BATCH) {
-		struct lane *lane = choose(l, &l->held);
+		bool held;
+		struct lane *lane = choose(l, &held);
 
+		l->held |= held;
 		if (!lane)
 			break;
 		take(l, lane);

@@ -15,6 +15,14 @@ check_config(const struct ffpf_lanes_parts *parts, const struct ffpf_lanes_confi
 	if (cfg->snap_len == 0 || cfg->want == 0 || cfg->timeout_ms < 0)
 		return ffpf_error_set(err, FFPF_E_INVALID, "snap length %u, packets to wake for %u, timeout %d ms",
 				      cfg->snap_len, cfg->want, cfg->timeout_ms);
+	if (parts->counts.base) {
+		int rc = ffpf_region_check(&parts->counts, FFPF_KIND_COUNTS, err);
+
+		if (rc)
+			return rc;
+		if (parts->counts.bytes < sizeof(struct ffpf_counts_page))
+			return ffpf_error_set(err, FFPF_E_INVALID, "ffpf-counts: %zu octets", parts->counts.bytes);
+	}
 	return ffpf_region_check(&parts->reader, FFPF_KIND_READER, err);
 }
 
@@ -33,6 +41,8 @@ open_views(struct lanes *l, const struct ffpf_lanes_parts *parts, struct ffpf_er
 		if (page->bms != first->bms || page->link_type != first->link_type)
 			return ffpf_error_set(err, FFPF_E_INVALID, "the lanes differ in BMS or link type");
 		lane->key = INT64_MIN;
+		lane->packets_before = lane->view.ibuf->packets_before;
+		lane->nested_before = lane->view.ibuf->nested_before;
 	}
 	l->bms = ffpf_bms_find(first->bms);
 	if (!l->bms)
@@ -78,13 +88,21 @@ ffpf_lanes_open(struct ffpf_reader **out, const struct ffpf_lanes_parts *parts, 
 		return ffpf_error_set(err, FFPF_E_NO_MEMORY, "no memory for a reader of %u lanes", parts->count);
 	l->cfg = *cfg;
 	l->page = parts->reader.base;
-	l->event_fd = parts->event_fd;
+	l->counts = parts->counts.base;
+	l->ops = parts->ops;
+	l->remote = parts->remote;
+	l->generation = parts->generation;
 	l->lane_count = parts->count;
+	l->latest_ns = INT64_MIN;
+	if (parts->event == FFPF_LANES_EVENT_RINGBUF)
+		l->cfg.wait = FFPF_LANES_WAIT_FD; /* the kernel's hook wakes nothing else */
 	/* a reader before us may have left a count */
 	l->sleeps = atomic_load_explicit(&l->page->sleep, memory_order_relaxed) >> FFPF_SLEEP_BITS;
 	rc = open_views(l, parts, err);
 	if (!rc)
 		rc = open_memory(l, err);
+	if (!rc)
+		rc = lanes_event_open(&l->event, parts->event_fd, parts->event, err);
 	if (rc) {
 		free(l->arenas);
 		free(l->untagged);
@@ -98,11 +116,8 @@ ffpf_lanes_open(struct ffpf_reader **out, const struct ffpf_lanes_parts *parts, 
 	l->reader.info.version_minor = 4;
 	for (uint32_t i = 0; i < l->lane_count; i++)
 		l->reader.info.buffer_bytes += l->lanes[i].view.size * FFPF_CELL_BYTES;
-	l->ops = parts->ops;
-	l->remote = parts->remote;
-	l->generation = parts->generation;
 	lanes_use_filter(l, parts->prog);
-	lanes_arm(l);
+	lanes_arm_for_caller(l);
 	*out = &l->reader;
 	return 0;
 }

@@ -24,9 +24,17 @@ lanes_now_ns(void)
 	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
+/* An IBuf that is not live: evicted, detached; or it has moved, and what it holds was read. */
+static bool
+must_look(const struct lane *lane)
+{
+	return !lane_has_moved(lane) || (lane->stage.head == lane->stage.count && !ffpf_view_pending(&lane->view));
+}
+
 bool
 lanes_ready(const struct lanes *l)
 {
+	uint32_t want = l->armed ? l->want : l->cfg.want;
 	uint64_t pending = l->count - l->open;
 	uint32_t closed = 0;
 
@@ -35,18 +43,21 @@ lanes_ready(const struct lanes *l)
 
 		/* w: seq_cst, pairs with ffpf_ibuf_publish; the store of page->sleep came before it */
 		pending += atomic_load(&lane->view.ibuf->w) - lane->view.next + lane->stage.count - lane->stage.head;
-		if (atomic_load(&lane->view.ibuf->state) != FFPF_IBUF_LIVE)
+		if (atomic_load(&lane->view.ibuf->state) != FFPF_IBUF_LIVE && must_look(lane))
 			return true;
 		closed += atomic_load(&lane->view.lane->state) == FFPF_LANE_CLOSED;
 	}
-	return pending >= l->cfg.want || closed == l->lane_count || (l->due && pending) || atomic_load(&l->woken);
+	if (lanes_source_is_gone(l))
+		return true;
+	return pending >= want || closed == l->lane_count || (l->due && pending) || atomic_load(&l->woken);
 }
 
 static void
-say_sleep(struct lanes *l, enum ffpf_sleep how)
+say_sleep(struct lanes *l, enum ffpf_sleep how, uint32_t want)
 {
 	/* the packet whose memory is kept counts as unread for the writer */
-	uint32_t want = l->cfg.want > 1 && l->has_last ? l->cfg.want + 1 : l->cfg.want;
+	if (want > 1 && l->has_last)
+		want++;
 
 	/* relaxed: the store below publishes them */
 	atomic_store_explicit(&l->page->want, want, memory_order_relaxed);
@@ -63,31 +74,23 @@ say_awake(struct lanes *l)
 	atomic_store_explicit(&l->page->sleep, l->sleeps << FFPF_SLEEP_BITS | FFPF_AWAKE, memory_order_relaxed);
 }
 
-static void
-ring(const struct lanes *l)
-{
-	const uint64_t one = 1;
-	ssize_t rc = write(l->event_fd, &one, sizeof(one));
-
-	(void)rc; /* a full counter is readable too */
-}
-
-static bool
-drain(const struct lanes *l)
-{
-	uint64_t rings;
-
-	return read(l->event_fd, &rings, sizeof(rings)) == (ssize_t)sizeof(rings);
-}
-
 void
-lanes_arm(struct lanes *l)
+lanes_arm(struct lanes *l, uint32_t want)
 {
-	if (!l->armed)
-		say_sleep(l, FFPF_SLEEPS_ON_FD);
+	if (!l->armed) {
+		l->want = want;
+		say_sleep(l, FFPF_SLEEPS_ON_FD, want);
+	}
 	l->armed = true;
 	if (lanes_ready(l))
-		ring(l);
+		lanes_event_ring(&l->event);
+}
+
+/* The kernel's hook keeps no time for readers: who waits outside is told of every packet. */
+void
+lanes_arm_for_caller(struct lanes *l)
+{
+	lanes_arm(l, l->counts ? 1 : l->cfg.want);
 }
 
 void
@@ -97,17 +100,17 @@ lanes_disarm(struct lanes *l)
 		return;
 	l->armed = false;
 	say_awake(l);
-	l->due = drain(l);
+	l->due = lanes_event_drain(&l->event);
 }
 
 static enum ffpf_outcome
 wait_fd(struct lanes *l, uint64_t ns)
 {
-	struct pollfd fd = { .fd = l->event_fd, .events = POLLIN };
+	struct pollfd fd = { .fd = l->event.poll_fd, .events = POLLIN };
 	struct timespec limit = { (time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S) };
 	int rc;
 
-	lanes_arm(l);
+	lanes_arm(l, l->cfg.want);
 	rc = ppoll(&fd, 1, &limit, NULL);
 	if (rc < 0 && errno == EINTR) {
 		lanes_disarm(l);
@@ -129,7 +132,7 @@ wait_futex(struct lanes *l, uint64_t ns)
 	uint32_t wakes = atomic_load_explicit(&l->page->wakes, memory_order_acquire);
 	enum ffpf_outcome outcome = FFPF_BATCH;
 
-	say_sleep(l, FFPF_SLEEPS_ON_FUTEX);
+	say_sleep(l, FFPF_SLEEPS_ON_FUTEX, l->cfg.want);
 	if (!lanes_ready(l) && syscall(SYS_futex, &l->page->wakes, FUTEX_WAIT, wakes, &limit, NULL, 0) == -1) {
 		if (errno == EINTR)
 			outcome = FFPF_INTERRUPTED;
@@ -173,6 +176,6 @@ lanes_wake(struct ffpf_reader *r)
 	atomic_store(&l->woken, true);
 	atomic_fetch_add(&l->page->wakes, 1);
 	syscall(SYS_futex, &l->page->wakes, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
-	ring(l);
+	lanes_event_ring(&l->event);
 	errno = saved_errno;
 }

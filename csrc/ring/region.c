@@ -11,11 +11,8 @@
 #define KIND_COUNT 6
 
 static const char *const kind_names[KIND_COUNT] = {
-	[FFPF_KIND_LANE] = "ffpf-lane",
-	[FFPF_KIND_IBUF] = "ffpf-ibuf",
-	[FFPF_KIND_READER] = "ffpf-reader",
-	[FFPF_KIND_MBUF] = "ffpf-mbuf",
-	[FFPF_KIND_COUNTS] = "ffpf-counts",
+	[FFPF_KIND_LANE] = "ffpf-lane", [FFPF_KIND_IBUF] = "ffpf-ibuf",     [FFPF_KIND_READER] = "ffpf-reader",
+	[FFPF_KIND_MBUF] = "ffpf-mbuf", [FFPF_KIND_COUNTS] = "ffpf-counts",
 };
 
 int

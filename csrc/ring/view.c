@@ -34,6 +34,8 @@ ffpf_view_open(struct ffpf_view *out, const struct ffpf_region *lane, const stru
 		return contradiction("ffpf-ibuf", err);
 	/* both relaxed: nothing is read because of them */
 	r = atomic_load_explicit(&page->r[ip->lane], memory_order_relaxed);
+	if (r < ip->first_pos)
+		r = ip->first_pos;
 	if (r > atomic_load_explicit(&ip->w, memory_order_relaxed))
 		return ffpf_error_set(err, FFPF_E_INVALID, "ffpf-reader: R is beyond W");
 	*out = (struct ffpf_view){

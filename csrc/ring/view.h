@@ -20,7 +20,8 @@ struct ffpf_view {
 	uint64_t next;        /* position of the first entry not fetched yet */
 };
 
-/* The reader starts at the first entry that was not done with (R). The regions stay the caller's. */
+/* The reader starts at the first entry that was not done with (R), or at the first of all, if R is from before this
+ * IBuf. The regions stay the caller's. */
 int ffpf_view_open(struct ffpf_view *out, const struct ffpf_region *lane, const struct ffpf_region *ibuf,
 		   const struct ffpf_reader_page *page, struct ffpf_error *err);
 

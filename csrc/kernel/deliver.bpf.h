@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef FFPF_KERNEL_DELIVER_BPF_H
+#define FFPF_KERNEL_DELIVER_BPF_H
+/*
+ * A stored record to the flows that want it: index, publish, wake; and what is counted when one cannot have it.
+ *
+ * The exchange of an IBuf's W is all of the order that is needed here: entry and record come before it, for whoever
+ * acquires W; and it comes before the load of `sleep`, which pairs with lanes/wait.c as in hook/wake.c.
+ */
+#include "kernel/grant.bpf.h"
+
+/* The reader's oldest unread record lies half a PBuf behind. */
+static __always_inline bool
+pbuf_half_full(const struct pass *p, const struct ffpf_kernel_flow_state *fs, void *ibuf, __u64 r)
+{
+	struct ffpf_index *oldest = ibuf_entry(ibuf, r & fs->mask);
+
+	return oldest && p->ls->w - index_position(p->ls->w, once(oldest->index)) > constants.cells / 2;
+}
+
+static __always_inline void
+wake_if_due(struct pass *p, struct ffpf_kernel_flow_state *fs, void *ibuf, __u32 slot)
+{
+	struct ffpf_reader_page *reader = reader_page(slot);
+	__u64 unread, r;
+	__u32 sleep;
+
+	if (!reader)
+		return;
+	sleep = once(reader->sleep);
+	if ((sleep & FFPF_SLEEP_MASK) == FFPF_AWAKE || sleep == fs->woken)
+		return;
+	r = once(reader->r[p->cpu & (FFPF_FLOW_LANES_MAX - 1)]);
+	unread = fs->w - r;
+	if (unread < once(reader->want) && unread <= fs->mask / 2 && !pbuf_half_full(p, fs, ibuf, r))
+		return;
+	fs->woken = sleep;
+	ring(slot);
+}
+
+/* From this entry on the flow's filter is the column's. */
+static __always_inline void
+adopt(struct ffpf_kernel_flow_state *fs, struct ffpf_ibuf_page *page, __u32 generation)
+{
+	fs->generation = generation;
+	once(page->generation_pos) = fs->w;
+	/* pairs with the acquire load in lanes/judge.c, which then sees this generation_pos or a later */
+	exchange(&page->generation, (__u64)generation);
+}
+
+static __always_inline void
+append(struct ffpf_kernel_flow_state *fs, void *ibuf, struct ffpf_ibuf_page *page, __u64 position, __u32 result)
+{
+	struct ffpf_index *entry = ibuf_entry(ibuf, fs->w & fs->mask);
+
+	if (!entry)
+		return;
+	once(entry->index) = (__u32)position;
+	once(entry->result) = result;
+	fs->w++;
+	/* The intent of the next entry: the exchange puts it before that one's stores, for readers under FRP. */
+	once(page->intent) = fs->w + 1;
+	exchange(&page->w, fs->w);
+}
+
+static long
+deliver_step(__u32 i, void *context)
+{
+	struct pass *p = context;
+	__u32 column = next_column(p, false);
+	struct ffpf_kernel_flow_state *fs;
+	struct ffpf_kernel_column *filter;
+	struct ffpf_ibuf_page *page;
+	__u32 slot = column >> 1;
+	__u32 at, result;
+	void *ibuf;
+
+	if (column == THE_END)
+		return 1;
+	if (column == NOTHING)
+		return 0;
+	at = ibuf_at(p, slot);
+	fs = state_of(at);
+	ibuf = bpf_map_lookup_elem(&ibufs, &at);
+	page = ibuf ? ibuf_page(ibuf) : NULL;
+	filter = bpf_map_lookup_elem(&columns, &column);
+	if (!fs || !page || !filter)
+		return 0;
+	if (fs->evicted) {
+		page->dropped[FFPF_KERNEL_DROP_EVICTED]++;
+		return 0;
+	}
+	if (p->srp && !has_room(fs)) {
+		page->dropped[FFPF_KERNEL_DROP_IBUF]++;
+		return 0;
+	}
+	result = filter->result;
+	if (!result) {
+		/* for the verifier, which forgot what it knew of it */
+		asm volatile("" : "+r"(column));
+		result = p->scratch->results[column & (FFPF_KERNEL_COLUMNS - 1)];
+	}
+	if (fs->generation != filter->generation)
+		adopt(fs, page, filter->generation);
+	append(fs, ibuf, page, p->position, result);
+	wake_if_due(p, fs, ibuf, slot);
+	return 0;
+}
+
+static __always_inline void
+deliver(struct pass *p)
+{
+	walk_from_start(p);
+	bpf_loop(WALK_STEPS, deliver_step, p, 0);
+}
+
+static long
+refuse_step(__u32 i, void *context)
+{
+	struct pass *p = context;
+	__u32 column = next_column(p, false);
+	struct ffpf_kernel_flow_state *fs;
+	__u32 at;
+
+	if (column == THE_END)
+		return 1;
+	if (column == NOTHING)
+		return 0;
+	at = ibuf_at(p, column >> 1);
+	fs = state_of(at);
+	if (!fs)
+		return 0;
+	if (fs->evicted)
+		count_drop(at, FFPF_KERNEL_DROP_EVICTED);
+	else if (p->srp && !has_room(fs))
+		count_drop(at, FFPF_KERNEL_DROP_IBUF);
+	else
+		count_drop(at, p->cause);
+	return 0;
+}
+
+/* Nobody gets the packet, for this cause if not for one of the flow's own. */
+static __always_inline void
+refuse(struct pass *p, __u32 cause)
+{
+	p->cause = cause;
+	walk_from_start(p);
+	bpf_loop(WALK_STEPS, refuse_step, p, 0);
+}
+
+#endif

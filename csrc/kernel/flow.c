@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Flows: reader page, event descriptor, an IBuf for each CPU; moving to others; what they counted. */
+#include "kernel/kernel_internal.h"
+
+#include "ring/region.h"
+
+#include <string.h>
+
+int
+ffpf_kernel_check_flow(const struct ffpf_kernel *kernel, uint32_t slot, bool idle, struct ffpf_error *err)
+{
+	if (slot >= FFPF_KERNEL_FLOWS_MAX || !kernel->flows[slot].in_use)
+		return ffpf_error_set(err, FFPF_E_INVALID, "there is no flow %u", slot);
+	if (idle && ffpf_kernel_active(kernel, FFPF_KERNEL_WORD_OF(slot)) & FFPF_KERNEL_BOTH_COLUMNS(slot))
+		return ffpf_error_set(err, FFPF_E_INVALID, "flow %u is active", slot);
+	return 0;
+}
+
+static uint32_t
+ibuf_at(const struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank, uint32_t cpu)
+{
+	return FFPF_KERNEL_IBUF_AT(bank, slot, kernel->cpus, cpu);
+}
+
+/* Of the bank that is in use. */
+static int
+read_ibuf(struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank, uint32_t cpu, struct ffpf_kernel_request *q,
+	  struct ffpf_error *err)
+{
+	const struct ffpf_kernel_group *group = &kernel->groups[kernel->flows[slot].group];
+	int rc;
+
+	*q = (struct ffpf_kernel_request){
+		.op = FFPF_KERNEL_OP_IBUF_READ,
+		.at = ibuf_at(kernel, slot, bank, cpu),
+		.slot = slot,
+		.cpu = cpu,
+		.lane_at =
+		    FFPF_KERNEL_LANE_AT(atomic_load(&group->bank) & 1, kernel->flows[slot].group, kernel->cpus, cpu),
+	};
+	rc = ffpf_kernel_ask(kernel, q, err);
+	if (!rc && !q->done)
+		return ffpf_error_set(err, FFPF_E_INVALID, "flow %u has no IBuf for CPU %u", slot, cpu);
+	return rc;
+}
+
+/* ---- making IBufs ---- */
+
+struct fresh {
+	uint32_t slot, bank, slots_log2;
+};
+
+static int
+make_ibuf(struct ffpf_kernel *kernel, const struct fresh *f, uint32_t cpu, const struct ffpf_ibuf_page *template,
+	  int *fd, struct ffpf_error *err)
+{
+	const struct ffpf_kernel_flow_state state = {
+		.w = template->first_pos,
+		.first_pos = template->first_pos,
+		.r = template->first_pos,
+		.sweep = template->first_pos,
+		.mask = (uint32_t)((1ull << f->slots_log2) - 1),
+	};
+
+	*fd = ffpf_kernel_make_ibuf(template, err);
+	if (*fd < 0)
+		return *fd;
+	return ffpf_kernel_put(kernel->fds.fd[FFPF_KERNEL_FD_FLOW_STATE], ibuf_at(kernel, f->slot, f->bank, cpu),
+			       &state, err);
+}
+
+static int
+insert_ibufs(struct ffpf_kernel *kernel, const struct fresh *f, const int *ibuf_fds, struct ffpf_error *err)
+{
+	uint32_t at[FFPF_FLOW_LANES_MAX];
+
+	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++)
+		at[cpu] = ibuf_at(kernel, f->slot, f->bank, cpu);
+	return ffpf_kernel_insert(kernel->fds.fd[FFPF_KERNEL_FD_IBUFS], at, ibuf_fds, kernel->cpus, err);
+}
+
+static void
+erase_ibufs(struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank)
+{
+	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++)
+		ffpf_kernel_erase(kernel->fds.fd[FFPF_KERNEL_FD_IBUFS], ibuf_at(kernel, slot, bank, cpu));
+}
+
+/* Those of a flow's first time. The grace period of the insertion lies between the counts and the first packet. */
+static int
+first_ibufs(struct ffpf_kernel *kernel, const struct fresh *f, int *ibuf_fds, struct ffpf_error *err)
+{
+	int rc = 0;
+
+	for (uint32_t cpu = 0; cpu < kernel->cpus && !rc; cpu++) {
+		const struct ffpf_counts *counts = &kernel->counts->counts[cpu];
+		const struct ffpf_ibuf_page template = {
+			.slots_log2 = f->slots_log2,
+			.lane = cpu,
+			.packets_before = atomic_load(&counts->packets),
+			.nested_before = atomic_load(&counts->nested),
+		};
+
+		rc = make_ibuf(kernel, f, cpu, &template, &ibuf_fds[cpu], err);
+	}
+	return rc ? rc : insert_ibufs(kernel, f, ibuf_fds, err);
+}
+
+int
+ffpf_kernel_flow_prepare(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_slots, int *ibuf_fds,
+			 struct ffpf_error *err)
+{
+	uint32_t bank = ffpf_kernel_bank_of(kernel, slot);
+	int rc = ffpf_size_check("IBuf slots", ibuf_slots, FFPF_IBUF_MIN_SLOTS, FFPF_IBUF_MAX_SLOTS, err);
+	struct fresh f = { slot, bank ^ 1, rc ? 0 : ffpf_size_log2(ibuf_slots) };
+
+	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++)
+		ibuf_fds[cpu] = -1;
+	for (uint32_t cpu = 0; cpu < kernel->cpus && !rc; cpu++) {
+		struct ffpf_kernel_request q;
+		struct ffpf_ibuf_page template = { .slots_log2 = f.slots_log2, .lane = cpu };
+
+		rc = read_ibuf(kernel, slot, bank, cpu, &q, err);
+		/* the old one may still grow, by less than 2^32 */
+		template.first_pos = (q.w | UINT32_MAX) + 1;
+		template.packets_before = q.packets_before;
+		template.nested_before = q.nested_before;
+		if (!rc)
+			rc = make_ibuf(kernel, &f, cpu, &template, &ibuf_fds[cpu], err);
+	}
+	rc = rc ? rc : insert_ibufs(kernel, &f, ibuf_fds, err);
+	if (rc)
+		ffpf_kernel_close_all(ibuf_fds, kernel->cpus);
+	return rc;
+}
+
+/* ---- moving ---- */
+
+int
+ffpf_kernel_flow_mark(struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank, uint32_t state, struct ffpf_error *err)
+{
+	int rc = 0;
+
+	for (uint32_t cpu = 0; cpu < kernel->cpus && !rc; cpu++) {
+		struct ffpf_kernel_request q = {
+			.op = FFPF_KERNEL_OP_IBUF_STATE,
+			.at = ibuf_at(kernel, slot, bank, cpu),
+			.value = state,
+		};
+
+		rc = ffpf_kernel_ask(kernel, &q, err);
+	}
+	return rc;
+}
+
+int
+ffpf_kernel_flow_settle(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err)
+{
+	struct ffpf_kernel_flow *flow = &kernel->flows[slot];
+	uint32_t old = ffpf_kernel_bank_of(kernel, slot) ^ 1;
+	int rc = 0;
+
+	for (uint32_t cpu = 0; cpu < kernel->cpus && !rc; cpu++) {
+		struct ffpf_kernel_request q;
+
+		rc = read_ibuf(kernel, slot, old, cpu, &q, err);
+		if (rc)
+			break;
+		flow->past_records += q.w - q.first_pos;
+		for (unsigned cause = 0; cause < FFPF_COUNTED_DROPS_MAX; cause++)
+			flow->past_dropped[cause] += q.dropped[cause];
+	}
+	erase_ibufs(kernel, slot, old);
+	return rc;
+}
+
+int
+ffpf_kernel_flow_grow(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_slots, int *ibuf_fds,
+		      struct ffpf_error *err)
+{
+	int rc = ffpf_kernel_check_flow(kernel, slot, false, err);
+
+	if (rc)
+		return rc;
+	rc = ffpf_kernel_flow_prepare(kernel, slot, ibuf_slots, ibuf_fds, err);
+	if (rc)
+		return rc;
+	rc = ffpf_kernel_flow_mark(kernel, slot, ffpf_kernel_bank_of(kernel, slot), FFPF_IBUF_MOVED, err);
+	if (rc) {
+		ffpf_kernel_close_all(ibuf_fds, kernel->cpus);
+		return rc;
+	}
+	atomic_fetch_xor(&kernel->flows[slot].bank, 1);
+	ffpf_kernel_group_changed(kernel, kernel->flows[slot].group);
+	rc = ffpf_kernel_synchronize(kernel, err);
+	rc = rc ? rc : ffpf_kernel_flow_settle(kernel, slot, err);
+	return rc ? rc : ffpf_kernel_flow_wake(kernel, slot, err);
+}
+
+/* ---- create and remove ---- */
+
+static int
+check_config(const struct ffpf_kernel *kernel, const struct ffpf_kernel_flow_config *cfg, struct ffpf_error *err)
+{
+	uint64_t active;
+
+	if (cfg->slot >= FFPF_KERNEL_FLOWS_MAX || kernel->flows[cfg->slot].in_use)
+		return ffpf_error_set(err, FFPF_E_INVALID, "slot %u is not free", cfg->slot);
+	if (cfg->group >= FFPF_KERNEL_GROUPS_MAX || !kernel->groups[cfg->group].bms)
+		return ffpf_error_set(err, FFPF_E_INVALID, "there is no group %u", cfg->group);
+	if (cfg->snap_len == 0)
+		return ffpf_error_set(err, FFPF_E_INVALID, "snap length 0");
+	active = ffpf_kernel_active(kernel, FFPF_KERNEL_WORD_OF(cfg->slot));
+	if (active & FFPF_KERNEL_BOTH_COLUMNS(cfg->slot))
+		return ffpf_error_set(err, FFPF_E_INVALID, "a column of slot %u is active", cfg->slot);
+	return ffpf_size_check("IBuf slots", cfg->ibuf_slots, FFPF_IBUF_MIN_SLOTS, FFPF_IBUF_MAX_SLOTS, err);
+}
+
+static uint32_t
+limited(const struct ffpf_kernel *kernel, uint32_t snap_len)
+{
+	uint32_t most = kernel->control->source.snap_len;
+
+	return snap_len < most ? snap_len : most;
+}
+
+static int
+make_memories(struct ffpf_kernel *kernel, const struct ffpf_kernel_flow_config *cfg, int *reader_fd, int *wake_fd,
+	      int *ibuf_fds, struct ffpf_error *err)
+{
+	const struct fresh f = { cfg->slot, 0, ffpf_size_log2(cfg->ibuf_slots) };
+	int rc = *reader_fd = ffpf_kernel_make_reader(err);
+
+	if (rc >= 0)
+		rc = *wake_fd = ffpf_kernel_make_wake(err);
+	if (rc >= 0)
+		rc = ffpf_kernel_insert(kernel->fds.fd[FFPF_KERNEL_FD_READERS], &cfg->slot, reader_fd, 1, err);
+	if (rc >= 0)
+		rc = ffpf_kernel_insert(kernel->fds.fd[FFPF_KERNEL_FD_WAKES], &cfg->slot, wake_fd, 1, err);
+	return rc < 0 ? rc : first_ibufs(kernel, &f, ibuf_fds, err);
+}
+
+static void
+erase_all(struct ffpf_kernel *kernel, uint32_t slot)
+{
+	for (uint32_t bank = 0; bank < FFPF_KERNEL_BANKS; bank++)
+		erase_ibufs(kernel, slot, bank);
+	ffpf_kernel_erase(kernel->fds.fd[FFPF_KERNEL_FD_READERS], slot);
+	ffpf_kernel_erase(kernel->fds.fd[FFPF_KERNEL_FD_WAKES], slot);
+}
+
+int
+ffpf_kernel_flow_create(struct ffpf_kernel *kernel, const struct ffpf_kernel_flow_config *cfg, int *reader_fd,
+			int *wake_fd, int *ibuf_fds, struct ffpf_error *err)
+{
+	struct ffpf_kernel_flow *flow;
+	int rc = check_config(kernel, cfg, err);
+
+	if (rc)
+		return rc;
+	*reader_fd = *wake_fd = -1;
+	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++)
+		ibuf_fds[cpu] = -1;
+	rc = make_memories(kernel, cfg, reader_fd, wake_fd, ibuf_fds, err);
+	if (rc) {
+		erase_all(kernel, cfg->slot);
+		ffpf_kernel_close_all(ibuf_fds, kernel->cpus);
+		ffpf_kernel_close_all(reader_fd, 1);
+		ffpf_kernel_close_all(wake_fd, 1);
+		return rc;
+	}
+	flow = &kernel->flows[cfg->slot];
+	flow->group = cfg->group;
+	flow->past_records = 0;
+	memset(flow->past_dropped, 0, sizeof(flow->past_dropped));
+	/* so that its bank is 0 */
+	atomic_store(&flow->bank, atomic_load(&kernel->groups[cfg->group].bank));
+	atomic_store(&flow->snap_len, limited(kernel, cfg->snap_len));
+	flow->in_use = 1;
+	atomic_fetch_or(&kernel->groups[cfg->group].columns[FFPF_KERNEL_WORD_OF(cfg->slot)],
+			FFPF_KERNEL_BOTH_COLUMNS(cfg->slot));
+	ffpf_kernel_group_changed(kernel, cfg->group);
+	return 0;
+}
+
+int
+ffpf_kernel_flow_remove(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err)
+{
+	uint32_t group;
+	int rc = ffpf_kernel_check_flow(kernel, slot, true, err);
+
+	if (rc)
+		return rc;
+	group = kernel->flows[slot].group;
+	atomic_fetch_and(&kernel->groups[group].columns[FFPF_KERNEL_WORD_OF(slot)], ~FFPF_KERNEL_BOTH_COLUMNS(slot));
+	ffpf_kernel_group_changed(kernel, group);
+	rc = ffpf_kernel_synchronize(kernel, err);
+	rc = rc ? rc : ffpf_kernel_flow_mark(kernel, slot, ffpf_kernel_bank_of(kernel, slot), FFPF_IBUF_DETACHED, err);
+	rc = rc ? rc : ffpf_kernel_flow_wake(kernel, slot, err);
+	if (rc)
+		return rc;
+	erase_all(kernel, slot);
+	kernel->flows[slot].in_use = 0;
+	return 0;
+}
+
+int
+ffpf_kernel_flow_snap(struct ffpf_kernel *kernel, uint32_t slot, uint32_t snap_len, struct ffpf_error *err)
+{
+	int rc = ffpf_kernel_check_flow(kernel, slot, false, err);
+
+	if (!rc && snap_len == 0)
+		rc = ffpf_error_set(err, FFPF_E_INVALID, "snap length 0");
+	if (rc)
+		return rc;
+	atomic_store(&kernel->flows[slot].snap_len, limited(kernel, snap_len));
+	ffpf_kernel_group_changed(kernel, kernel->flows[slot].group);
+	return 0;
+}
+
+/* ---- what was counted ---- */
+
+int
+ffpf_kernel_ibuf_status(struct ffpf_kernel *kernel, uint32_t slot, uint32_t cpu, struct ffpf_kernel_ibuf_status *out,
+			struct ffpf_error *err)
+{
+	struct ffpf_kernel_request q;
+	int rc = ffpf_kernel_check_flow(kernel, slot, false, err);
+
+	if (!rc && cpu >= kernel->cpus)
+		rc = ffpf_error_set(err, FFPF_E_INVALID, "CPU %u is not below %u", cpu, kernel->cpus);
+	rc = rc ? rc : read_ibuf(kernel, slot, ffpf_kernel_bank_of(kernel, slot), cpu, &q, err);
+	if (rc)
+		return rc;
+	*out = (struct ffpf_kernel_ibuf_status){
+		.state = q.state,
+		.slots = 1u << (q.slots_log2 & 31),
+		.first_pos = q.first_pos,
+		.w = q.w,
+		.r = q.r,
+		.behind = q.behind,
+		.generation = q.generation,
+		.generation_pos = q.generation_pos,
+		.packets = q.packets - q.packets_before,
+		.nested = q.nested - q.nested_before,
+	};
+	memcpy(out->dropped, q.dropped, sizeof(out->dropped));
+	return 0;
+}
+
+int
+ffpf_kernel_flow_counters(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_counters *out, struct ffpf_error *err)
+{
+	struct ffpf_counters sum = { 0 };
+	int rc = ffpf_kernel_check_flow(kernel, slot, false, err);
+
+	if (rc)
+		return rc;
+	sum.delivered = kernel->flows[slot].past_records;
+	for (unsigned cause = 0; cause < FFPF_DROP_CAUSES; cause++)
+		sum.dropped[cause] = kernel->flows[slot].past_dropped[cause];
+	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++) {
+		struct ffpf_kernel_ibuf_status one;
+
+		rc = ffpf_kernel_ibuf_status(kernel, slot, cpu, &one, err);
+		if (rc)
+			return rc;
+		sum.seen += one.packets + one.nested;
+		sum.delivered += one.w - one.first_pos;
+		for (unsigned cause = 0; cause < FFPF_DROP_CAUSES; cause++)
+			sum.dropped[cause] += one.dropped[cause];
+		sum.dropped[FFPF_DROP_NESTED] += one.nested;
+	}
+	sum.filtered = sum.seen - sum.delivered - ffpf_counters_dropped(&sum);
+	*out = sum;
+	return 0;
+}
+
+int
+ffpf_kernel_flow_positions(struct ffpf_kernel *kernel, uint32_t slot, uint32_t generation, uint64_t *positions,
+			   struct ffpf_error *err)
+{
+	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++) {
+		struct ffpf_kernel_ibuf_status one;
+		int rc = ffpf_kernel_ibuf_status(kernel, slot, cpu, &one, err);
+
+		if (rc)
+			return rc;
+		/* none yet: the next one will be the first */
+		positions[cpu] = one.generation == generation ? one.generation_pos : one.w;
+	}
+	return 0;
+}

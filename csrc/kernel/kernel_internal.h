@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef FFPF_KERNEL_KERNEL_INTERNAL_H
+#define FFPF_KERNEL_KERNEL_INTERNAL_H
+/* What load.c (making a source), kernel.c (handle, small calls), maps.c (memories), group.c and flow.c share. */
+#include "kernel/kernel.h"
+
+#include <linux/../bpf/bpf.h> /* libbpf's: bpf/ is a room of ours */
+#include <stdatomic.h>
+#include <stddef.h>
+
+struct ffpf_kernel {
+	struct ffpf_kernel_fds fds;
+	struct ffpf_kernel_control *control; /* mapped: these four are written with plain atomic stores */
+	struct ffpf_kernel_column *columns;
+	struct ffpf_kernel_flow *flows;
+	struct ffpf_kernel_group *groups;
+	const struct ffpf_counts_page *counts; /* mapped read-only */
+	uint32_t cpus;
+};
+
+/* load.c: every descriptor of *fds but the socket; -1 those that could not be made. */
+int ffpf_kernel_load(struct ffpf_kernel_fds *fds, struct ffpf_kernel_source *source, uint32_t lo_ifindex,
+		     struct ffpf_error *err);
+void ffpf_kernel_fds_close(struct ffpf_kernel_fds *fds);
+
+/* maps.c. Each returns a descriptor or -code. */
+int ffpf_kernel_make_lane(const struct ffpf_kernel *kernel, uint32_t bms, struct ffpf_error *err);
+/* template: its fields of the control plane. */
+int ffpf_kernel_make_ibuf(const struct ffpf_ibuf_page *template, struct ffpf_error *err);
+int ffpf_kernel_make_reader(struct ffpf_error *err);
+int ffpf_kernel_make_wake(struct ffpf_error *err);
+/* Puts count maps into an array of maps, and waits for a grace period. */
+int ffpf_kernel_insert(int outer, const uint32_t *at, const int *fds, uint32_t count, struct ffpf_error *err);
+/* What is not there is no error. Waits for a grace period for each. */
+void ffpf_kernel_erase(int outer, uint32_t at);
+int ffpf_kernel_put(int map, uint32_t at, const void *value, struct ffpf_error *err);
+void ffpf_kernel_close_all(int *fds, uint32_t count);
+/* Value size of lane maps of so many cells. */
+uint64_t ffpf_kernel_lane_bytes(uint32_t cells_log2);
+
+/* kernel.c: asks control.bpf.c. q->done is 0 when the thing is not there. */
+int ffpf_kernel_ask(const struct ffpf_kernel *kernel, struct ffpf_kernel_request *q, struct ffpf_error *err);
+
+/* flow.c */
+#define FFPF_KERNEL_BOTH_COLUMNS(slot) (3ull << (2 * (slot) % 64))
+#define FFPF_KERNEL_WORD_OF(slot)      (2 * (slot) / 64)
+static inline uint32_t
+ffpf_kernel_bank_of(const struct ffpf_kernel *kernel, uint32_t slot)
+{
+	const struct ffpf_kernel_flow *flow = &kernel->flows[slot];
+
+	/* relaxed: our own stores */
+	return (atomic_load_explicit(&flow->bank, memory_order_relaxed) ^
+		atomic_load_explicit(&kernel->groups[flow->group].bank, memory_order_relaxed)) &
+	       1;
+}
+
+int ffpf_kernel_check_flow(const struct ffpf_kernel *kernel, uint32_t slot, bool idle, struct ffpf_error *err);
+/* Fresh IBufs in the bank that is not in use, that go on where the flow's are now. */
+int ffpf_kernel_flow_prepare(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_slots, int *ibuf_fds,
+			     struct ffpf_error *err);
+int ffpf_kernel_flow_mark(struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank, uint32_t state,
+			  struct ffpf_error *err);
+/* After the move, and a grace period: what the IBufs before counted becomes past. */
+int ffpf_kernel_flow_settle(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err);
+/* group.c: after a change of the group's flows. */
+void ffpf_kernel_group_changed(struct ffpf_kernel *kernel, uint32_t group);
+
+#endif
