@@ -141,7 +141,12 @@ open_lanes(struct shared *s, const struct ffpf_opened *opened, const struct ffpf
 		.remote = s,
 	};
 
-	s->remote = (struct ffpf_lanes_remote_ops){ shared_place, succeed, inject, nothing };
+	s->remote = (struct ffpf_lanes_remote_ops){
+		.set_filter = shared_place,
+		.succeed = succeed,
+		.inject = inject,
+		.close = nothing,
+	};
 	s->hooks_open = true;
 	return ffpf_lanes_open(&s->lanes, &parts, &lanes, err);
 }
