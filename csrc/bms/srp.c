@@ -24,9 +24,7 @@ evict(struct ffpf_ibuf *ibuf)
 static void
 take_r(struct ffpf_ibuf *ibuf)
 {
-	/* Acquire: pairs with the release store of R in lanes/lanes.c. What the reader read before it gave its records
-	 * back was read before the writer's next stores. */
-	uint64_t r = atomic_load_explicit(ibuf->reader_r, memory_order_acquire);
+	uint64_t r = ffpf_ibuf_reader_r(ibuf);
 
 	if (r < ibuf->r || r > ibuf->published)
 		evict(ibuf);

@@ -50,7 +50,8 @@ make(struct ffpf_feed **out, struct ffpf_reader *reader, FILE *fp, const struct 
 	}
 	feed->cfg = *cfg;
 	feed->info = reader->info;
-	feed->cooked = feed_cooked_bytes(reader->info.link_type);
+	/* a savefile's packets are what they are: nobody sees them otherwise */
+	feed->cooked = fp ? 0 : feed_cooked_bytes(reader->info.link_type);
 	feed->vlan_offset = ffpf_link_type_vlan_offset(reader->info.link_type);
 	feed->pacer.pace = cfg->pace;
 	feed->pacer.rate = cfg->rate;
@@ -293,6 +294,26 @@ ffpf_feed_add(struct ffpf_feed *feed, struct ffpf_hook *hook, struct ffpf_error 
 		/* release: pairs with next_hook */
 		if (free_slot >= atomic_load_explicit(&feed->slots, memory_order_relaxed))
 			atomic_store_explicit(&feed->slots, free_slot + 1, memory_order_release);
+	}
+	pthread_mutex_unlock(&feed->control);
+	return rc;
+}
+
+int
+ffpf_feed_replace(struct ffpf_feed *feed, struct ffpf_hook *hook, struct ffpf_hook *successor, struct ffpf_error *err)
+{
+	int rc = ffpf_error_set(err, FFPF_E_INVALID, "the hook is not this feed's");
+
+	pthread_mutex_lock(&feed->control);
+	for (uint32_t i = 0; i < FFPF_FEED_HOOKS_MAX; i++) {
+		if (atomic_load_explicit(&feed->hooks[i], memory_order_relaxed) != hook)
+			continue;
+		if (is_over(feed))
+			ffpf_hook_close(successor);
+		atomic_store(&feed->hooks[i], successor); /* seq_cst: see feed_internal.h */
+		wait_until_quiet(feed);
+		ffpf_hook_flush(hook);
+		rc = 0;
 	}
 	pthread_mutex_unlock(&feed->control);
 	return rc;

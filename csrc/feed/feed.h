@@ -21,8 +21,9 @@
  * remove. The thread blocks all signals.
  *
  * Savefiles: packets are as they were recorded, a VLAN tag among their octets, and filters see them so, as those of
- * `tcpdump -r` do. Times beyond the years 1678 to 2262 become the nearest that nanoseconds in 64 bits can tell.
- * Other readers: the tag goes beside the packet, where a filter attached to a socket finds it.
+ * `tcpdump -r` do; a cooked header, too. Times beyond the years 1678 to 2262 become the nearest that nanoseconds in 64
+ * bits can tell. Other readers: filters see what one attached to a socket sees, the tag beside the packet, and no
+ * cooked header.
  */
 #include "hook/hook.h"
 #include "reader/reader.h"
@@ -100,6 +101,9 @@ void ffpf_feed_join(struct ffpf_feed *feed);
 /* From its next packet on the feed is this hook's source; where no packet will come any more the hook is closed at
  * once. Packets that are waiting for room are given to a new hook too. */
 int ffpf_feed_add(struct ffpf_feed *feed, struct ffpf_hook *hook, struct ffpf_error *err);
+/* As remove and add between two packets: none is lost, and none comes twice. */
+int ffpf_feed_replace(struct ffpf_feed *feed, struct ffpf_hook *hook, struct ffpf_hook *successor,
+		      struct ffpf_error *err);
 /* When this returns the feed cannot reach the hook any more, and what it stored is published: the caller is its source.
  * A hook that is not the feed's is legal. */
 void ffpf_feed_remove(struct ffpf_feed *feed, struct ffpf_hook *hook);

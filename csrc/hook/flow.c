@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 int
@@ -22,9 +23,10 @@ ffpf_flow_create(struct ffpf_flow **out, const struct ffpf_flow_config *cfg, str
 	flow->cfg = *cfg;
 	flow->prog = cfg->prog;
 	flow->generation = 1;
-	flow->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	flow->event_fd = cfg->waker == FFPF_WAKER_TIMERFD ? timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
+							  : eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (flow->event_fd == -1)
-		rc = ffpf_error_set_errno(err, FFPF_E_SYSTEM, errno, "eventfd");
+		rc = ffpf_error_set_errno(err, FFPF_E_SYSTEM, errno, "can't make an event descriptor");
 	if (!rc)
 		rc = ffpf_region_create(&flow->reader, FFPF_KIND_READER, sizeof(struct ffpf_reader_page), cfg->memory,
 					FFPF_PEER_WRITES, err);
@@ -54,15 +56,6 @@ ffpf_flow_destroy(struct ffpf_flow *flow)
 	free(flow);
 }
 
-static struct ffpf_graph_entry *
-find_member(struct ffpf_hook *hook, const struct ffpf_ibuf *ibuf)
-{
-	for (uint32_t i = 0; i < hook->member_count; i++)
-		if (hook->members[i].ibuf == ibuf)
-			return &hook->members[i];
-	return NULL;
-}
-
 void
 ffpf_flow_set_filter(struct ffpf_flow *flow, const struct ffpf_bpf_prog *prog)
 {
@@ -75,7 +68,7 @@ ffpf_flow_set_filter(struct ffpf_flow *flow, const struct ffpf_bpf_prog *prog)
 		if (!hook)
 			continue;
 		pthread_mutex_lock(&hook->control);
-		member = find_member(hook, flow->lanes[i].ibuf);
+		member = ffpf_graph_find(hook, flow->lanes[i].ibuf);
 		member->prog = prog;
 		member->generation = flow->generation;
 		ffpf_graph_replace(hook);
@@ -83,29 +76,30 @@ ffpf_flow_set_filter(struct ffpf_flow *flow, const struct ffpf_bpf_prog *prog)
 	}
 }
 
-static uint64_t
-nested(const struct ffpf_flow_lane *lane)
+void
+ffpf_flow_count_ibuf(const struct ffpf_ibuf *ibuf, uint64_t nested_after, struct ffpf_counters *sum)
 {
-	const struct ffpf_lane_page *page = lane->lane.base;
+	const struct ffpf_ibuf_page *page = ibuf->page;
+	uint64_t interrupted = nested_after - page->nested_before;
 
-	return (lane->hook ? ffpf_counted(&page->nested) : lane->nested_after) - lane->ibuf->page->nested_before;
+	sum->seen += ffpf_counted(&page->seen) + interrupted;
+	sum->filtered += ffpf_counted(&page->filtered);
+	for (unsigned cause = 0; cause < FFPF_DROP_CAUSES; cause++)
+		sum->dropped[cause] += ffpf_counted(&page->dropped[cause]);
+	sum->dropped[FFPF_DROP_NESTED] += interrupted;
+	/* every entry was announced: this is the writer's own w */
+	sum->delivered += ffpf_counted(&page->intent) - page->first_pos;
 }
 
 void
 ffpf_flow_counters(const struct ffpf_flow *flow, struct ffpf_counters *out)
 {
-	*out = (struct ffpf_counters){ 0 };
+	*out = flow->past;
 	for (uint32_t i = 0; i < flow->lane_count; i++) {
-		const struct ffpf_ibuf_page *page = flow->lanes[i].ibuf->page;
-		uint64_t interrupted = nested(&flow->lanes[i]);
+		const struct ffpf_flow_lane *lane = &flow->lanes[i];
+		const struct ffpf_lane_page *page = lane->lane.base;
 
-		out->seen += ffpf_counted(&page->seen) + interrupted;
-		out->filtered += ffpf_counted(&page->filtered);
-		for (unsigned cause = 0; cause < FFPF_DROP_CAUSES; cause++)
-			out->dropped[cause] += ffpf_counted(&page->dropped[cause]);
-		out->dropped[FFPF_DROP_NESTED] += interrupted;
-		/* every entry was announced: this is the writer's own w */
-		out->delivered += ffpf_counted(&page->intent);
+		ffpf_flow_count_ibuf(lane->ibuf, lane->hook ? ffpf_counted(&page->nested) : lane->nested_after, out);
 	}
 }
 
@@ -131,15 +125,25 @@ check_fits(const struct ffpf_hook *hook, const struct ffpf_flow *flow, struct ff
 }
 
 int
-ffpf_hook_attach(struct ffpf_hook *hook, struct ffpf_flow *flow, struct ffpf_error *err)
+ffpf_flow_make_ibuf(struct ffpf_ibuf **out, const struct ffpf_flow *flow, uint32_t lane, uint32_t slots,
+		    uint64_t first_pos, struct ffpf_error *err)
 {
 	const struct ffpf_ibuf_config cfg = {
-		.slots = flow->cfg.ibuf_slots,
-		.lane = flow->lane_count,
+		.slots = slots,
+		.lane = lane,
+		.first_pos = first_pos,
 		.memory = flow->cfg.memory,
 		.reader = flow->page,
 		.event_fd = flow->event_fd,
+		.waker = flow->cfg.waker,
 	};
+
+	return ffpf_ibuf_create(out, &cfg, err);
+}
+
+int
+ffpf_hook_attach(struct ffpf_hook *hook, struct ffpf_flow *flow, struct ffpf_error *err)
+{
 	struct ffpf_flow_lane *lanes;
 	struct ffpf_ibuf *ibuf;
 	int rc = check_fits(hook, flow, err);
@@ -150,25 +154,16 @@ ffpf_hook_attach(struct ffpf_hook *hook, struct ffpf_flow *flow, struct ffpf_err
 	if (!lanes)
 		return ffpf_error_set(err, FFPF_E_NO_MEMORY, "no memory for a flow");
 	flow->lanes = lanes;
-	rc = ffpf_ibuf_create(&ibuf, &cfg, err);
+	rc = ffpf_flow_make_ibuf(&ibuf, flow, flow->lane_count, flow->cfg.ibuf_slots, 0, err);
 	if (rc)
 		return rc;
-	ibuf->page->nested_before = ffpf_counted(&hook->lane->page->nested);
-	pthread_mutex_lock(&hook->control);
-	rc = ffpf_graph_reserve(hook, hook->member_count + 1, err);
-	if (!rc) {
-		hook->members[hook->member_count++] =
-		    (struct ffpf_graph_entry){ .ibuf = ibuf, .prog = flow->prog, .generation = flow->generation };
-		flow->lanes[flow->lane_count++] = (struct ffpf_flow_lane){
-			.hook = hook,
-			.ibuf = ibuf,
-			.lane = hook->lane->region,
-		};
-		ffpf_graph_replace(hook);
-	}
-	pthread_mutex_unlock(&hook->control);
+	/* before the graph: from then on the writer may be at work */
+	lanes[flow->lane_count] = (struct ffpf_flow_lane){ .hook = hook, .ibuf = ibuf, .lane = hook->lane->region };
+	rc = ffpf_graph_add(hook, flow, ibuf, err);
 	if (rc)
 		ffpf_ibuf_destroy(ibuf);
+	else
+		flow->lane_count++;
 	return rc;
 }
 
@@ -187,15 +182,9 @@ int
 ffpf_hook_detach(struct ffpf_hook *hook, struct ffpf_flow *flow, struct ffpf_error *err)
 {
 	for (uint32_t i = 0; i < flow->lane_count; i++) {
-		struct ffpf_graph_entry *member;
-
 		if (flow->lanes[i].hook != hook)
 			continue;
-		pthread_mutex_lock(&hook->control);
-		member = find_member(hook, flow->lanes[i].ibuf);
-		*member = hook->members[--hook->member_count];
-		ffpf_graph_replace(hook);
-		pthread_mutex_unlock(&hook->control);
+		ffpf_graph_take(hook, flow->lanes[i].ibuf);
 		retire(hook, &flow->lanes[i]);
 		return 0;
 	}

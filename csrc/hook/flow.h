@@ -22,6 +22,7 @@ struct ffpf_flow_config {
 	uint32_t ibuf_slots;              /* power of two */
 	uint32_t mbuf_bytes;              /* power of two, or 0: no MBuf */
 	const struct ffpf_bpf_prog *prog; /* NULL: every packet; the caller keeps it alive */
+	enum ffpf_waker waker;            /* see ring/ibuf.h */
 };
 
 struct ffpf_flow_lane {
@@ -29,6 +30,9 @@ struct ffpf_flow_lane {
 	struct ffpf_ibuf *ibuf;
 	struct ffpf_region lane; /* the hook's mapping of the lane */
 	uint64_t nested_after;   /* nested packets of the lane when it was detached */
+	/* while the lane moves: see ffpf_flow_prepare */
+	struct ffpf_hook *next_hook;
+	struct ffpf_ibuf *next_ibuf;
 };
 
 struct ffpf_flow {
@@ -36,11 +40,12 @@ struct ffpf_flow {
 	struct ffpf_region reader; /* of `page` */
 	struct ffpf_reader_page *page;
 	struct ffpf_mbuf mbuf;
-	int event_fd; /* eventfd, non-blocking: a reader that sleeps on it */
+	int event_fd; /* non-blocking: a reader that sleeps on it */
 	const struct ffpf_bpf_prog *prog;
 	uint64_t generation; /* of prog: 1, 2 ... */
 	struct ffpf_flow_lane *lanes;
 	uint32_t lane_count;
+	struct ffpf_counters past; /* what IBufs counted that the flow has left */
 };
 
 int ffpf_flow_create(struct ffpf_flow **out, const struct ffpf_flow_config *cfg, struct ffpf_error *err);
@@ -51,6 +56,22 @@ void ffpf_flow_destroy(struct ffpf_flow *flow); /* must be detached everywhere; 
  * filter's generation is flow->generation; from which entry on it decided stands in each IBuf's page.
  */
 void ffpf_flow_set_filter(struct ffpf_flow *flow, const struct ffpf_bpf_prog *prog);
+
+/*
+ * Moves one lane of the flow to another hook, or to a larger IBuf on the same hook, for a reader that knows how to
+ * follow (FFPF_IBUF_MOVED: layout.h). No packet is lost, and none comes twice:
+ *
+ *     prepare (each flow) -> leave (each flow) -> [to another hook: its source takes that one, and leaves `from`]
+ *             -> arrive (each flow) -> the reader is given the new descriptors
+ *
+ * prepare makes the IBuf, and attaches the flow to `to` where that is another hook; on failure nothing has changed.
+ * abandon takes it back, until leave. The last three cannot fail. A filter must not be changed in between.
+ */
+int ffpf_flow_prepare(struct ffpf_flow *flow, struct ffpf_hook *from, struct ffpf_hook *to, uint32_t ibuf_slots,
+		      struct ffpf_error *err);
+void ffpf_flow_abandon(struct ffpf_flow *flow, struct ffpf_hook *from);
+void ffpf_flow_leave(struct ffpf_flow *flow, struct ffpf_hook *from);
+void ffpf_flow_arrive(struct ffpf_flow *flow, struct ffpf_hook *from);
 
 /*
  * What the lanes counted: seen, filtered and dropped of *out; `delivered` is what was indexed, published or not. The

@@ -109,3 +109,41 @@ ffpf_graph_replace(struct ffpf_hook *hook)
 	wait_until_quiet(hook);
 	hook->spare = old;
 }
+
+struct ffpf_graph_entry *
+ffpf_graph_find(struct ffpf_hook *hook, const struct ffpf_ibuf *ibuf)
+{
+	for (uint32_t i = 0; i < hook->member_count; i++)
+		if (hook->members[i].ibuf == ibuf)
+			return &hook->members[i];
+	return NULL;
+}
+
+int
+ffpf_graph_add(struct ffpf_hook *hook, const struct ffpf_flow *flow, struct ffpf_ibuf *ibuf, struct ffpf_error *err)
+{
+	int rc;
+
+	ibuf->page->nested_before = ffpf_counted(&hook->lane->page->nested);
+	pthread_mutex_lock(&hook->control);
+	rc = ffpf_graph_reserve(hook, hook->member_count + 1, err);
+	if (!rc) {
+		hook->members[hook->member_count++] =
+		    (struct ffpf_graph_entry){ .ibuf = ibuf, .prog = flow->prog, .generation = flow->generation };
+		ffpf_graph_replace(hook);
+	}
+	pthread_mutex_unlock(&hook->control);
+	return rc;
+}
+
+void
+ffpf_graph_take(struct ffpf_hook *hook, const struct ffpf_ibuf *ibuf)
+{
+	struct ffpf_graph_entry *member;
+
+	pthread_mutex_lock(&hook->control);
+	member = ffpf_graph_find(hook, ibuf);
+	*member = hook->members[--hook->member_count];
+	ffpf_graph_replace(hook);
+	pthread_mutex_unlock(&hook->control);
+}

@@ -62,9 +62,15 @@ struct ffpf_hook {
 	struct ffpf_graph *spare; /* the graph before, so that a change of filters needs no memory */
 };
 
-/* graph.c, with control held. reserve: room for n flows; replace: puts members into force, and waits for the writer. */
+/* graph.c. add and take change the members with control; the others are called with it held. reserve: room for n flows;
+ * replace: puts members into force, and waits for the writer. */
 int ffpf_graph_reserve(struct ffpf_hook *hook, uint32_t n, struct ffpf_error *err);
 void ffpf_graph_replace(struct ffpf_hook *hook);
+/* The flow of this IBuf, which is a member. */
+struct ffpf_graph_entry *ffpf_graph_find(struct ffpf_hook *hook, const struct ffpf_ibuf *ibuf);
+int ffpf_graph_add(struct ffpf_hook *hook, const struct ffpf_flow *flow, struct ffpf_ibuf *ibuf,
+		   struct ffpf_error *err);
+void ffpf_graph_take(struct ffpf_hook *hook, const struct ffpf_ibuf *ibuf);
 struct ffpf_graph *ffpf_graph_create(uint32_t capacity);
 void ffpf_graph_destroy(struct ffpf_graph *graph); /* NULL is legal */
 
@@ -72,6 +78,11 @@ void ffpf_graph_destroy(struct ffpf_graph *graph); /* NULL is legal */
 void ffpf_wake_if_due(struct ffpf_ibuf *ibuf);
 uint64_t ffpf_wake_tick(struct ffpf_ibuf *ibuf, uint64_t now_ns); /* when the next wake-up is due */
 void ffpf_wake(struct ffpf_ibuf *ibuf);                           /* if it sleeps */
+
+/* flow.c */
+int ffpf_flow_make_ibuf(struct ffpf_ibuf **out, const struct ffpf_flow *flow, uint32_t lane, uint32_t slots,
+			uint64_t first_pos, struct ffpf_error *err);
+void ffpf_flow_count_ibuf(const struct ffpf_ibuf *ibuf, uint64_t nested_after, struct ffpf_counters *sum);
 
 /* hook.c */
 bool ffpf_hook_enter(struct ffpf_hook *hook, struct ffpf_graph **graph); /* false: somebody is inside */

@@ -51,7 +51,7 @@ ffpf_hook_has_room(struct ffpf_hook *hook, uint32_t cap_len)
 	for (uint32_t i = 0; i < graph->count; i++) {
 		struct ffpf_ibuf *ibuf = graph->entries[i].ibuf;
 
-		if (ibuf->published != atomic_load_explicit(ibuf->reader_r, memory_order_relaxed))
+		if (ibuf->published != ffpf_ibuf_reader_r(ibuf))
 			ffpf_wake(ibuf);
 	}
 	ffpf_hook_leave(hook);

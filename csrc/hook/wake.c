@@ -15,6 +15,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,9 +29,23 @@ monotonic_ns(void)
 }
 
 static void
+ring(const struct ffpf_ibuf *ibuf)
+{
+	static const struct itimerspec at_once = { .it_value.tv_nsec = 1 };
+	const uint64_t one = 1;
+	ssize_t rc;
+
+	if (ibuf->waker == FFPF_WAKER_TIMERFD) {
+		timerfd_settime(ibuf->event_fd, 0, &at_once, NULL);
+		return;
+	}
+	rc = write(ibuf->event_fd, &one, sizeof(one));
+	(void)rc; /* a full counter is readable too */
+}
+
+static void
 answer(struct ffpf_ibuf *ibuf, uint32_t sleep)
 {
-	const uint64_t one = 1;
 
 	ibuf->woken = sleep;
 	if ((sleep & FFPF_SLEEP_MASK) == FFPF_SLEEPS_ON_FUTEX) {
@@ -39,9 +54,7 @@ answer(struct ffpf_ibuf *ibuf, uint32_t sleep)
 		atomic_fetch_add_explicit(&ibuf->reader->wakes, 1, memory_order_release);
 		syscall(SYS_futex, &ibuf->reader->wakes, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 	} else {
-		ssize_t rc = write(ibuf->event_fd, &one, sizeof(one));
-
-		(void)rc; /* a full counter is readable too */
+		ring(ibuf);
 	}
 }
 
@@ -61,7 +74,7 @@ due(struct ffpf_ibuf *ibuf, uint32_t sleep, uint64_t now_ns)
 	/* relaxed: stored before sleep, which was loaded */
 	uint32_t want = atomic_load_explicit(&ibuf->reader->want, memory_order_relaxed);
 	uint64_t timeout_ns = atomic_load_explicit(&ibuf->reader->timeout_ns, memory_order_relaxed);
-	uint64_t unread = ibuf->published - atomic_load_explicit(ibuf->reader_r, memory_order_relaxed);
+	uint64_t unread = ibuf->published - ffpf_ibuf_reader_r(ibuf);
 
 	if (unread >= want)
 		return 0;

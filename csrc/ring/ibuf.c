@@ -27,11 +27,17 @@ ffpf_ibuf_create(struct ffpf_ibuf **out, const struct ffpf_ibuf_config *cfg, str
 	ibuf->page->entries_offset = FFPF_PAGE_BYTES;
 	ibuf->page->slots_log2 = ffpf_size_log2(cfg->slots);
 	ibuf->page->lane = cfg->lane;
+	ibuf->page->first_pos = cfg->first_pos;
+	ibuf->w = ibuf->published = ibuf->r = ibuf->sweep = cfg->first_pos;
+	/* relaxed: nobody else has the memory yet */
+	atomic_store_explicit(&ibuf->page->w, cfg->first_pos, memory_order_relaxed);
+	atomic_store_explicit(&ibuf->page->intent, cfg->first_pos, memory_order_relaxed);
 	ibuf->entries = (struct ffpf_index *)(void *)((uint8_t *)ibuf->region.base + FFPF_PAGE_BYTES);
 	ibuf->mask = cfg->slots - 1;
 	ibuf->reader = cfg->reader;
 	ibuf->reader_r = &cfg->reader->r[cfg->lane];
 	ibuf->event_fd = cfg->event_fd;
+	ibuf->waker = cfg->waker;
 	*out = ibuf;
 	return 0;
 }

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Moving a lane of a flow to fresh memory. The old IBuf says MOVED before the new one is written to (lanes/succeed.c
+ * has the reader's side), and is final when its reader is told where to go on.
+ */
+#include "hook/hook_internal.h"
+
+/* Far beyond all that the old IBuf may still come to hold. */
+static uint64_t
+first_pos_behind(const struct ffpf_ibuf *ibuf)
+{
+	return ((ffpf_counted(&ibuf->page->intent) >> 32) + 2) << 32;
+}
+
+static struct ffpf_flow_lane *
+find(struct ffpf_flow *flow, const struct ffpf_hook *hook)
+{
+	for (uint32_t i = 0; i < flow->lane_count; i++)
+		if (flow->lanes[i].hook == hook)
+			return &flow->lanes[i];
+	return NULL;
+}
+
+int
+ffpf_flow_prepare(struct ffpf_flow *flow, struct ffpf_hook *from, struct ffpf_hook *to, uint32_t ibuf_slots,
+		  struct ffpf_error *err)
+{
+	struct ffpf_flow_lane *lane = find(flow, from);
+	struct ffpf_ibuf *ibuf;
+	int rc;
+
+	if (!lane || lane->next_ibuf)
+		return ffpf_error_set(err, FFPF_E_INVALID, "the flow is not attached to this hook, or moves already");
+	rc = ffpf_flow_make_ibuf(&ibuf, flow, lane->ibuf->page->lane, ibuf_slots, first_pos_behind(lane->ibuf), err);
+	if (rc)
+		return rc;
+	if (to != from)
+		rc = ffpf_graph_add(to, flow, ibuf, err);
+	if (rc) {
+		ffpf_ibuf_destroy(ibuf);
+		return rc;
+	}
+	lane->next_hook = to;
+	lane->next_ibuf = ibuf;
+	return 0;
+}
+
+void
+ffpf_flow_abandon(struct ffpf_flow *flow, struct ffpf_hook *from)
+{
+	struct ffpf_flow_lane *lane = find(flow, from);
+
+	if (!lane || !lane->next_ibuf)
+		return;
+	if (lane->next_hook != from)
+		ffpf_graph_take(lane->next_hook, lane->next_ibuf);
+	ffpf_ibuf_destroy(lane->next_ibuf);
+	lane->next_hook = NULL;
+	lane->next_ibuf = NULL;
+}
+
+void
+ffpf_flow_leave(struct ffpf_flow *flow, struct ffpf_hook *from)
+{
+	/* seq_cst: before the new IBuf is written to; pairs with the load in lanes/succeed.c */
+	atomic_store(&find(flow, from)->ibuf->page->state, FFPF_IBUF_MOVED);
+}
+
+static void
+swap_ibuf(struct ffpf_hook *hook, const struct ffpf_ibuf *old, struct ffpf_ibuf *ibuf)
+{
+	ibuf->page->nested_before = ffpf_counted(&hook->lane->page->nested);
+	pthread_mutex_lock(&hook->control);
+	ffpf_graph_find(hook, old)->ibuf = ibuf;
+	ffpf_graph_replace(hook);
+	pthread_mutex_unlock(&hook->control);
+}
+
+void
+ffpf_flow_arrive(struct ffpf_flow *flow, struct ffpf_hook *from)
+{
+	struct ffpf_flow_lane *lane = find(flow, from);
+	struct ffpf_ibuf *old = lane->ibuf;
+
+	if (lane->next_hook == from)
+		swap_ibuf(from, old, lane->next_ibuf);
+	else
+		ffpf_graph_take(from, old);
+	/* the writer has left it */
+	ffpf_ibuf_publish(old);
+	ffpf_flow_count_ibuf(old, ffpf_counted(&from->lane->page->nested), &flow->past);
+	ffpf_wake(old);
+	*lane = (struct ffpf_flow_lane){
+		.hook = lane->next_hook,
+		.ibuf = lane->next_ibuf,
+		.lane = lane->next_hook->lane->region,
+	};
+	ffpf_ibuf_destroy(old);
+}
