@@ -95,22 +95,24 @@ ffpf_memories_close(struct ffpf_memories *memories)
 }
 
 int
-ffpf_memories_succeed(struct ffpf_memories *memories, uint32_t lane, struct ffpf_client_lane *fds,
-		      struct ffpf_lanes_part *out, struct ffpf_error *err)
+ffpf_memories_succeed(struct ffpf_memories *memories, struct ffpf_client_lane *fds, struct ffpf_lanes_part *out,
+		      struct ffpf_error *err)
 {
 	int rc = ffpf_lanes_map_part(out, fds->lane_fd, fds->ibuf_fd, err);
 
 	close(fds->lane_fd);
 	close(fds->ibuf_fd);
-	if (rc)
-		return rc;
-	memories->in_range = false;
-	if (memories->lanes[lane].lane.base) {
-		memories->before[lane] = memories->lanes[lane];
-		memories->lanes[lane] = (struct ffpf_lanes_part){ { .fd = -1 }, { .fd = -1 } };
-		memories->moved = true;
-	}
-	return 0;
+	if (!rc)
+		memories->in_range = false;
+	return rc;
+}
+
+void
+ffpf_memories_retire(struct ffpf_memories *memories, uint32_t lane)
+{
+	memories->before[lane] = memories->lanes[lane];
+	memories->lanes[lane] = (struct ffpf_lanes_part){ { .fd = -1 }, { .fd = -1 } };
+	memories->moved = true;
 }
 
 void

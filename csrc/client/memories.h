@@ -25,10 +25,11 @@ struct ffpf_memories {
 int ffpf_memories_map(struct ffpf_memories **out, struct ffpf_client_flow *flow, struct ffpf_error *err);
 void ffpf_memories_close(struct ffpf_memories *memories); /* NULL is legal */
 
-/* Maps a lane's successor, which is the caller's, and closes its descriptors. What the lane was before stays mapped
- * until the next call of ffpf_memories_forget. */
-int ffpf_memories_succeed(struct ffpf_memories *memories, uint32_t lane, struct ffpf_client_lane *fds,
-			  struct ffpf_lanes_part *out, struct ffpf_error *err);
+/* Maps a lane's successor, which is the caller's, and closes its descriptors. */
+int ffpf_memories_succeed(struct ffpf_memories *memories, struct ffpf_client_lane *fds, struct ffpf_lanes_part *out,
+			  struct ffpf_error *err);
+/* The lane is not read any more where it was; that stays mapped until the next call of ffpf_memories_forget. */
+void ffpf_memories_retire(struct ffpf_memories *memories, uint32_t lane);
 void ffpf_memories_forget(struct ffpf_memories *memories);
 
 #endif

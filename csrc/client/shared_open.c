@@ -96,7 +96,15 @@ succeed(void *remote, uint32_t lane, struct ffpf_lanes_part *out, struct ffpf_er
 	int rc = lane < s->memories->count ? ffpf_client_successor(s->client, &fds, lane, err)
 					   : ffpf_error_set(err, FFPF_E_INVALID, "there is no lane %u", lane);
 
-	return rc ? rc : ffpf_memories_succeed(s->memories, lane, &fds, out, err);
+	return rc ? rc : ffpf_memories_succeed(s->memories, &fds, out, err);
+}
+
+static void
+retire(void *remote, uint32_t lane)
+{
+	struct shared *s = remote;
+
+	ffpf_memories_retire(s->memories, lane);
 }
 
 static int
@@ -144,6 +152,7 @@ open_lanes(struct shared *s, const struct ffpf_opened *opened, const struct ffpf
 	s->remote = (struct ffpf_lanes_remote_ops){
 		.set_filter = shared_place,
 		.succeed = succeed,
+		.retire = retire,
 		.inject = inject,
 		.close = nothing,
 	};

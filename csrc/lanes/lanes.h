@@ -53,7 +53,8 @@ struct ffpf_lanes_remote_ops {
 	 * it goes on, the reader's own from now on. 1: not yet, ask again. -FFPF_E_DENIED: nowhere.
 	 */
 	int (*succeed)(void *remote, uint32_t lane, struct ffpf_lanes_part *out, struct ffpf_error *err);
-	/* The part with which lane number `lane` was opened is not looked at any more. May be NULL. */
+	/* The part with which lane number `lane` was opened is not looked at any more, once the call of next() that
+	 * this comes from is over. May be NULL. */
 	void (*retire)(void *remote, uint32_t lane);
 	int (*inject)(void *remote, const void *data, size_t len, struct ffpf_error *err); /* octets sent, or -code */
 	void (*close)(void *remote);                                                       /* the reader is closed */
