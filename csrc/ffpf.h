@@ -21,6 +21,7 @@
 #include "ring/store.h"
 #include "ring/view.h"
 #include "source/live.h"
+#include "source/live_link_type.h"
 #include "source/savefile.h"
 #include "source/savefile_linktype.h"
 #include "syspcap/syspcap.h"

@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The engine that captures in the kernel: csrc/kernel for the hook and its memories, fpl.classify for the filters."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fpl.classify import Classifier, ClassifyRefused, ColumnInfo, Maps
+from pyffpf._core import ffi, lib
+from pyffpf.daemon import pages
+from pyffpf.daemon.engine import (
+    EngineError,
+    FlowCounts,
+    LaneCounts,
+    NamedFd,
+    Placement,
+    ProgramFacts,
+    Resolved,
+    SourceCounts,
+    SourceFacts,
+    interface_key,
+    lane_bytes,
+)
+from pyffpf.daemon.protocol import Code, RefusedError
+
+log = logging.getLogger(__name__)
+
+ANY = "any"
+DLT_LINUX_SLL2 = 276
+SIOCGIFHWADDR = 0x8927  # linux/sockios.h
+PACKET_ADD_MEMBERSHIP, PACKET_DROP_MEMBERSHIP, PACKET_MR_PROMISC = 1, 2, 1  # linux/if_packet.h
+SOL_PACKET = 263
+CELL_BYTES = 64
+IBUF_ENTRY_BYTES = 8
+BMS = {"srp": lib.FFPF_BMS_SRP, "frp": lib.FFPF_BMS_FRP}
+STATES = {"up": lib.FFPF_SOURCE_UP, "down": lib.FFPF_SOURCE_DOWN, "gone": lib.FFPF_SOURCE_GONE}
+CODES = {
+    lib.FFPF_E_NO_SUCH_DEVICE: Code.NO_SUCH_DEVICE,
+    lib.FFPF_E_DEVICE_DOWN: Code.DEVICE_DOWN,
+    lib.FFPF_E_NOT_SUPPORTED: Code.NOT_SUPPORTED,
+    lib.FFPF_E_NO_MEMORY: Code.LIMIT,
+}
+
+
+def _call(function: Callable[..., int], *arguments: Any) -> None:
+    """A call of the core; its story becomes the exception."""
+    error = ffi.new("struct ffpf_error *")
+    code = function(*arguments, error)
+    if code >= 0:
+        return
+    text = ffi.string(error.text).decode(errors="replace")
+    if error.sys_errno:
+        text += f" ({os.strerror(error.sys_errno)})"
+    if -code in CODES:
+        raise RefusedError(CODES[-code], text)
+    raise EngineError(text)
+
+
+class _Flow:
+    """A flow's descriptors, and the filter results of its two columns."""
+
+    def __init__(self, group: int, reader: int, wake: int, ibufs: list[int]) -> None:
+        self.group = group
+        self.reader = reader
+        self.wake = wake
+        self.ibufs = ibufs
+
+    def renew(self, ibufs: list[int]) -> None:
+        _close_all(self.ibufs)
+        self.ibufs = ibufs
+
+    def close(self) -> None:
+        _close_all([self.reader, self.wake, *self.ibufs])
+
+
+class _Group:
+    def __init__(self, lanes: list[int]) -> None:
+        self.lanes = lanes
+        self.past_records = 0
+
+    def renew(self, lanes: list[int]) -> None:
+        self.past_records = self.records()
+        _close_all(self.lanes)
+        self.lanes = lanes
+
+    def records(self) -> int:
+        return self.past_records + sum(pages.lane_records(fd) for fd in self.lanes)
+
+
+class KernelSource:
+    """One AF_PACKET socket, its programs and maps. See engine.EngineSource."""
+
+    def __init__(self, name: str, kernel: Any) -> None:
+        self._kernel = kernel
+        self._name = name
+        made = lib.ffpf_kernel_source(kernel)
+        self._cpus = int(made.cpus)
+        size = CELL_BYTES << made.cells_log2
+        self.facts = SourceFacts("kernel", int(made.ifindex), int(made.link_type), self._cpus, size)
+        self._fds = {
+            ffi.string(lib.ffpf_kernel_fd_name(which)).decode(): int(lib.ffpf_kernel_fds(kernel).fd[which])
+            for which in range(lib.FFPF_KERNEL_FD_COUNT)
+        }
+        maps = Maps(self._fds["progs"], self._fds["scratch"], self._fds["control"], self._fds["columns"])
+        self._classifier = Classifier(maps)
+        self._columns: dict[int, ColumnInfo] = {}
+        self._groups: dict[int, _Group] = {}
+        self._flows: dict[int, _Flow] = {}
+
+    # ---- groups
+
+    def open_group(self, group: int, bms: str) -> None:
+        lanes = ffi.new("int[]", self._cpus)
+        _call(lib.ffpf_kernel_group_create, self._kernel, group, BMS[bms], lanes)
+        self._groups[group] = _Group(list(lanes))
+
+    def move_group(self, group: int, moving: Mapping[int, int]) -> None:
+        slots = list(moving)
+        lanes = ffi.new("int[]", self._cpus)
+        ibufs = ffi.new("int[]", max(1, len(slots) * self._cpus))
+        _call(
+            lib.ffpf_kernel_group_move,
+            self._kernel,
+            group,
+            slots,
+            [octets // IBUF_ENTRY_BYTES for octets in moving.values()],
+            len(slots),
+            lanes,
+            ibufs,
+        )
+        self._groups[group].renew(list(lanes))
+        for number, slot in enumerate(slots):
+            self._flows[slot].renew(list(ibufs[number * self._cpus : (number + 1) * self._cpus]))
+
+    def close_group(self, group: int) -> None:
+        _call(lib.ffpf_kernel_group_remove, self._kernel, group)
+        _close_all(self._groups.pop(group).lanes)
+
+    def group_records(self, group: int) -> int:
+        return self._groups[group].records()
+
+    # ---- flows
+
+    def open_flow(self, slot: int, group: int, ibuf_bytes: int, snap_len: int) -> None:
+        config = ffi.new("struct ffpf_kernel_flow_config *", [slot, group, ibuf_bytes // IBUF_ENTRY_BYTES, snap_len])
+        reader, wake, ibufs = ffi.new("int *"), ffi.new("int *"), ffi.new("int[]", self._cpus)
+        _call(lib.ffpf_kernel_flow_create, self._kernel, config, reader, wake, ibufs)
+        self._flows[slot] = _Flow(group, reader[0], wake[0], list(ibufs))
+
+    def grow_flow(self, slot: int, ibuf_bytes: int) -> None:
+        ibufs = ffi.new("int[]", self._cpus)
+        _call(lib.ffpf_kernel_flow_grow, self._kernel, slot, ibuf_bytes // IBUF_ENTRY_BYTES, ibufs)
+        self._flows[slot].renew(list(ibufs))
+
+    def close_flow(self, slot: int) -> None:
+        _call(lib.ffpf_kernel_flow_remove, self._kernel, slot)
+        self._flows.pop(slot).close()
+
+    def descriptors(self, slot: int) -> list[NamedFd]:
+        flow = self._flows[slot]
+        named = [("counts", self._fds["counts"]), ("reader", flow.reader), ("wake", flow.wake)]
+        for lane in range(self._cpus):
+            named += self.lane_descriptors(slot, lane)
+        return named
+
+    def lane_descriptors(self, slot: int, lane: int) -> list[NamedFd]:
+        flow = self._flows[slot]
+        return [(f"lane:{lane}", self._groups[flow.group].lanes[lane]), (f"ibuf:{lane}", flow.ibufs[lane])]
+
+    # ---- filters
+
+    def place(self, column: int, insns: bytes | None) -> Placement:
+        reason = ""
+        try:
+            info = self._classifier.set(column, insns)
+        except ClassifyRefused as refused:
+            reason = str(refused)
+            info = self._classifier.set(column, None)
+        self._columns[column] = info
+        if reason:
+            return Placement("userspace", "everything", reason)
+        return Placement("kernel", "everything" if insns is None else info.kind, "")
+
+    def clear(self, column: int) -> None:
+        self._classifier.clear(column)
+        self._columns.pop(column, None)
+
+    def activate(self, slot: int, column: int | None, generation: int) -> None:
+        word, at = divmod(2 * slot, 64)
+        columns = int(lib.ffpf_kernel_active(self._kernel, word)) & ~(3 << at)
+        if column is not None:
+            _call(lib.ffpf_kernel_column_set, self._kernel, column, self._columns[column].result, generation)
+            columns |= 1 << (column % 64)
+        _call(lib.ffpf_kernel_activate, self._kernel, word, columns)
+
+    def synchronize(self) -> None:
+        _call(lib.ffpf_kernel_synchronize, self._kernel)
+
+    def positions(self, slot: int, generation: int) -> list[int]:
+        positions = ffi.new("uint64_t[]", self._cpus)
+        _call(lib.ffpf_kernel_flow_positions, self._kernel, slot, generation, positions)
+        return list(positions)
+
+    # ---- the source
+
+    def set_state(self, state: str) -> None:
+        _call(lib.ffpf_kernel_set_state, self._kernel, STATES[state])
+
+    def set_promiscuous(self, on: bool) -> None:
+        if not self.facts.ifindex:
+            return  # of all interfaces none is made promiscuous, as by libpcap
+        option = PACKET_ADD_MEMBERSHIP if on else PACKET_DROP_MEMBERSHIP
+        membership = struct.pack("=iHH8x", self.facts.ifindex, PACKET_MR_PROMISC, 0)
+        with socket.socket(fileno=os.dup(self._fds["socket"])) as packet:
+            packet.setsockopt(SOL_PACKET, option, membership)
+
+    def update_clock(self) -> None:
+        _call(lib.ffpf_kernel_update_tai, self._kernel)
+
+    def counts(self) -> SourceCounts:
+        lanes = pages.traffic(self._fds["counts"], self._cpus)
+        return SourceCounts(
+            sum(lane.packets for lane in lanes),
+            {"nested": sum(lane.nested for lane in lanes), "no_lane": sum(lane.no_lane for lane in lanes)},
+            max((info.fetch_len for info in self._columns.values()), default=0),
+            [ProgramFacts("classify", slot, 0, len(self._columns)) for slot in sorted(self._classifier.prog_ids)],
+        )
+
+    def flow_counts(self, slot: int) -> FlowCounts:
+        totals = ffi.new("struct ffpf_counters *")
+        _call(lib.ffpf_kernel_flow_counters, self._kernel, slot, totals)
+        said = pages.reader_counts(self._flows[slot].reader)
+        dropped = {
+            ffi.string(lib.ffpf_drop_name(cause)).decode(): int(totals.dropped[cause])
+            for cause in range(lib.FFPF_DROP_CAUSES)
+        }
+        # The reader's own numbers are its own: what was indexed bounds them, so that the law holds whatever it says.
+        indexed = int(totals.delivered)
+        delivered = min(said.delivered, indexed)
+        filtered = min(said.filtered, indexed - delivered)
+        lapped = min(said.lapped, indexed - delivered - filtered)
+        dropped["lapped"] = dropped.get("lapped", 0) + lapped
+        return FlowCounts(
+            int(totals.seen),
+            int(totals.filtered) + filtered,
+            delivered,
+            indexed - delivered - filtered - lapped,
+            dropped,
+            [self._lane_counts(slot, cpu) for cpu in range(self._cpus)],
+        )
+
+    def _lane_counts(self, slot: int, cpu: int) -> LaneCounts:
+        status = ffi.new("struct ffpf_kernel_ibuf_status *")
+        _call(lib.ffpf_kernel_ibuf_status, self._kernel, slot, cpu, status)
+        return LaneCounts(int(status.slots), int(status.w), int(status.r), int(status.behind) * CELL_BYTES)
+
+    def close(self) -> None:
+        self._classifier.close()
+        for flow in self._flows.values():
+            flow.close()
+        for group in self._groups.values():
+            _close_all(group.lanes)
+        self._flows.clear()
+        self._groups.clear()
+        lib.ffpf_kernel_close(self._kernel)
+        self._kernel = ffi.NULL
+
+
+class KernelEngine:
+    """Interfaces of the network namespace that this process is in, and `any`."""
+
+    def resolve(self, name: str) -> Resolved:
+        if name == ANY:
+            return Resolved(ANY, ANY)
+        try:
+            ifindex = socket.if_nametoindex(name)
+            return Resolved(interface_key(ifindex), socket.if_indextoname(ifindex))
+        except (OSError, ValueError) as error:
+            raise RefusedError(Code.NO_SUCH_DEVICE, f"{name}: No such device exists") from error
+
+    def open_source(self, resolved: Resolved, pbuf_bytes: int) -> KernelSource:
+        made = ffi.new("struct ffpf_kernel **")
+        source = self._describe(resolved)
+        lanes = min(os.sysconf("SC_NPROCESSORS_CONF"), lib.FFPF_FLOW_LANES_MAX)
+        source.cpus = lanes
+        source.cells_log2 = (lane_bytes(pbuf_bytes, lanes) // CELL_BYTES).bit_length() - 1
+        _call(lib.ffpf_kernel_create, made, source)
+        try:
+            return KernelSource(resolved.name, made[0])
+        except BaseException:
+            lib.ffpf_kernel_close(made[0])
+            raise
+
+    def _describe(self, resolved: Resolved) -> Any:
+        """struct ffpf_kernel_source, as far as the interface decides it."""
+        source = ffi.new("struct ffpf_kernel_source *")
+        source.snap_len = 0  # the most
+        if resolved.name == ANY:
+            source.cooked, source.link_type = 1, DLT_LINUX_SLL2
+            return source
+        link = ffi.new("struct link_type *")
+        _call(lib.ffpf_link_type_of, link, resolved.name.encode(), _hardware_type(resolved.name))
+        if link.cooked:
+            raise RefusedError(Code.NOT_SUPPORTED, f"{resolved.name}: ffpfd does not capture from this link type")
+        source.ifindex, source.link_type = int(resolved.key.partition(":")[2]), link.dlt
+        return source
+
+    def close(self) -> None:
+        """Sources are closed by those who opened them."""
+
+
+def _hardware_type(name: str) -> int:
+    """ARPHRD_* of an interface."""
+    request = struct.pack("16s16x8x", name.encode())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            answer = fcntl.ioctl(asking, SIOCGIFHWADDR, request)
+        except OSError as error:
+            raise RefusedError(Code.NO_SUCH_DEVICE, f"{name}: {error.strerror}") from error
+    return int(struct.unpack_from("=H", answer, 16)[0])
+
+
+def _close_all(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
