@@ -8,7 +8,7 @@ demo: build
 	@$(PYTHON) -m compat_tests.demo
 
 test: build
-	@FFPF_NO_SKIP=1 $(PYTHON) -m pytest -q --durations=15
+	@FFPF_NO_SKIP=1 $(PYTHON) -m pytest -q -n auto --maxprocesses=4 --maxschedchunk=2 --durations=15
 
 bench: build
 	@$(PYTHON) -m bench

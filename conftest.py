@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Rules for the whole test run: nothing may be skipped where FFPF_NO_SKIP is set."""
+"""Rules for the whole test run: which tests run beside which, and that none is skipped where FFPF_NO_SKIP is set."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,16 @@ for folder in (ROOT, ROOT / "csrc"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
+TURNS = Path(os.environ.get("FFPF_TURNS", ROOT / "build" / "turns"))  # of all test runs of this clone
+
+from compat_tests import turns  # noqa: E402 (the path is set above)
+
 # A shell's background job, or nohup, starts its programs with signals ignored; programs under test would inherit that.
 for number, action in (
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGQUIT, signal.SIG_DFL),
     (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGTERM, signal.SIG_DFL),
 ):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, action)
@@ -29,6 +35,27 @@ for number, action in (
 def root() -> Path:
     """The project's root."""
     return ROOT
+
+
+def turn_of(item: pytest.Item) -> str:
+    """The test's kind: its mark, else live where it asks for a namespace."""
+    for kind in (turns.ALONE, turns.LIVE):
+        if item.get_closest_marker(kind):
+            return kind
+    return turns.LIVE if "ns" in getattr(item, "fixturenames", ()) else turns.ORDINARY
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """By kinds; within one, the order stays."""
+    items.sort(key=lambda item: turns.rank(turn_of(item)))
+
+
+@pytest.hookimpl(tryfirst=True, wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """The wait comes before the test's own time begins."""
+    with turns.taken(TURNS, turn_of(item)):
+        return (yield)
 
 
 @pytest.hookimpl(trylast=True)

@@ -12,6 +12,7 @@ import atexit
 import functools
 import os
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -28,7 +29,8 @@ from compat_tests import pcapfile
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_CAPTURES = ROOT.parent / "shared" / "captures"
 TIMEOUT_S = 120.0
-PROCESSORS = os.cpu_count() or 1
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))  # processes that run tests, this one included
+PROCESSORS = max(1, (os.cpu_count() or 1) // WORKERS)  # for this one
 
 STATS_LINE = re.compile(r"^ffpf: (?P<fields>.*)$", re.MULTILINE)
 FIELD = re.compile(r"(\w+)=(\([^)]*\)|\"[^\"]*\"|\S+)")
@@ -147,10 +149,33 @@ def scratch(prefix: str = "ffpf-compat-") -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+
+
 def default_signals() -> None:
-    """In a child: signals end it, even where this process was started with some ignored (nohup, a shell's &)."""
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+    """In a child: signals end it."""
+    for number in ENDING:
         signal.signal(number, signal.SIG_DFL)
+
+
+def before_start() -> Callable[[], None] | None:
+    """What a child has to do before its program starts. A program inherits only that signals are ignored (nohup, a
+    shell's &); where none are there is nothing to do, and the child needs no copy of this process's page tables."""
+    return default_signals if any(signal.getsignal(number) is signal.SIG_IGN for number in ENDING) else None
+
+
+def wait(process: subprocess.Popen[bytes], seconds: float) -> int:
+    """The exit code, as soon as there is one; TimeoutExpired after that time."""
+    if process.poll() is None:
+        pidfd = os.pidfd_open(process.pid)
+        try:
+            poller = select.poll()
+            poller.register(pidfd, select.POLLIN)
+            if not poller.poll(seconds * 1000):
+                raise subprocess.TimeoutExpired(process.args, seconds)
+        finally:
+            os.close(pidfd)
+    return process.wait()
 
 
 class Run:
@@ -167,7 +192,6 @@ class Run:
         stdin: int | bytes = subprocess.DEVNULL,
         env: Mapping[str, str] | None = None,
         prepare: Callable[[Path], None] | None = None,
-        preexec: Callable[[], None] | None = None,
     ) -> None:
         self.base = Path(tempfile.mkdtemp(prefix=f"ffpf-{side.name}-"))
         self.base.chmod(0o777)
@@ -180,12 +204,6 @@ class Run:
         self.stats_path.touch()
         self.stats_path.chmod(0o666)
         argv = [word.replace("{cwd}", str(self.directory)) for word in argv]
-
-        def start_child() -> None:
-            default_signals()
-            if preexec:
-                preexec()
-
         self.outcome = Outcome(side, tuple(argv), self.directory)
         self.streams = [(self.base / name).open("w+b") for name in ("stdout", "stderr")]
         self.process = subprocess.Popen(
@@ -195,7 +213,7 @@ class Run:
             stderr=self.streams[1],
             env=environment(side, self.stats_path, env),
             cwd=self.directory,
-            preexec_fn=start_child,
+            preexec_fn=before_start(),
         )
         if isinstance(stdin, bytes) and self.process.stdin:
             try:
@@ -215,7 +233,7 @@ class Run:
     def finish(self, timeout: float = TIMEOUT_S) -> Outcome:
         """Waits for the end, gathers what was left, removes the scratch directory. A hang is an AssertionError."""
         try:
-            self.outcome.returncode = self.process.wait(timeout)
+            self.outcome.returncode = wait(self.process, timeout)
         except subprocess.TimeoutExpired:
             raise AssertionError(
                 f"no end after {timeout} s: {self.outcome.repeat}\nstderr: {self.so_far('stderr').decode()}"

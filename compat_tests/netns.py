@@ -25,6 +25,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from compat_tests import turns
+
 PREFIX = "ffpf"
 CLONE_NEWNET = 0x40000000
 NETNS_DIR = Path("/run/netns")
@@ -86,6 +88,7 @@ class Netns:
         self._senders: dict[str, socket.socket] = {}
 
     def __enter__(self) -> Netns:
+        turns.assert_live("a network namespace")
         remove_stale()
         atexit.register(self.close)
         _ip("netns", "add", self.name)

@@ -13,6 +13,8 @@ from compat_tests.harness import Expect
 from compat_tests.live import LiveCase
 from compat_tests.netns import Netns
 
+pytestmark = pytest.mark.live
+
 
 def without_hardware_counts(stream: str, content: bytes) -> bytes:
     """Broken in the middle of the traffic, what the kernel has counted by then is a matter of microseconds."""

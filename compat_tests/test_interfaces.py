@@ -12,6 +12,8 @@ from compat_tests.harness import Expect
 from compat_tests.live import LiveCase
 from compat_tests.netns import Netns
 
+pytestmark = pytest.mark.live
+
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 WITH_NET_RAW = [*NOBODY, "--inh-caps=+net_raw", "--ambient-caps=+net_raw"]
 

@@ -12,6 +12,8 @@ from compat_tests import harness, live
 from compat_tests.live import LiveCase
 from compat_tests.netns import Netns
 
+pytestmark = pytest.mark.live
+
 DRIVER = str(Path(__file__).resolve().parent / "drivers" / "capture_live.py")
 # pcapy-ng brings a libpcap of another release: the system's is put before it.
 STOCK_UNDER = {"pypcap": harness.STOCK, "pcapy": harness.SYSTEM, "scapy": harness.STOCK}

@@ -17,6 +17,8 @@ from compat_tests.live import LiveCase
 from compat_tests.netns import Netns
 from compat_tests.test_readers_offline import without_costs
 
+pytestmark = pytest.mark.live
+
 
 def without_clock(stream: str, content: bytes) -> bytes:
     """dumpcap's files say when the capture began and ended; each dumpcap has its own clock for that."""

@@ -15,6 +15,8 @@ from compat_tests.harness import Expect, Outcome
 from compat_tests.live import LiveCase, captured
 from compat_tests.netns import Netns
 
+pytestmark = pytest.mark.live
+
 
 def dump(*words: str, stop: int | None = signal.SIGINT, expect: Expect = harness.DEFAULT) -> LiveCase:
     return LiveCase(("tcpdump", *words), stop=stop, expect=expect)

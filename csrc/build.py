@@ -30,6 +30,7 @@ COMMON = (
     f"-I{ROOT / 'csrc'}", f"-I{BUILD / 'gen'}",
 )  # fmt: skip
 SONAME = "libpcap.so.0.8"  # the name by which programs, and dlopen(), ask for libpcap
+CROSS_HEADERS = BUILD / "gen" / "cross"  # of the system's headers, those that are the same on every processor
 SIDE_PROGRAMS = ("test_", "fuzz_", "bench_")
 
 
@@ -39,6 +40,9 @@ class Variant:
 
     cc: str
     flags: tuple[str, ...]
+    ar: str = "ar"
+    without: str = ""  # a room of csrc that is left out
+    test_libraries: tuple[str, ...] = ("-lcmocka",)
 
 
 VARIANTS = {
@@ -47,6 +51,13 @@ VARIANTS = {
         "gcc", ("-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
     ),
     "tsan": Variant("gcc", ("-O1", "-fno-omit-frame-pointer", "-fsanitize=thread")),
+    "aarch64": Variant(  # the system has neither libbpf, which is what the room `kernel` loads with, nor cmocka for it
+        "aarch64-linux-gnu-gcc",
+        ("-O3", f"-I{ROOT / 'csrc' / 'cross'}", f"-I{CROSS_HEADERS}"),
+        ar="aarch64-linux-gnu-ar",
+        without="kernel",
+        test_libraries=(),
+    ),
     "fuzz": Variant("clang", ("-O1", "-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=undefined")),
 }
 
@@ -134,7 +145,8 @@ def room_sources(top: str, prefix: str | None = None) -> list[Path]:
 
 
 def generate() -> None:
-    """Sources that are made, not written: the names of link types, asked of the system's libpcap."""
+    """Sources that are made, not written: the names of link types, asked of the system's libpcap; and its headers,
+    apart from others, for compilers that must not see this processor's."""
     script = ROOT / "libffpfpcap" / "gen_names.py"
     output = BUILD / "gen" / "gen_datalink_names.h"
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -142,6 +154,10 @@ def generate() -> None:
     if script.exists() and not up_to_date(output, [script], command):
         run(command)
         finished(output, command)
+    headers = CROSS_HEADERS / "pcap"
+    if not headers.is_symlink():
+        headers.parent.mkdir(parents=True, exist_ok=True)
+        headers.symlink_to("/usr/include/pcap")
 
 
 # Programs for the kernel that are part of the core: name of the C array, source, and what sets it apart.
@@ -174,10 +190,12 @@ def build_bpf() -> None:
 
 def build_core(variant: str) -> Path:
     """The archive with everything below csrc/ except tests, fuzz targets and benches."""
+    generate()
     build_bpf()
-    objects = compile_all(room_sources("csrc"), variant)
+    sources = [path for path in room_sources("csrc") if path.parent.name != VARIANTS[variant].without]
+    objects = compile_all(sources, variant)
     output = BUILD / variant / "libffpfcore.a"
-    command = ["ar", "rcs", str(output), *map(str, objects)]
+    command = [VARIANTS[variant].ar, "rcs", str(output), *map(str, objects)]
     if not up_to_date(output, objects, command):
         output.unlink(missing_ok=True)
         run(command)
@@ -193,7 +211,7 @@ def build_library(variant: str) -> Path:
     exports = ROOT / "libffpfpcap" / "exports.map"
     flags = ["-shared", f"-Wl,-soname,{SONAME}", f"-Wl,--version-script={exports}", "-Wl,-z,relro", "-Wl,-z,now",
              "-pthread"]  # fmt: skip
-    if variant == "normal":
+    if variant in ("normal", "aarch64"):
         flags.append("-Wl,--no-undefined")
     return link(BUILD / variant / "libffpfpcap.so", variant, objects, flags)
 
@@ -212,7 +230,7 @@ def build_programs(prefix: str, variant: str, only: str = "", extra: Sequence[st
 
 
 def build_tests(variant: str, only: str = "") -> list[Path]:
-    return build_programs("test_", variant, only, ["-lcmocka"])
+    return build_programs("test_", variant, only, VARIANTS[variant].test_libraries)
 
 
 def build_fuzz(only: str = "") -> list[Path]:

@@ -11,6 +11,8 @@ import pytest
 from compat_tests import harness
 from libffpfpcap.pcap_abi import frame, savefile
 
+pytestmark = pytest.mark.live
+
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:

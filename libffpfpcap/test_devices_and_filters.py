@@ -89,6 +89,7 @@ def test_pitfall_23_device_lists() -> None:
         assert f"b'{name}'" in text
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("argv", [("tcpdump", "-D"), ("dumpcap", "-D", "-M"), ("dumpcap", "-D"), ("tshark", "-D")])
 def test_pitfall_23_tools_list_devices(argv: tuple[str, ...]) -> None:
     harness.assert_same(*harness.run_both(argv), harness.Expect(handles=0))

@@ -11,6 +11,8 @@ import pytest
 from libffpfpcap.pcap_abi import ERRBUF_SIZE, ip, main, own_network, program, same_on_both
 from libffpfpcap.test_devices_and_filters import PcapIf, addresses
 
+pytestmark = pytest.mark.live
+
 
 def configured_network() -> None:
     """Interfaces of several kinds, up and down, with aliases, a peer, and no address at all."""

@@ -443,6 +443,7 @@ def live(lib: ctypes.CDLL, target: str) -> None:
     print(Path(target).read_bytes() == expected, len(expected))
 
 
+@pytest.mark.live
 def test_live_packets(tmp_path: Path) -> None:
     assert same_on_both(live, tmp_path / "out.pcap").split()[1] == "True"
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import build
 from compat_tests import harness
 from libffpfpcap.pcap_abi import (
     ENVIRONMENT,
@@ -42,6 +43,15 @@ def test_pitfall_2_and_snort_1_every_symbol_and_no_other(library: Path, stock: P
     assert len(theirs) == 96
     assert set(theirs) - set(ours) == set()
     assert set(ours) - set(theirs) == NEWER
+
+
+def test_the_same_symbols_on_another_processor(library: Path) -> None:
+    """Compiled with all warnings as errors, for a processor whose char has no sign, and linked with nothing missing."""
+    with build.locked():
+        cross = build.build_library("aarch64")
+    header = subprocess.run(["readelf", "-h", cross], capture_output=True, text=True, check=True).stdout
+    assert re.search(r"Machine: +AArch64", header)
+    assert set(symbols(cross)) == set(symbols(library))
 
 
 def test_pitfall_4_data_symbols_keep_their_sizes(library: Path, stock: Path) -> None:

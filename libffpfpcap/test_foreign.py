@@ -30,6 +30,8 @@ from libffpfpcap.pcap_abi import (
     udp_frame,
 )  # fmt: skip
 
+pytestmark = pytest.mark.live
+
 
 def datagrams(count: int, size: int = 100) -> None:
     """Sent to this namespace's own loopback, to somebody who takes them: no ICMP is sent back."""

@@ -30,6 +30,8 @@ from libffpfpcap.pcap_abi import (
     send,
 )
 
+pytestmark = pytest.mark.live
+
 ignore = Handler(lambda user, header, data: None)
 SETTERS = ("snaplen", "promisc", "rfmon", "timeout", "buffer_size", "immediate_mode", "protocol_linux", "tstamp_type",
            "tstamp_precision")  # fmt: skip

@@ -35,6 +35,8 @@ from libffpfpcap.pcap_abi import (
     send,
 )
 
+pytestmark = pytest.mark.live
+
 ignore = Handler(lambda user, header, data: None)
 
 same_on_both = functools.partial(pcap_abi.same_on_both, at_once=True)

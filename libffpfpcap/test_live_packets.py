@@ -23,6 +23,8 @@ from libffpfpcap.pcap_abi import (
     udp_frame,
 )
 
+pytestmark = pytest.mark.live
+
 VLAN_7 = bytes.fromhex("81000007")
 QINQ = bytes.fromhex("88a80064") + VLAN_7
 ETH_P_ALL = 3

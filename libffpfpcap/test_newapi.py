@@ -10,6 +10,8 @@ import ctypes
 from ctypes import POINTER, byref, c_char_p, c_int, c_void_p
 from pathlib import Path
 
+import pytest
+
 from libffpfpcap.pcap_abi import ERRBUF_SIZE, Pcap, frame, main, on_ffpf, own_network, program, savefile, send
 
 SOURCE_SIZE = 1024
@@ -197,6 +199,7 @@ def test_lists_of_files_and_devices(tmp_path: Path) -> None:
     assert "rpcap://lo [Network adapter '" in lines[6]
 
 
+@pytest.mark.live
 def test_open_takes_files_and_devices(tmp_path: Path) -> None:
     path = savefile(tmp_path / "a.pcap", [frame(number) for number in range(7)])
     lines = on_ffpf(open_file_and_device, path, handles=2, served=12).splitlines()

@@ -14,6 +14,8 @@ from compat_tests.netns import Netns
 from source.live_frames import TAGGINGS, ethernet, numbered, udp
 from source.live_reader import OurReader, StockReader, same
 
+pytestmark = pytest.mark.live
+
 
 @pytest.fixture(scope="module")
 def ns() -> Iterator[Netns]:

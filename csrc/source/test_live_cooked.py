@@ -16,6 +16,8 @@ from compat_tests.netns import Netns
 from source.live_frames import BROADCAST, ETH_EXPERIMENTAL, FROM, TAGGINGS, ethernet, numbered, udp
 from source.live_reader import LiveError, OurReader, StockReader, same
 
+pytestmark = pytest.mark.live
+
 SLL, SLL2 = 113, 276
 OTHER_LEFT, OTHER_RIGHT = "vc0", "vd0"
 

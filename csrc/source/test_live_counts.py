@@ -12,6 +12,8 @@ from compat_tests.netns import Netns
 from source.live_frames import number_of, numbered
 from source.live_reader import OurReader, StockReader
 
+pytestmark = pytest.mark.live
+
 LAYOUTS = pytest.mark.parametrize("immediate", [False, True], ids=["blocks", "frames"])
 
 

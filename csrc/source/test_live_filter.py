@@ -15,6 +15,8 @@ from compat_tests.netns import Netns
 from source.live_frames import TAGGINGS, ethernet, number_of, numbered, udp
 from source.live_reader import Insns, OurReader, StockReader
 
+pytestmark = pytest.mark.live
+
 SLL, SLL2 = 113, 276
 LD_H_ABS, LD_B_ABS, LD_W_ABS, LDX_LEN, JEQ, JSET, RET_K, RET_A, LD_LEN = (
     0x28,

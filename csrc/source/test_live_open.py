@@ -16,6 +16,8 @@ from compat_tests.netns import Netns
 from source.live_frames import numbered
 from source.live_reader import LiveError, OurReader, StockReader, stock_tstamp_types
 
+pytestmark = pytest.mark.live
+
 NOBODY = 65534
 # libpcap's PCAP_ERROR_* for the core's codes, as its pcap_activate() returns them
 STATUS = {

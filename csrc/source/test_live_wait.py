@@ -16,6 +16,8 @@ from compat_tests.netns import Netns, wait_until
 from source.live_frames import number_of, numbered
 from source.live_reader import OurReader, StockReader
 
+pytestmark = pytest.mark.live
+
 NEVER_MS = 600_000
 LAYOUTS = pytest.mark.parametrize("immediate", [False, True], ids=["blocks", "frames"])
 
