@@ -4,6 +4,7 @@
 /* The one public header of the core. What each part promises is said in the header of its room. */
 #include "bms/bms.h"
 #include "bpf/bpf.h"
+#include "client/shared.h"
 #include "common/error.h"
 #include "feed/feed.h"
 #include "hook/flow.h"

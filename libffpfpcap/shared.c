@@ -25,7 +25,7 @@ setdirection(struct pcap *p, pcap_direction_t direction)
 	return 0;
 }
 
-/* As an AF_PACKET socket counts: what passed the filter, lost packets included. */
+/* As an AF_PACKET socket counts: what passed the filter, whatever its direction, lost packets included. */
 static int
 stats(struct pcap *p, struct pcap_stat *stat)
 {
@@ -38,7 +38,7 @@ stats(struct pcap *p, struct pcap_stat *stat)
 		return PCAP_ERROR;
 	}
 	/* 32 bits that wrap, by the ABI */
-	stat->ps_recv = (u_int)(c.seen - c.filtered + c.waiting);
+	stat->ps_recv = (u_int)(c.seen - c.filtered + c.misdirected + c.waiting);
 	stat->ps_drop = (u_int)ffpf_counters_dropped(&c);
 	stat->ps_ifdrop = (u_int)c.iface_drops;
 	return 0;

@@ -21,6 +21,7 @@ struct ffpf_client {
 	uint64_t last_id;
 	uint64_t flow; /* of ffpf_client_open; UINT64_MAX: none */
 	struct ffpf_client_news news;
+	bool adopted; /* by another daemon, since the last request was sent */
 	char request[FFPF_MESSAGE_MAX];
 	struct ffpf_datagram datagram; /* the last one received: what `message` was read from */
 	struct ffpf_message message;
@@ -66,7 +67,8 @@ take_event(struct ffpf_client *c, struct ffpf_error *err)
 
 	if (rc)
 		return rc;
-	if (event.kind == FFPF_EVENT_OTHER || event.flow != c->flow)
+	c->adopted |= event.kind == FFPF_EVENT_ADOPTED;
+	if (event.kind == FFPF_EVENT_OTHER || event.kind == FFPF_EVENT_ADOPTED || event.flow != c->flow)
 		return 0;
 	news->revoked |= event.kind == FFPF_EVENT_REVOKED;
 	news->gone |= event.kind == FFPF_EVENT_SOURCE_GONE;
@@ -95,25 +97,30 @@ receive(struct ffpf_client *c, uint64_t deadline_ns, struct ffpf_error *err)
 }
 
 /* The next message of the reply to the last request. Replies to requests that were given up are passed over. 0: yes;
- * 1: no, as c->message says; -code. */
+ * 1: no, as c->message says; 2: the daemon has changed, and may not know the request; -code. */
 static int
 receive_reply(struct ffpf_client *c, uint64_t deadline_ns, struct ffpf_error *err)
 {
 	for (;;) {
 		const struct ffpf_message *m = &c->message;
 		int rc = receive(c, deadline_ns, err);
+		bool refusal = rc > 0 && m->kind == FFPF_MESSAGE_REFUSED;
 
 		if (rc < 0)
 			return give_up(c, err);
+		if (c->adopted)
+			return 2;
 		if (rc > 0 && m->kind != FFPF_MESSAGE_EVENT && m->id == c->last_id)
-			return m->kind == FFPF_MESSAGE_REFUSED;
+			return refusal;
+		/* id 0: it could not read the request, or will not serve this connection */
+		if (refusal && m->id == 0)
+			return 1;
 		/* whatever else it says, and however much of it */
 		if (rc == 0 || ffpf_channel_over(deadline_ns))
 			return ffpf_error_set(err, FFPF_E_GENERIC, "ffpfd does not answer");
 		if (m->kind == FFPF_MESSAGE_EVENT)
 			continue;
 		ffpf_datagram_close(&c->datagram);
-		/* a message that could not be read is answered with id 0 */
 		if (m->id > c->last_id || m->id == 0) {
 			ffpf_error_set(err, FFPF_E_INVALID, "a reply to what was not asked");
 			return give_up(c, err);
@@ -127,13 +134,18 @@ ask(struct ffpf_client *c, size_t len, uint64_t deadline_ns, struct ffpf_error *
 {
 	int rc;
 
-	ffpf_datagram_close(&c->datagram);
-	if (c->fd == -1)
-		return ffpf_error_set(err, FFPF_E_NO_SERVER, "ffpfd has closed the connection");
-	rc = ffpf_channel_send(c->fd, c->request, len, deadline_ns, err);
-	if (rc == -FFPF_E_NO_SERVER)
-		return give_up(c, err);
-	return rc ? rc : receive_reply(c, deadline_ns, err);
+	do {
+		ffpf_datagram_close(&c->datagram);
+		if (c->fd == -1)
+			return ffpf_error_set(err, FFPF_E_NO_SERVER, "ffpfd has closed the connection");
+		c->adopted = false;
+		rc = ffpf_channel_send(c->fd, c->request, len, deadline_ns, err);
+		if (rc == -FFPF_E_NO_SERVER)
+			return give_up(c, err);
+		if (rc == 0)
+			rc = receive_reply(c, deadline_ns, err);
+	} while (rc == 2 && !ffpf_channel_over(deadline_ns));
+	return rc == 2 ? ffpf_error_set(err, FFPF_E_GENERIC, "ffpfd is replaced again and again") : rc;
 }
 
 /* What ask() returned 1 for, as a failure. */
@@ -180,6 +192,7 @@ ffpf_client_connect(struct ffpf_client **out, const char *path, const char *prog
 	c->fd = fd;
 	c->last_id = 0;
 	c->flow = UINT64_MAX;
+	c->adopted = false;
 	c->news = (struct ffpf_client_news){ .revoked = false };
 	c->datagram.fd_count = 0;
 	rc = hello(c, program, err);
@@ -275,6 +288,8 @@ receive_flow(struct ffpf_client *c, struct ffpf_client_flow *flow, uint64_t dead
 		if (!more)
 			return all_there(flow, err);
 		rc = receive_reply(c, deadline_ns, err);
+		if (rc == 2)
+			return ffpf_error_set(err, FFPF_E_GENERIC, "ffpfd was replaced in the middle of a reply");
 		if (rc)
 			return rc < 0 ? rc : refused(c, err);
 	}

@@ -6,7 +6,7 @@
         daemon.feed(frames)              # to every flow that is open, as if captured on its source
 
 What it answers can be replaced, message by message, by what no daemon would say: `answers`. Lanes are sealed memfds,
-the reader is woken through an eventfd, filters run in the hook: what ffpfd does where there is no eBPF.
+the reader is woken through a timerfd, filters run in the hook: what ffpfd does where there is no eBPF.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from pyffpf._core import ffi, lib
 PEER_MAX = 65536
 PAGE_BYTES, IBUF_LANE, IBUF_W, READER_R = 4096, 28, 64, 2048  # csrc/layout.h
 DLT_EN10MB, DLT_LINUX_SLL2 = 1, 276
+SLL2_BYTES = 20
 Request = dict[str, Any]
 Messages = list[tuple[bytes, list[int]]]  # octets and descriptors of each
 Answer = Callable[[Request, Messages], Messages | None]  # None: close the connection
@@ -41,12 +42,16 @@ def checked(code: int, error: Any) -> None:
 
 @dataclass(frozen=True)
 class Source:
-    """What the daemon says of a device that it serves."""
+    """What the daemon says of a device that it serves. Cooked packets begin with a header of LINUX_SLL2."""
 
     ifindex: int
     link_type: int = DLT_EN10MB
-    vlan_offset: int = 12
     level: str = "kernel"  # "userspace": the hook lets everything through
+    wake: str = "timerfd"  # or "eventfd"
+
+    @property
+    def cooked(self) -> bool:
+        return self.link_type == DLT_LINUX_SLL2
 
 
 class Flow:
@@ -57,10 +62,12 @@ class Flow:
         self.source = source
         self.lock = threading.Lock()
         self.next_lane = 0
+        self.detached = False
         self._error = ffi.new("struct ffpf_error *")
         self._progs: list[Any] = []
         out = ffi.new("struct ffpf_flow **")
-        config = {"memory": lib.FFPF_MEMORY_FD, "ibuf_slots": slots}
+        waker = lib.FFPF_WAKER_TIMERFD if source.wake == "timerfd" else lib.FFPF_WAKER_EVENTFD
+        config = {"memory": lib.FFPF_MEMORY_FD, "ibuf_slots": slots, "waker": waker}
         checked(lib.ffpf_flow_create(out, ffi.new("struct ffpf_flow_config *", config), self._error), self._error)
         self.flow = out[0]
         self.hooks = [self._make_hook(pbuf_bytes) for _ in range(lanes)]
@@ -71,7 +78,8 @@ class Flow:
             "memory": lib.FFPF_MEMORY_FD,
             "bms": lib.FFPF_BMS_SRP,
             "link_type": self.source.link_type,
-            "vlan_offset": self.source.vlan_offset,
+            "vlan_offset": -1 if self.source.cooked else 12,
+            "unfiltered": SLL2_BYTES if self.source.cooked else 0,
             "publish_batch": 1,
         }
         out = ffi.new("struct ffpf_hook **")
@@ -107,7 +115,7 @@ class Flow:
 
     def tick(self) -> None:
         with self.lock:
-            for hook in self.hooks:
+            for hook in () if self.detached else self.hooks:
                 lib.ffpf_hook_tick(hook, time.monotonic_ns())
 
     def end(self) -> None:
@@ -120,6 +128,16 @@ class Flow:
         with self.lock:
             for hook in self.hooks:
                 checked(lib.ffpf_hook_detach(hook, self.flow, self._error), self._error)
+            self.detached = True
+
+    def destroy(self) -> None:
+        if not self.detached:
+            self.detach()
+        with self.lock:
+            lib.ffpf_flow_destroy(self.flow)
+            for hook in self.hooks:
+                lib.ffpf_hook_destroy(hook)
+            self.hooks.clear()
 
     def unread(self) -> int:
         """Packets that wait for the reader."""
@@ -178,14 +196,22 @@ class FakeDaemon:
         thread.start()
         self._threads.append(thread)
 
-    def stop(self) -> None:
-        """Closes every socket, as a daemon that dies does. Lanes stay: readers hold their own mappings."""
-        self._ended.set()
+    def hang_up(self) -> None:
+        """Closes every socket, as a daemon that dies does. The hooks go on."""
         for sock in (self._listener, *self._connections):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
             sock.close()
         self.path.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """Ends the hooks, too. Readers hold mappings of their own."""
+        self._ended.set()
+        self.hang_up()
+        for thread in self._threads:
+            thread.join()
+        for flow in self.flows:
+            flow.destroy()
 
     def _tick(self) -> None:
         while not self._ended.wait(0.01):
@@ -193,7 +219,7 @@ class FakeDaemon:
                 flow.tick()
 
     def _accept(self) -> None:
-        while not self._ended.is_set():
+        while True:
             try:
                 sock, _ = self._listener.accept()
             except OSError:
@@ -239,7 +265,7 @@ class FakeDaemon:
                 "flow": flow.number, "source": request["source"], "ifindex": source.ifindex,
                 "link_type": source.link_type, "bms": "srp", "lanes": self._lanes,
                 "buffer_bytes": self._lanes * self._pbuf_bytes, "generation": flow.flow.generation,
-                "wake_kind": "eventfd", "fds": [name for name, _ in named],
+                "wake_kind": source.wake, "fds": [name for name, _ in named],
             }  # fmt: skip
         elif request["op"] == "filter":
             flow = self.flows[request["flow"] - 1]

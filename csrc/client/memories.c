@@ -12,43 +12,74 @@ reserve(void *at, size_t bytes)
 	return mmap(at, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED : 0), -1, 0);
 }
 
-static void
-unmap(const struct ffpf_memories *m, struct ffpf_lanes_part *part)
+/* Which of its lane's places a PBuf is in, or -1. */
+static int
+place_of(const struct ffpf_memories *m, uint32_t lane, const uint8_t *base)
 {
-	const uint8_t *base = part->lane.base;
+	for (int n = 0; m->places[lane] && n < MEMORIES_PLACES; n++)
+		if (base == m->places[lane] + (size_t)n * m->place_bytes[lane])
+			return n;
+	return -1;
+}
 
-	/* the addresses stay reserved: nobody else's memory may come to lie in the range */
-	if (base && base >= m->range && base < m->range + m->range_bytes) {
-		reserve(part->lane.base, part->lane.bytes);
+static void
+unmap(struct ffpf_memories *m, uint32_t lane, struct ffpf_lanes_part *part)
+{
+	int place = place_of(m, lane, part->lane.base);
+
+	if (part->lane.base && place >= 0) {
+		/* the addresses stay reserved: nobody else's memory may come to lie in the range */
+		reserve(part->lane.base, m->place_bytes[lane]);
+		m->used[lane] &= ~(1u << place);
 		part->lane = (struct ffpf_region){ .fd = -1 };
+	} else if (part->lane.base) {
+		m->outside--;
 	}
 	ffpf_lanes_unmap_part(part);
 }
 
-/* Moves the lanes into one range. Without addresses to reserve (RLIMIT_AS) they stay where they are. */
+/* Moves a PBuf to one of its lane's places. Without one that is free and large enough it stays outside. */
 static void
-line_up(struct ffpf_memories *m)
+line_up(struct ffpf_memories *m, uint32_t lane, struct ffpf_region *pbuf)
+{
+	m->outside++;
+	for (int n = 0; m->places[lane] && pbuf->bytes <= m->place_bytes[lane] && n < MEMORIES_PLACES; n++) {
+		uint8_t *at = m->places[lane] + (size_t)n * m->place_bytes[lane];
+
+		if (m->used[lane] & 1u << n)
+			continue;
+		if (mremap(pbuf->base, pbuf->bytes, pbuf->bytes, MREMAP_MAYMOVE | MREMAP_FIXED, at) == MAP_FAILED) {
+			reserve(at, m->place_bytes[lane]); /* it may have been cleared */
+			return;
+		}
+		pbuf->base = at;
+		m->used[lane] |= 1u << n;
+		m->outside--;
+		return;
+	}
+}
+
+/* Without addresses to reserve (RLIMIT_AS) every lane stays where it is. */
+static void
+line_up_all(struct ffpf_memories *m)
 {
 	size_t total = 0;
 	uint8_t *at;
 
 	for (uint32_t i = 0; i < m->count; i++)
-		total += m->lanes[i].lane.bytes;
+		total += MEMORIES_PLACES * m->lanes[i].lane.bytes;
 	at = reserve(NULL, total);
-	if (at == MAP_FAILED)
-		return;
-	m->range = at;
-	m->range_bytes = total;
-	m->in_range = true;
+	if (at != MAP_FAILED) {
+		m->range = at;
+		m->range_bytes = total;
+	}
 	for (uint32_t i = 0; i < m->count; i++) {
-		struct ffpf_region *lane = &m->lanes[i].lane;
-		void *moved = mremap(lane->base, lane->bytes, lane->bytes, MREMAP_MAYMOVE | MREMAP_FIXED, at);
-
-		if (moved == MAP_FAILED)
-			m->in_range = false;
-		else
-			lane->base = moved;
-		at += lane->bytes;
+		if (m->range) {
+			m->places[i] = at;
+			m->place_bytes[i] = m->lanes[i].lane.bytes;
+			at += MEMORIES_PLACES * m->place_bytes[i];
+		}
+		line_up(m, i, &m->lanes[i].lane);
 	}
 }
 
@@ -70,13 +101,13 @@ ffpf_memories_map(struct ffpf_memories **out, struct ffpf_client_flow *flow, str
 	flow->wake_fd = -1;
 	ffpf_client_flow_close(flow);
 	flow->wake_fd = wake_fd;
-	if (rc) {
+	if (m)
+		line_up_all(m);
+	if (rc)
 		ffpf_memories_close(m);
-		return rc;
-	}
-	line_up(m);
-	*out = m;
-	return 0;
+	else
+		*out = m;
+	return rc;
 }
 
 void
@@ -86,7 +117,7 @@ ffpf_memories_close(struct ffpf_memories *memories)
 		return;
 	ffpf_memories_forget(memories);
 	for (uint32_t i = 0; i < memories->count; i++)
-		unmap(memories, &memories->lanes[i]);
+		unmap(memories, i, &memories->lanes[i]);
 	ffpf_region_close(&memories->reader);
 	ffpf_region_close(&memories->counts);
 	if (memories->range)
@@ -95,30 +126,34 @@ ffpf_memories_close(struct ffpf_memories *memories)
 }
 
 int
-ffpf_memories_succeed(struct ffpf_memories *memories, struct ffpf_client_lane *fds, struct ffpf_lanes_part *out,
-		      struct ffpf_error *err)
+ffpf_memories_succeed(struct ffpf_memories *memories, uint32_t lane, struct ffpf_client_lane *fds,
+		      struct ffpf_lanes_part *out, struct ffpf_error *err)
 {
 	int rc = ffpf_lanes_map_part(out, fds->lane_fd, fds->ibuf_fd, err);
 
 	close(fds->lane_fd);
 	close(fds->ibuf_fd);
 	if (!rc)
-		memories->in_range = false;
+		line_up(memories, lane, &out->lane);
 	return rc;
 }
 
 void
-ffpf_memories_retire(struct ffpf_memories *memories, uint32_t lane)
+ffpf_memories_retire(struct ffpf_memories *memories, uint32_t lane, const struct ffpf_lanes_part *part)
 {
-	memories->before[lane] = memories->lanes[lane];
-	memories->lanes[lane] = (struct ffpf_lanes_part){ { .fd = -1 }, { .fd = -1 } };
-	memories->moved = true;
+	if (part->lane.base == memories->lanes[lane].lane.base)
+		memories->lanes[lane] = (struct ffpf_lanes_part){ { .fd = -1 }, { .fd = -1 } };
+	if (memories->retired_count == FFPF_FLOW_LANES_MAX)
+		ffpf_memories_forget(memories);
+	memories->retired[memories->retired_count++] = (struct retired){ *part, lane };
 }
 
 void
 ffpf_memories_forget(struct ffpf_memories *memories)
 {
-	for (uint32_t i = 0; memories->moved && i < memories->count; i++)
-		unmap(memories, &memories->before[i]);
-	memories->moved = false;
+	for (; memories->retired_count > 0; memories->retired_count--) {
+		struct retired *last = &memories->retired[memories->retired_count - 1];
+
+		unmap(memories, last->lane, &last->part);
+	}
 }

@@ -158,6 +158,24 @@ number(const struct ffpf_message *m, const char *key, uint64_t most, uint64_t *o
 	return ffpf_json_uint(&m->json, ffpf_json_member(&m->json, 0, key), most, out);
 }
 
+static bool
+read_wake_kind(enum ffpf_lanes_event *out, const char *name)
+{
+	static const char *const names[] = {
+		[FFPF_LANES_EVENT_EVENTFD] = "eventfd",
+		[FFPF_LANES_EVENT_RINGBUF] = "ringbuf",
+		[FFPF_LANES_EVENT_TIMERFD] = "timerfd",
+	};
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(name, names[i]) == 0) {
+			*out = (enum ffpf_lanes_event)i;
+			return true;
+		}
+	}
+	return false;
+}
+
 int
 ffpf_message_opened(struct ffpf_opened *out, const struct ffpf_message *message, struct ffpf_error *err)
 {
@@ -165,7 +183,7 @@ ffpf_message_opened(struct ffpf_opened *out, const struct ffpf_message *message,
 	uint64_t ifindex, link_type, lanes;
 	char wake[16];
 
-	*out = (struct ffpf_opened){ .ringbuf = true };
+	*out = (struct ffpf_opened){ .wake = FFPF_LANES_EVENT_RINGBUF };
 	if (!number(message, "flow", FFPF_MESSAGE_ID_MAX, &out->flow) ||
 	    !number(message, "ifindex", INT32_MAX, &ifindex) || !number(message, "link_type", UINT16_MAX, &link_type) ||
 	    !number(message, "lanes", FFPF_FLOW_LANES_MAX, &lanes) || lanes == 0 ||
@@ -174,11 +192,9 @@ ffpf_message_opened(struct ffpf_opened *out, const struct ffpf_message *message,
 	out->ifindex = (uint32_t)ifindex;
 	out->link_type = (uint32_t)link_type;
 	out->lanes = (uint32_t)lanes;
-	if (ffpf_json_string(json, ffpf_json_member(json, 0, "wake_kind"), wake, sizeof(wake))) {
-		out->ringbuf = strcmp(wake, "ringbuf") == 0;
-		if (!out->ringbuf && strcmp(wake, "eventfd") != 0)
-			return broken("wake_kind", err);
-	}
+	if (ffpf_json_string(json, ffpf_json_member(json, 0, "wake_kind"), wake, sizeof(wake)) &&
+	    !read_wake_kind(&out->wake, wake))
+		return broken("wake_kind", err);
 	return 0;
 }
 
@@ -210,7 +226,7 @@ ffpf_message_event(struct ffpf_event *out, const struct ffpf_message *message, s
 	} known[] = {
 		{ "moved", NULL, FFPF_EVENT_MOVED },          { "revoked", NULL, FFPF_EVENT_REVOKED },
 		{ "source", "down", FFPF_EVENT_SOURCE_DOWN }, { "source", "up", FFPF_EVENT_SOURCE_UP },
-		{ "source", "gone", FFPF_EVENT_SOURCE_GONE },
+		{ "source", "gone", FFPF_EVENT_SOURCE_GONE }, { "adopted", NULL, FFPF_EVENT_ADOPTED },
 	};
 	const struct ffpf_json *json = &message->json;
 	char name[16], state[16];
@@ -222,7 +238,8 @@ ffpf_message_event(struct ffpf_event *out, const struct ffpf_message *message, s
 	for (unsigned i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (strcmp(name, known[i].event) == 0 && (!known[i].state || strcmp(state, known[i].state) == 0))
 			out->kind = known[i].kind;
-	if (out->kind != FFPF_EVENT_OTHER && !number(message, "flow", FFPF_MESSAGE_ID_MAX, &out->flow))
+	if (out->kind != FFPF_EVENT_OTHER && out->kind != FFPF_EVENT_ADOPTED &&
+	    !number(message, "flow", FFPF_MESSAGE_ID_MAX, &out->flow))
 		return broken("an event of no flow", err);
 	ffpf_json_string(json, ffpf_json_member(json, 0, "reason"), out->reason, sizeof(out->reason));
 	printable(out->reason);

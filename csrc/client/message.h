@@ -7,6 +7,7 @@
  */
 #include "bpf/bpf.h"
 #include "client/json.h"
+#include "lanes/lanes.h"
 #include "layout.h"
 
 #define FFPF_MESSAGE_VERSION 1
@@ -64,7 +65,7 @@ struct ffpf_opened {
 	uint32_t link_type;
 	uint32_t lanes; /* 1 to FFPF_FLOW_LANES_MAX */
 	uint64_t generation;
-	bool ringbuf; /* the wake descriptor is a BPF ring buffer, else an eventfd */
+	enum ffpf_lanes_event wake;
 };
 
 enum ffpf_filter_level { FFPF_LEVEL_KERNEL, FFPF_LEVEL_USERSPACE };
@@ -86,6 +87,7 @@ enum ffpf_event_kind {
 	FFPF_EVENT_SOURCE_DOWN,
 	FFPF_EVENT_SOURCE_UP,
 	FFPF_EVENT_SOURCE_GONE,
+	FFPF_EVENT_ADOPTED, /* of the connection: a request not answered yet may be lost */
 };
 
 struct ffpf_event {

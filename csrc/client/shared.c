@@ -49,7 +49,7 @@ shared_lanes_next(struct shared *s, struct ffpf_batch *batch)
 	while (outcome == FFPF_FAILED && s->lanes->err.code == FFPF_E_DEVICE_DOWN);
 	switch (outcome) {
 	case FFPF_BATCH:
-		if (!batch->mem_lo && s->memories->in_range) {
+		if (!batch->mem_lo && ffpf_memories_in_range(s->memories)) {
 			batch->mem_lo = s->memories->range;
 			batch->mem_hi = s->memories->range + s->memories->range_bytes;
 		}

@@ -96,15 +96,15 @@ succeed(void *remote, uint32_t lane, struct ffpf_lanes_part *out, struct ffpf_er
 	int rc = lane < s->memories->count ? ffpf_client_successor(s->client, &fds, lane, err)
 					   : ffpf_error_set(err, FFPF_E_INVALID, "there is no lane %u", lane);
 
-	return rc ? rc : ffpf_memories_succeed(s->memories, &fds, out, err);
+	return rc ? rc : ffpf_memories_succeed(s->memories, lane, &fds, out, err);
 }
 
 static void
-retire(void *remote, uint32_t lane)
+retire(void *remote, uint32_t lane, const struct ffpf_lanes_part *part)
 {
 	struct shared *s = remote;
 
-	ffpf_memories_retire(s->memories, lane);
+	ffpf_memories_retire(s->memories, lane, part);
 }
 
 static int
@@ -136,6 +136,7 @@ open_lanes(struct shared *s, const struct ffpf_opened *opened, const struct ffpf
 		.timeout_ms = cfg->timeout_ms,
 		.want = cfg->immediate || cfg->nonblock ? 1 : packets_worth_waking(s->memories),
 		.nonblock = cfg->nonblock,
+		.cut = !s->cooked,
 		.wait = FFPF_LANES_WAIT_FD,
 	};
 	struct ffpf_lanes_parts parts = {
@@ -144,7 +145,7 @@ open_lanes(struct shared *s, const struct ffpf_opened *opened, const struct ffpf
 		.reader = s->memories->reader,
 		.counts = s->memories->counts,
 		.event_fd = s->wake_fd,
-		.event = opened->ringbuf ? FFPF_LANES_EVENT_RINGBUF : FFPF_LANES_EVENT_EVENTFD,
+		.event = opened->wake,
 		.ops = &s->remote,
 		.remote = s,
 	};

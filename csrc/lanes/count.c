@@ -54,6 +54,7 @@ lanes_counters(struct ffpf_reader *r, struct ffpf_counters *out)
 	out->dropped[FFPF_DROP_EVICTED] += l->evicted;
 	out->seen = out->filtered + out->delivered + ffpf_counters_dropped(out);
 	out->waiting = lanes_waiting(l);
+	out->misdirected = l->misdirected;
 	return 0;
 }
 

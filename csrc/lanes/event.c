@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The event descriptor: an eventfd that writers and reader write to; or a BPF ring buffer, which only the kernel's hook
- * can write to, beside an eventfd of our own, both behind one epoll descriptor.
+ * The event descriptor: an eventfd that writers and reader write to; or what only the writer can use, a BPF ring buffer
+ * or a timerfd, beside an eventfd of our own, both behind one epoll descriptor.
  */
 #include "lanes/lanes_internal.h"
 
@@ -40,15 +40,18 @@ lanes_event_open(struct lanes_event *e, int fd, enum ffpf_lanes_event kind, stru
 {
 	int rc = 0;
 
-	*e = (struct lanes_event){ .poll_fd = fd, .self_fd = fd };
+	*e = (struct lanes_event){ .poll_fd = fd, .self_fd = fd, .timer_fd = -1 };
 	if (kind == FFPF_LANES_EVENT_EVENTFD)
 		return 0;
 	e->self_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	e->poll_fd = epoll_create1(EPOLL_CLOEXEC);
 	e->own = true;
 	if (e->self_fd == -1 || e->poll_fd == -1 || watch(e->poll_fd, e->self_fd) || watch(e->poll_fd, fd))
-		rc = ffpf_error_set_errno(err, FFPF_E_SYSTEM, errno, "can't watch the BPF ring buffer of events");
-	rc = rc ? rc : map_ring(e, fd, err);
+		rc = ffpf_error_set_errno(err, FFPF_E_SYSTEM, errno, "can't watch the descriptor of events");
+	if (kind == FFPF_LANES_EVENT_TIMERFD)
+		e->timer_fd = fd;
+	else
+		rc = rc ? rc : map_ring(e, fd, err);
 	if (rc)
 		lanes_event_close(e);
 	return rc;
@@ -87,6 +90,8 @@ lanes_event_drain(const struct lanes_event *e)
 	bool rung = read(e->self_fd, &rings, sizeof(rings)) == (ssize_t)sizeof(rings);
 	unsigned long produced;
 
+	if (e->timer_fd != -1)
+		rung |= read(e->timer_fd, &rings, sizeof(rings)) == (ssize_t)sizeof(rings);
 	if (!e->consumer)
 		return rung;
 	/* What the records say is nothing. Acquire: pairs with the release store of the kernel. */

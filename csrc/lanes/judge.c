@@ -62,13 +62,35 @@ direction_passes(const struct lanes *l, uint8_t pkt_type)
 }
 
 static uint32_t
-judge(struct lanes *l, const struct item *item)
+judge(struct lanes *l, struct item *item)
 {
-	if (!direction_passes(l, item->fetched.rec.pkt_type))
-		return 0;
-	if (!l->prog)
-		return UINT32_MAX;
-	return judged_by_hook(l, item) ? item->fetched.result : run(l, item);
+	uint32_t result = UINT32_MAX;
+
+	if (l->prog)
+		result = judged_by_hook(l, item) ? item->fetched.result : run(l, item);
+	item->misdirected = result && !direction_passes(l, item->fetched.rec.pkt_type);
+	return item->misdirected ? 0 : result;
+}
+
+/* What the filter wants of the packet, which it saw without its tag, and without a cooked header. Cut before the tag's
+ * place, the packet has none. */
+static void
+cut(struct ffpf_packet *p, const struct ffpf_record *rec, uint32_t result)
+{
+	uint64_t limit = result;
+
+	if (rec->flags & FFPF_RECORD_COOKED)
+		limit += COOKED_BYTES;
+	if (rec->flags & FFPF_RECORD_VLAN) {
+		if (result >= rec->vlan_offset) {
+			limit += TAG_BYTES;
+		} else {
+			p->wire_len -= TAG_BYTES;
+			p->flags = (uint8_t)((p->flags & ~FFPF_PACKET_VLAN) | FFPF_PACKET_VLAN_BESIDE);
+		}
+	}
+	if (p->cap_len > limit)
+		p->cap_len = (uint32_t)limit;
 }
 
 static void
@@ -92,11 +114,13 @@ describe(const struct lanes *l, struct ffpf_packet *p, const struct item *item, 
 		.protocol = rec->protocol,
 		.pkt_type = rec->pkt_type,
 	};
-	if (rec->flags & FFPF_RECORD_VLAN) {
+	if (rec->flags & (FFPF_RECORD_VLAN | FFPF_RECORD_VLAN_BESIDE)) {
 		p->vlan_tci = rec->vlan_tci;
 		p->vlan_tpid = rec->vlan_tpid;
-		p->flags |= FFPF_PACKET_VLAN;
+		p->flags |= rec->flags & FFPF_RECORD_VLAN ? FFPF_PACKET_VLAN : FFPF_PACKET_VLAN_BESIDE;
 	}
+	if (l->cfg.cut && result != UINT32_MAX)
+		cut(p, rec, result);
 	/* before a copy lies its free head, before a packet in PBuf the end of its record header */
 	p->flags |= FFPF_PACKET_HEAD_READABLE;
 	if (l->bms->readers_race)

@@ -14,6 +14,7 @@ pass_turned_away(struct lanes *l)
 {
 	for (; l->open < l->count && !l->items[l->open].passes; l->open++) {
 		l->filtered++;
+		l->misdirected += l->items[l->open].misdirected;
 		l->carried++;
 	}
 }
@@ -244,16 +245,13 @@ lanes_close(struct ffpf_reader *r)
 	if (l->ops) {
 		/* Nothing is given back: the flow ends. Or another process has this reader too, by fork, and goes on
 		 * reading: then R and sleep are that one's. */
+		lanes_retire_all(l);
 		if (l->ops->close)
 			l->ops->close(l->remote);
 	} else {
 		pass_turned_away(l);
 		give_back(l, false);
 		lanes_disarm(l);
-	}
-	for (uint32_t i = 0; i < l->lane_count; i++) {
-		ffpf_lanes_unmap_part(&l->lanes[i].own);
-		ffpf_lanes_unmap_part(&l->lanes[i].next);
 	}
 	lanes_event_close(&l->event);
 	free(l->arenas);

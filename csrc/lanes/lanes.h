@@ -31,6 +31,7 @@ struct ffpf_lanes_config {
 	int timeout_ms; /* next() ends after so long at the latest; 0: only with `want` packets */
 	uint32_t want;  /* packets worth waking for, at least 1 */
 	bool nonblock;
+	bool cut; /* a packet is cut at what its filter returned, as by the kernel */
 	enum ffpf_lanes_wait wait;
 };
 
@@ -50,12 +51,12 @@ struct ffpf_lanes_remote_ops {
 	int (*set_filter)(void *remote, const struct ffpf_bpf_prog *prog, uint64_t *generation, struct ffpf_error *err);
 	/*
 	 * The IBuf of lane number `lane` has moved (FFPF_IBUF_MOVED), and all that it holds was read. 0: *out is where
-	 * it goes on, the reader's own from now on. 1: not yet, ask again. -FFPF_E_DENIED: nowhere.
+	 * it goes on, mapped until it is retired. 1: not yet, ask again. -FFPF_E_DENIED: nowhere.
 	 */
 	int (*succeed)(void *remote, uint32_t lane, struct ffpf_lanes_part *out, struct ffpf_error *err);
-	/* The part with which lane number `lane` was opened is not looked at any more, once the call of next() that
-	 * this comes from is over. May be NULL. */
-	void (*retire)(void *remote, uint32_t lane);
+	/* What lane number `lane` was opened with, or succeed gave, is not looked at any more, once the call of next()
+	 * or close() that this comes from is over. At close only what succeed gave is retired. */
+	void (*retire)(void *remote, uint32_t lane, const struct ffpf_lanes_part *part);
 	int (*inject)(void *remote, const void *data, size_t len, struct ffpf_error *err); /* octets sent, or -code */
 	void (*close)(void *remote);                                                       /* the reader is closed */
 };
@@ -63,6 +64,7 @@ struct ffpf_lanes_remote_ops {
 enum ffpf_lanes_event {
 	FFPF_LANES_EVENT_EVENTFD,
 	FFPF_LANES_EVENT_RINGBUF, /* a BPF ring buffer, written to by the kernel's hook */
+	FFPF_LANES_EVENT_TIMERFD, /* set by a hook of another process: see ring/ibuf.h */
 };
 
 struct ffpf_lanes_parts {
@@ -82,8 +84,7 @@ struct ffpf_lanes_parts {
 /*
  * Maps what was received: sealed memfds or frozen BPF maps, of which another process can change neither size nor
  * (other than through its hook) content. The descriptors stay the caller's, and may be closed afterwards. *out is
- * untouched on failure. Unmapped with ffpf_lanes_unmap_part and ffpf_region_close; once given to a reader by `succeed`,
- * by the reader.
+ * untouched on failure. Unmapped with ffpf_lanes_unmap_part and ffpf_region_close.
  */
 int ffpf_lanes_map_part(struct ffpf_lanes_part *out, int lane_fd, int ibuf_fd, struct ffpf_error *err);
 void ffpf_lanes_unmap_part(struct ffpf_lanes_part *part); /* zeros are legal */

@@ -23,8 +23,8 @@ struct lane {
 	int64_t key;   /* latest time that was taken: within a lane time never goes back for the merge */
 	int64_t bound; /* of an empty stage: no packet still to come is older */
 
-	/* of lanes that moved */
-	struct ffpf_lanes_part own;             /* where it is now, if that is not where it was opened */
+	struct ffpf_lanes_part part;            /* where it is now */
+	bool moved;                             /* ... which is where `succeed` said, not where it was opened */
 	struct ffpf_lanes_part next;            /* where it goes on, when what is left here was read */
 	bool ended;                             /* it goes on nowhere */
 	uint64_t packets_before, nested_before; /* of the counts, when the flow came */
@@ -34,6 +34,7 @@ struct lane {
 struct lanes_event {
 	int poll_fd;                     /* readable when somebody should look */
 	int self_fd;                     /* the reader's own end: an eventfd */
+	int timer_fd;                    /* the writer's end where it is a timerfd; -1 */
 	bool own;                        /* both are ours to close */
 	_Atomic unsigned long *consumer; /* of the BPF ring buffer; NULL: there is none */
 	const _Atomic unsigned long *producer;
@@ -42,7 +43,8 @@ struct lanes_event {
 struct item {
 	struct ffpf_fetched fetched;
 	uint32_t lane;
-	bool passes; /* it has a descriptor */
+	bool passes;      /* it has a descriptor */
+	bool misdirected; /* it would, but for its direction */
 };
 
 struct lanes {
@@ -80,7 +82,7 @@ struct lanes {
 	bool due;           /* ... and somebody woke us */
 	bool held;          /* there are packets that the merge must hold back, or a lane that moves */
 
-	uint64_t delivered, filtered, lapped, invalid, evicted;
+	uint64_t delivered, filtered, misdirected, lapped, invalid, evicted;
 	bool lapped_news;        /* to be reported */
 	int64_t latest_ns;       /* time of the packet that was taken last */
 	struct ffpf_error ended; /* why a lane goes on nowhere */
@@ -108,6 +110,7 @@ bool lanes_source_is_gone(const struct lanes *l);
  * when every item is done with. Sets held: a lane waits for its successor. */
 int lanes_follow(struct lanes *l);
 bool lane_has_moved(const struct lane *lane);
+void lanes_retire_all(struct lanes *l); /* what was given by `succeed` */
 
 /* wait.c */
 bool lanes_ready(const struct lanes *l); /* next() has something to return */

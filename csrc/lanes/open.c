@@ -40,6 +40,7 @@ open_views(struct lanes *l, const struct ffpf_lanes_parts *parts, struct ffpf_er
 			return rc;
 		if (page->bms != first->bms || page->link_type != first->link_type)
 			return ffpf_error_set(err, FFPF_E_INVALID, "the lanes differ in BMS or link type");
+		lane->part = parts->lanes[i];
 		lane->key = INT64_MIN;
 		lane->packets_before = lane->view.ibuf->packets_before;
 		lane->nested_before = lane->view.ibuf->nested_before;

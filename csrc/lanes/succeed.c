@@ -60,16 +60,14 @@ move(struct lanes *l, struct lane *lane, struct ffpf_lanes_part *part)
 
 	rc = rc ? rc : check_fits(l, lane, &view, &l->reader.err);
 	if (rc) {
-		ffpf_lanes_unmap_part(part);
+		l->ops->retire(l->remote, lane->view.lane_number, part);
 		return rc;
 	}
 	keep_counts(lane);
 	lane->view = view;
-	if (lane->own.lane.base)
-		ffpf_lanes_unmap_part(&lane->own);
-	else if (l->ops->retire)
-		l->ops->retire(l->remote, view.lane_number);
-	lane->own = *part;
+	l->ops->retire(l->remote, view.lane_number, &lane->part);
+	lane->part = *part;
+	lane->moved = true;
 	if (l->mem_hi && !l->arenas) {
 		l->mem_lo = view.cells;
 		l->mem_hi = view.cells + view.size * FFPF_CELL_BYTES + FFPF_SLACK_BYTES;
@@ -98,6 +96,19 @@ ask(struct lanes *l, struct lane *lane)
 		return move(l, lane, &part);
 	lane->next = part;
 	return 0;
+}
+
+void
+lanes_retire_all(struct lanes *l)
+{
+	for (uint32_t i = 0; i < l->lane_count; i++) {
+		const struct lane *lane = &l->lanes[i];
+
+		if (lane->moved)
+			l->ops->retire(l->remote, lane->view.lane_number, &lane->part);
+		if (lane->next.lane.base)
+			l->ops->retire(l->remote, lane->view.lane_number, &lane->next);
+	}
 }
 
 int

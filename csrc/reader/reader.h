@@ -67,6 +67,8 @@ struct ffpf_counters {
 	uint64_t dropped[FFPF_DROP_CAUSES];
 	uint64_t iface_drops; /* outside the law: what the interface itself lost, since the reader was opened */
 	uint64_t waiting; /* outside the law: accepted by the kernel, not yet delivered; ps_recv is seen + waiting */
+	uint64_t
+	    misdirected; /* outside the law: of those filtered, the ones that passed all but the direction; lanes */
 };
 
 const char *ffpf_drop_name(enum ffpf_drop cause);              /* "kernel", "pbuf", ...; static text */

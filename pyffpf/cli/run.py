@@ -25,7 +25,8 @@ LIBRARY_NAME = "libffpfpcap.so"
 EXIT_USAGE = 2
 EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_FOUND = 127
-ENGINES = ("embedded", "system")
+ENGINES = ("auto", "shared", "embedded", "system")
+SOCKET_NAME_MAX = 107  # sizeof sun_path, less its end: unix(7)
 MAX_INTERPRETERS = 5  # as many as the kernel follows
 
 # Programs that start others with a fresh environment: ffpf-run belongs behind them.
@@ -192,14 +193,15 @@ def helper_warning(path: Path, library: elf.Elf, creds: Credentials, search: str
     return f"{path.name} captures through {helper}, which FFPF does not reach: {why}" if why else None
 
 
-def environment(environ: Mapping[str, str], library: Path, engine: str | None, stats: bool) -> dict[str, str]:
+def environment(environ: Mapping[str, str], library: Path, choices: argparse.Namespace) -> dict[str, str]:
     """The environment of the program: FFPF's library first in LD_PRELOAD, and the choices of the command line."""
     result = dict(environ)
     before = [name for name in environ.get("LD_PRELOAD", "").replace(":", " ").split() if name != str(library)]
     result["LD_PRELOAD"] = ":".join([str(library), *before])
-    if engine:
-        result["FFPF_ENGINE"] = engine
-    if stats:
+    socket = choices.socket and str(Path(choices.socket).absolute())  # COMMAND may change its directory
+    chosen = {"FFPF_ENGINE": choices.engine, "FFPF_GROUP": choices.group, "FFPF_SOCKET": socket}
+    result.update({name: value for name, value in chosen.items() if value is not None})
+    if choices.stats:
         result.setdefault("FFPF_STATS", "1")
     return result
 
@@ -207,19 +209,24 @@ def environment(environ: Mapping[str, str], library: Path, engine: str | None, s
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="ffpf-run",
-        usage="ffpf-run [--engine ENGINE] [--stats] COMMAND [ARGUMENT ...]",
+        usage="ffpf-run [--engine ENGINE] [--group NAME] [--socket PATH] [--stats] COMMAND [ARGUMENT ...]",
         description="Starts COMMAND with FFPF in the place of libpcap. COMMAND takes this process's place, so its exit "
         "code and signals are its own.",
         epilog="Exit codes of ffpf-run itself: 2 wrong use, or FFPF cannot reach COMMAND (set-user-ID, file "
         "capabilities, statically linked, a libpcap of its own); 126 COMMAND cannot be executed; 127 not found. "
         "Environment: FFPF_LIBRARY names another libffpfpcap.so; FFPF_STATS=1 is --stats, FFPF_STATS=PATH appends the "
-        "line to a file; FFPF_ENGINE is --engine.",
+        "line to a file; FFPF_ENGINE is --engine, FFPF_GROUP is --group, FFPF_SOCKET is --socket.",
     )
     parser.add_argument(
         "--engine",
         choices=ENGINES,
-        help="who captures on devices: FFPF, or libpcap for comparison (default: embedded, where it can)",
+        help="who captures on devices: ffpfd, shared with others; FFPF in COMMAND itself, embedded; or libpcap, system, "
+        "for comparison (default: auto, ffpfd where it is there and allows it, else embedded, where it can)",
     )
+    parser.add_argument(
+        "--group", metavar="NAME", help="flow group to share captures with, of which you are a member (default: yours)"
+    )
+    parser.add_argument("--socket", metavar="PATH", help="where ffpfd listens (default: /run/ffpf/ffpfd.sock)")
     parser.add_argument("--stats", action="store_true", help="print one line of counters to standard error at exit")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the program and its arguments")
     args = parser.parse_args(argv)
@@ -227,6 +234,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         del args.command[0]
     if not args.command:
         parser.error("no COMMAND given")
+    for option in ("group", "socket"):
+        if getattr(args, option) == "":
+            parser.error(f"--{option} needs a name")
+        if getattr(args, option) and args.engine in ("embedded", "system"):
+            parser.error(f"--{option} is for ffpfd: it does not go with --engine {args.engine}")
+    if args.socket and len(os.fsencode(args.socket)) > SOCKET_NAME_MAX:
+        parser.error(f"--socket: a name of more than {SOCKET_NAME_MAX} octets is none that a socket can have")
     return args
 
 
@@ -248,7 +262,7 @@ def start(argv: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
         warning = helper_warning(program, library_elf, creds, search)
         if warning:
             print(f"ffpf-run: warning: {warning}", file=sys.stderr, flush=True)
-    exec_command(command, environment(environ, library, args.engine, args.stats))
+    exec_command(command, environment(environ, library, args))
 
 
 def exec_command(command: Command, environ: Mapping[str, str]) -> NoReturn:

@@ -31,8 +31,9 @@ PROBE = r"""
 #include <sys/auxv.h>
 int main(int argc, char **argv) {
     const char *preload = getenv("LD_PRELOAD"), *engine = getenv("FFPF_ENGINE"), *stats = getenv("FFPF_STATS");
-    printf("secure=%lu preload=%s engine=%s stats=%s", getauxval(AT_SECURE), preload ? preload : "-",
-           engine ? engine : "-", stats ? stats : "-");
+    const char *group = getenv("FFPF_GROUP"), *path = getenv("FFPF_SOCKET");
+    printf("secure=%lu preload=%s group=%s socket=%s engine=%s stats=%s", getauxval(AT_SECURE),
+           preload ? preload : "-", group ? group : "-", path ? path : "-", engine ? engine : "-", stats ? stats : "-");
     for (int i = 0; i < argc; i++) printf(" [%s]", argv[i]);
     printf("\n");
     return 7;
@@ -270,7 +271,13 @@ def test_the_library_comes_first_in_ld_preload_and_once(room: Path) -> None:
 
 def test_options_become_environment_and_the_rest_is_the_commands(room: Path) -> None:
     probe = str(room / "probe")
-    assert "engine=- stats=- " in ffpf_run(room, probe).out
+    assert "group=- socket=- engine=- stats=- " in ffpf_run(room, probe).out
+    result = ffpf_run(
+        room, "--engine", "shared", "--group", "net ops", "--socket", "/run/x.sock", probe, "--group", "y"
+    )
+    assert "group=net ops socket=/run/x.sock engine=shared stats=- " in result.out
+    result = ffpf_run(room, "--socket", "x.sock", probe)
+    assert f"group=- socket={Path.cwd()}/x.sock engine=- " in result.out
     result = ffpf_run(room, "--engine", "embedded", "--stats", probe, "--stats", "-x", "--engine", "y")
     assert "engine=embedded stats=1 " in result.out
     assert result.out.endswith(f"[{probe}] [--stats] [-x] [--engine] [y]\n")
@@ -327,6 +334,11 @@ def test_tshark_of_a_user_warns_about_a_privileged_dumpcap(room: Path) -> None:
         ([], 2, "no COMMAND given"),
         (["--engine"], 2, "expected one argument"),
         (["--engine", "none", "true"], 2, "invalid choice"),
+        (["--group", "", "true"], 2, "--group needs a name"),
+        (["--socket", "", "true"], 2, "--socket needs a name"),
+        (["--socket", "x" * 108, "true"], 2, "107 octets"),
+        (["--engine", "embedded", "--group", "g", "true"], 2, "does not go with --engine embedded"),
+        (["--engine", "system", "--socket", "s", "true"], 2, "does not go with --engine system"),
         (["--nonsense", "true"], 2, "unrecognized arguments"),
         (["no-such-command-here"], 127, "no-such-command-here: command not found"),
         (["/no/such/file"], 127, "/no/such/file: No such file or directory"),
@@ -358,7 +370,7 @@ def test_a_missing_library_is_named(room: Path) -> None:
 def test_help_says_what_matters(room: Path) -> None:
     result = ffpf_run(room, "--help")
     assert result.code == 0
-    for word in ("--engine", "--stats", "COMMAND", "FFPF_LIBRARY", "FFPF_STATS", "126", "127"):
+    for word in ("--engine", "--group", "--socket", "--stats", "COMMAND", "FFPF_LIBRARY", "FFPF_STATS", "126", "127"):
         assert word in result.out
 
 
