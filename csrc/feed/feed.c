@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <pcap/dlt.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +52,7 @@ make(struct ffpf_feed **out, struct ffpf_reader *reader, FILE *fp, const struct 
 	feed->cfg = *cfg;
 	feed->info = reader->info;
 	/* a savefile's packets are what they are: nobody sees them otherwise */
-	feed->cooked = fp ? 0 : feed_cooked_bytes(reader->info.link_type);
+	feed->cooked = !fp && reader->info.link_type == DLT_LINUX_SLL2;
 	feed->vlan_offset = ffpf_link_type_vlan_offset(reader->info.link_type);
 	feed->pacer.pace = cfg->pace;
 	feed->pacer.rate = cfg->rate;
@@ -157,7 +158,7 @@ ffpf_feed_describe(const struct ffpf_feed *feed, struct ffpf_hook_config *cfg)
 {
 	cfg->link_type = (uint32_t)feed->info.link_type;
 	cfg->vlan_offset = feed->vlan_offset;
-	cfg->unfiltered = feed->cooked;
+	cfg->cooked = feed->cooked;
 }
 
 const struct ffpf_reader_info *

@@ -38,7 +38,7 @@ struct ffpf_feed {
 	struct ffpf_reader_info info; /* of the reader, as it was at first */
 	FILE *fp;                     /* of the savefile, ours; NULL: another kind of reader */
 	int vlan_offset;
-	uint32_t cooked; /* octets of the cooked header, 0: none */
+	bool cooked; /* packets begin with a header of LINUX_SLL2 */
 
 	/* between control plane and thread */
 	struct ffpf_hook *_Atomic hooks[FFPF_FEED_HOOKS_MAX]; /* NULL: free */
@@ -69,7 +69,6 @@ struct ffpf_feed {
 
 /* feed_packet.c: *out points to the reader's memory, or to feed->untagged. 0, or -code and feed->err is set. */
 int feed_packet(struct ffpf_feed *feed, const struct ffpf_packet *from, struct ffpf_hook_packet *out);
-uint32_t feed_cooked_bytes(int dlt);
 
 /* feed.c: opens the savefile from its start. */
 int feed_open_savefile(struct ffpf_reader **out, FILE *fp, struct ffpf_error *err);

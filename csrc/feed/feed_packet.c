@@ -9,28 +9,11 @@
 #include "source/cooked.h"
 #include "source/savefile.h"
 
-#include <pcap/dlt.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define TAG_BYTES 4
 #define NS_PER_S  1000000000
-
-/* What a filter that is attached to a socket does not see. By link type: that is all that a file tells, too. */
-uint32_t
-feed_cooked_bytes(int dlt)
-{
-	switch (dlt) {
-	case DLT_LINUX_SLL:
-	case DLT_LINUX_SLL2:
-	case DLT_LINUX_IRDA:
-	case DLT_LINUX_LAPD:
-	case DLT_NETLINK:
-		return ffpf_cooked_bytes(dlt);
-	default:
-		return 0;
-	}
-}
 
 static int64_t
 time_of(const struct ffpf_feed *feed, const struct ffpf_packet *from)
@@ -53,19 +36,18 @@ get16(const uint8_t *at)
 	return (uint16_t)(at[0] << 8 | at[1]);
 }
 
-/* A cooked header says what else the kernel knew. The packet type of SLL has 16 bits, of which Linux uses 3. */
+/* A cooked header says what else the kernel knew. */
 static void
-read_cooked(const struct ffpf_feed *feed, const struct ffpf_packet *from, struct ffpf_hook_packet *out)
+read_cooked(const struct ffpf_packet *from, struct ffpf_hook_packet *out)
 {
-	const bool v2 = feed->info.link_type == DLT_LINUX_SLL2;
+	const uint8_t *header = from->data;
 
-	if (from->cap_len < feed->cooked)
+	if (from->cap_len < COOKED_V2_BYTES)
 		return;
-	out->hatype = get16(from->data + (v2 ? 8 : 2));
-	out->pkt_type = v2 ? from->data[10] : from->data[1];
-	out->protocol = get16(from->data + (v2 ? 0 : 14));
-	if (v2)
-		out->ifindex = (uint32_t)get16(from->data + 4) << 16 | get16(from->data + 6);
+	out->protocol = get16(header);
+	out->ifindex = (uint32_t)get16(header + 4) << 16 | get16(header + 6);
+	out->hatype = get16(header + 8);
+	out->pkt_type = header[10];
 }
 
 /* Takes the tag out of a copy. */
@@ -108,7 +90,7 @@ feed_packet(struct ffpf_feed *feed, const struct ffpf_packet *from, struct ffpf_
 		.flags = feed->cfg.times == FFPF_FEED_TIMES_GIVEN ? FFPF_HOOK_TIME_GIVEN : 0,
 	};
 	if (feed->cooked)
-		read_cooked(feed, from, out);
+		read_cooked(from, out);
 	if (!(from->flags & (FFPF_PACKET_VLAN | FFPF_PACKET_VLAN_BESIDE)))
 		return 0;
 	out->flags |= FFPF_HOOK_VLAN;

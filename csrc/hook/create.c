@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#define COOKED_BYTES 20
+
 static int
 check_config(const struct ffpf_hook_config *cfg, struct ffpf_error *err)
 {
@@ -46,7 +48,7 @@ ffpf_hook_create(struct ffpf_hook **out, const struct ffpf_hook_config *cfg, str
 		return ffpf_error_set(err, FFPF_E_NO_MEMORY, "no memory for a hook");
 	hook->bms = ffpf_bms_find(cfg->bms);
 	hook->vlan_offset = cfg->vlan_offset;
-	hook->unfiltered = cfg->unfiltered;
+	hook->cooked = cfg->cooked ? COOKED_BYTES : 0;
 	hook->publish_batch = cfg->publish_batch;
 	hook->last_ns = INT64_MIN;
 	hook->floor_ns = FFPF_FLOOR_IDLE;

@@ -290,7 +290,13 @@ describe(const struct ffpf_hook *hook, const struct ffpf_hook_packet *pkt, int64
 		rec.vlan_tpid = pkt->vlan_tpid;
 		rec.vlan_offset = (uint16_t)hook->vlan_offset;
 		rec.flags = FFPF_RECORD_VLAN;
+	} else if (pkt->flags & FFPF_HOOK_VLAN) {
+		rec.vlan_tci = pkt->vlan_tci;
+		rec.vlan_tpid = pkt->vlan_tpid;
+		rec.flags = FFPF_RECORD_VLAN_BESIDE;
 	}
+	if (hook->cooked)
+		rec.flags |= FFPF_RECORD_COOKED;
 	if (rec.cap_len > hook->lane->snap_len)
 		rec.cap_len = hook->lane->snap_len;
 	return rec;
@@ -322,7 +328,7 @@ store(struct ffpf_hook *hook, uint8_t *cell, struct ffpf_record *rec, const stru
 static uint32_t
 deliver(struct ffpf_hook *hook, struct ffpf_graph *graph, const struct ffpf_hook_packet *pkt, int64_t time_ns)
 {
-	uint32_t wanted = classify(graph, pkt, hook->unfiltered);
+	uint32_t wanted = classify(graph, pkt, hook->cooked);
 	struct ffpf_record rec;
 	uint32_t cells, n;
 	uint8_t *cell;

@@ -25,7 +25,7 @@ struct ffpf_hook_config {
 	enum ffpf_store_kind store; /* AUTO unless measuring; FRP always stores words */
 	uint32_t link_type;         /* DLT_* */
 	int vlan_offset;            /* where a tag is put back: 12 for Ethernet; -1: nowhere */
-	uint32_t unfiltered;        /* octets at the start of a packet that filters do not see: a cooked header */
+	bool cooked;                /* packets begin with a header of LINUX_SLL2, which filters do not see */
 	uint32_t snap_len;          /* see ring/lane.h */
 	uint32_t
 	    publish_batch;  /* publish after so many stored packets, at flush, and when a buffer is full; at least 1 */

@@ -39,7 +39,7 @@ struct ffpf_hook {
 	struct ffpf_lane *lane;
 	const struct ffpf_bms *bms;
 	int vlan_offset;
-	uint32_t unfiltered;
+	uint32_t cooked; /* octets of the cooked header, 0: none */
 	uint32_t publish_batch;
 
 	/* the writer's */
