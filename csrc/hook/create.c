@@ -70,6 +70,12 @@ ffpf_hook_create(struct ffpf_hook **out, const struct ffpf_hook_config *cfg, str
 }
 
 void
+ffpf_hook_set_snap_len(struct ffpf_hook *hook, uint32_t snap_len)
+{
+	atomic_store_explicit(&hook->lane->snap_len, snap_len, memory_order_relaxed);
+}
+
+void
 ffpf_hook_destroy(struct ffpf_hook *hook)
 {
 	if (!hook)

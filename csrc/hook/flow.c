@@ -59,8 +59,14 @@ ffpf_flow_destroy(struct ffpf_flow *flow)
 void
 ffpf_flow_set_filter(struct ffpf_flow *flow, const struct ffpf_bpf_prog *prog)
 {
+	ffpf_flow_set_generation(flow, prog, flow->generation + 1);
+}
+
+void
+ffpf_flow_set_generation(struct ffpf_flow *flow, const struct ffpf_bpf_prog *prog, uint64_t generation)
+{
 	flow->prog = prog;
-	flow->generation++;
+	flow->generation = generation;
 	for (uint32_t i = 0; i < flow->lane_count; i++) {
 		struct ffpf_hook *hook = flow->lanes[i].hook;
 		struct ffpf_graph_entry *member;

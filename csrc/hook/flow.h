@@ -56,6 +56,8 @@ void ffpf_flow_destroy(struct ffpf_flow *flow); /* must be detached everywhere; 
  * filter's generation is flow->generation; from which entry on it decided stands in each IBuf's page.
  */
 void ffpf_flow_set_filter(struct ffpf_flow *flow, const struct ffpf_bpf_prog *prog);
+/* The same, for a control plane that counts generations itself: never down, and 1 at first. */
+void ffpf_flow_set_generation(struct ffpf_flow *flow, const struct ffpf_bpf_prog *prog, uint64_t generation);
 
 /*
  * Moves one lane of the flow to another hook, or to a larger IBuf on the same hook, for a reader that knows how to
@@ -72,11 +74,25 @@ int ffpf_flow_prepare(struct ffpf_flow *flow, struct ffpf_hook *from, struct ffp
 void ffpf_flow_abandon(struct ffpf_flow *flow, struct ffpf_hook *from);
 void ffpf_flow_leave(struct ffpf_flow *flow, struct ffpf_hook *from);
 void ffpf_flow_arrive(struct ffpf_flow *flow, struct ffpf_hook *from);
+/* The flow stays on a hook that its source has left: the reader reads the rest, and is told that there is more
+ * elsewhere. It may be moved later. */
+void ffpf_flow_strand(struct ffpf_flow *flow, struct ffpf_hook *from);
 
 /*
  * What the lanes counted: seen, filtered and dropped of *out; `delivered` is what was indexed, published or not. The
  * law holds exactly while no hook is handling a packet.
  */
 void ffpf_flow_counters(const struct ffpf_flow *flow, struct ffpf_counters *out);
+
+/* One lane of a flow as it stands: for people, and for who looks after slow readers. */
+struct ffpf_flow_lane_status {
+	uint32_t slots;
+	uint64_t w, r;           /* positions in the IBuf; r as the reader says it: not checked */
+	uint64_t behind_cells;   /* that the oldest unread record lies behind the lane's W; 0: nothing is unread */
+	uint64_t generation;     /* of the filter in force */
+	uint64_t generation_pos; /* first entry that it has judged, or will */
+};
+
+void ffpf_flow_lane_status(const struct ffpf_flow *flow, uint32_t lane, struct ffpf_flow_lane_status *out);
 
 #endif

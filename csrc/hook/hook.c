@@ -273,6 +273,8 @@ tag_goes_in(const struct ffpf_hook *hook, const struct ffpf_hook_packet *pkt)
 static struct ffpf_record
 describe(const struct ffpf_hook *hook, const struct ffpf_hook_packet *pkt, int64_t time_ns)
 {
+	/* relaxed: pairs with ffpf_hook_set_snap_len, which says nothing else */
+	uint32_t snap_len = atomic_load_explicit(&hook->lane->snap_len, memory_order_relaxed);
 	struct ffpf_record rec = {
 		.time_ns = time_ns,
 		.cap_len = pkt->cap_len,
@@ -297,8 +299,8 @@ describe(const struct ffpf_hook *hook, const struct ffpf_hook_packet *pkt, int64
 	}
 	if (hook->cooked)
 		rec.flags |= FFPF_RECORD_COOKED;
-	if (rec.cap_len > hook->lane->snap_len)
-		rec.cap_len = hook->lane->snap_len;
+	if (rec.cap_len > snap_len)
+		rec.cap_len = snap_len;
 	return rec;
 }
 

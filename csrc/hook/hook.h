@@ -89,6 +89,9 @@ void ffpf_hook_lost(struct ffpf_hook *hook, enum ffpf_drop cause, uint64_t n);
 /* No packet will come: readers see the end once they have read the rest. */
 void ffpf_hook_close(struct ffpf_hook *hook);
 
+/* What is stored of a packet at most, from one of the next packets on. Any thread. */
+void ffpf_hook_set_snap_len(struct ffpf_hook *hook, uint32_t snap_len);
+
 /* From the next packet on the flow is served. A flow is attached once to a hook; all its hooks have the same BMS and
  * link type. */
 int ffpf_hook_attach(struct ffpf_hook *hook, struct ffpf_flow *flow, struct ffpf_error *err);

@@ -97,3 +97,10 @@ ffpf_flow_arrive(struct ffpf_flow *flow, struct ffpf_hook *from)
 	};
 	ffpf_ibuf_destroy(old);
 }
+
+void
+ffpf_flow_strand(struct ffpf_flow *flow, struct ffpf_hook *from)
+{
+	ffpf_flow_leave(flow, from);
+	ffpf_wake(find(flow, from)->ibuf);
+}

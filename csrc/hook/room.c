@@ -8,10 +8,11 @@
 static uint32_t
 cells_of(const struct ffpf_hook *hook, uint32_t cap_len)
 {
+	uint64_t snap_len = atomic_load_explicit(&hook->lane->snap_len, memory_order_relaxed);
 	uint64_t stored = (uint64_t)cap_len + TAG_BYTES;
 
-	if (stored > hook->lane->snap_len)
-		stored = hook->lane->snap_len;
+	if (stored > snap_len)
+		stored = snap_len;
 	/* what is too large for any record is dropped, however long one waits */
 	return stored > FFPF_PACKET_MAX_BYTES ? UINT32_MAX : ffpf_record_cells((uint32_t)stored);
 }

@@ -4,23 +4,24 @@
 
 /*
  * Lanes in the kernel count packets for all flows at once; what a flow was spared follows from the law. What was
- * indexed and dropped is read first, so that it is never more than what was seen.
+ * indexed and dropped is read first (acquire: what is loaded behind it comes later), so that it is never more than what
+ * was seen.
  */
 static void
 add_kernel_lane(const struct lanes *l, const struct lane *lane, struct ffpf_counters *out)
 {
 	const struct ffpf_counts *counts = &l->counts->counts[lane->view.lane_number];
-	uint64_t taken = lane->past_indexed + ffpf_counted(&lane->view.ibuf->w) - lane->view.ibuf->first_pos;
+	uint64_t taken = lane->past_indexed - lane->view.ibuf->first_pos;
 	uint64_t seen;
 
+	taken += atomic_load_explicit(&lane->view.ibuf->w, memory_order_acquire);
 	for (unsigned cause = 0; cause < FFPF_DROP_CAUSES; cause++) {
-		uint64_t dropped = lane->past_dropped[cause] + ffpf_counted(&lane->view.ibuf->dropped[cause]);
+		uint64_t dropped = lane->past_dropped[cause];
 
+		dropped += atomic_load_explicit(&lane->view.ibuf->dropped[cause], memory_order_acquire);
 		out->dropped[cause] += dropped;
 		taken += dropped;
 	}
-	/* acquire: the loads above come before */
-	atomic_thread_fence(memory_order_acquire);
 	seen = ffpf_counted(&counts->packets) - lane->packets_before;
 	out->filtered += seen > taken ? seen - taken : 0;
 	out->dropped[FFPF_DROP_NESTED] += ffpf_counted(&counts->nested) - lane->nested_before;

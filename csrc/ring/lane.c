@@ -44,7 +44,7 @@ ffpf_lane_create(struct ffpf_lane **out, const struct ffpf_lane_config *cfg, str
 	}
 	lane->size = cfg->pbuf_bytes / FFPF_CELL_BYTES;
 	lane->max_cells = lane->size < FFPF_RECORD_MAX_CELLS ? (uint32_t)lane->size : FFPF_RECORD_MAX_CELLS;
-	lane->snap_len = cfg->snap_len ? cfg->snap_len : UINT32_MAX;
+	atomic_init(&lane->snap_len, cfg->snap_len ? cfg->snap_len : UINT32_MAX);
 	lane->store = ffpf_store_find(cfg->store, cfg->pbuf_bytes);
 	lane->w = lane->r_star = lane->intent = lane->size * (cfg->first_lap ? cfg->first_lap : 1);
 	lane->page = page = lane->region.base;

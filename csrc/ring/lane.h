@@ -36,9 +36,9 @@ struct ffpf_lane {
 	struct ffpf_region region;
 	struct ffpf_lane_page *page;
 	uint8_t *cells;
-	uint64_t size;      /* in cells */
-	uint32_t snap_len;  /* UINT32_MAX: not cut */
-	uint32_t max_cells; /* of a record: FFPF_RECORD_MAX_CELLS, or the whole of a small PBuf */
+	uint64_t size;             /* in cells */
+	_Atomic uint32_t snap_len; /* UINT32_MAX: not cut; the control plane's, loaded for each packet */
+	uint32_t max_cells;        /* of a record: FFPF_RECORD_MAX_CELLS, or the whole of a small PBuf */
 	const struct ffpf_store *store;
 	uint64_t w;      /* position behind the last committed record */
 	uint64_t intent; /* what page->intent says: it never goes back, since a void claim may have been stored to */
