@@ -71,6 +71,7 @@ peer_open(struct peer *p, enum ffpf_bms_id bms)
 					   .count = 1,
 					   .reader = p->page,
 					   .event_fd = p->flow->event_fd,
+					   .event = FFPF_LANES_EVENT_TIMERFD,
 					   .ops = &ops,
 					   .remote = p };
 	must(ffpf_lanes_open(&p->reader, &parts, &lanes, &test_err));

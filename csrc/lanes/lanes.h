@@ -62,7 +62,7 @@ struct ffpf_lanes_remote_ops {
 };
 
 enum ffpf_lanes_event {
-	FFPF_LANES_EVENT_EVENTFD, /* or a timerfd: which one is seen from it */
+	FFPF_LANES_EVENT_EVENTFD,
 	FFPF_LANES_EVENT_RINGBUF, /* a BPF ring buffer, written to by the kernel's hook */
 	FFPF_LANES_EVENT_TIMERFD, /* set by a hook of another process: see ring/ibuf.h */
 };
