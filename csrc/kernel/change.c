@@ -32,7 +32,8 @@ ffpf_kernel_column_set(struct ffpf_kernel *kernel, uint32_t column, uint32_t res
 		return out_of_range("column", column, FFPF_KERNEL_COLUMNS, err);
 	if (ffpf_kernel_active(kernel, column / 64) >> (column % 64) & 1)
 		return ffpf_error_set(err, FFPF_E_INVALID, "column %u is active", column);
-	kernel->columns[column] = (struct ffpf_kernel_column){ result, generation };
+	kernel->columns[column].result = result;
+	kernel->columns[column].generation = generation;
 	return 0;
 }
 

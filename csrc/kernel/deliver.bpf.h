@@ -15,7 +15,7 @@ pbuf_half_full(const struct pass *p, const struct ffpf_kernel_flow_state *fs, vo
 {
 	struct ffpf_index *oldest = ibuf_entry(ibuf, r & fs->mask);
 
-	return oldest && p->ls->w - index_position(p->ls->w, once(oldest->index)) > constants.cells / 2;
+	return oldest && p->ls->w - index_position(p->ls->w, once(oldest->index)) > CELLS / 2;
 }
 
 static __always_inline void
@@ -79,12 +79,14 @@ deliver_step(__u32 i, void *context)
 		return 1;
 	if (column == NOTHING)
 		return 0;
-	at = ibuf_at(p, slot);
+	filter = bpf_map_lookup_elem(&columns, &column);
+	if (!filter)
+		return 0;
+	at = ibuf_at_column(p, column, filter);
 	fs = state_of(at);
 	ibuf = bpf_map_lookup_elem(&ibufs, &at);
 	page = ibuf ? ibuf_page(ibuf) : NULL;
-	filter = bpf_map_lookup_elem(&columns, &column);
-	if (!fs || !page || !filter)
+	if (!fs || !page)
 		return 0;
 	if (fs->evicted) {
 		page->dropped[FFPF_KERNEL_DROP_EVICTED]++;
@@ -120,13 +122,17 @@ refuse_step(__u32 i, void *context)
 	struct pass *p = context;
 	__u32 column = next_column(p, false);
 	struct ffpf_kernel_flow_state *fs;
+	struct ffpf_kernel_column *filter;
 	__u32 at;
 
 	if (column == THE_END)
 		return 1;
 	if (column == NOTHING)
 		return 0;
-	at = ibuf_at(p, column >> 1);
+	filter = bpf_map_lookup_elem(&columns, &column);
+	if (!filter)
+		return 0;
+	at = ibuf_at_column(p, column, filter);
 	fs = state_of(at);
 	if (!fs)
 		return 0;
@@ -146,6 +152,9 @@ refuse(struct pass *p, __u32 cause)
 	p->cause = cause;
 	walk_from_start(p);
 	bpf_loop(WALK_STEPS, refuse_step, p, 0);
+	/* The compiler must not make one call of this and deliver's: then the kernel could not put the loops in line.
+	 */
+	asm volatile("# refused");
 }
 
 #endif

@@ -106,6 +106,27 @@ first_ibufs(struct ffpf_kernel *kernel, const struct fresh *f, int *ibuf_fds, st
 	return rc ? rc : insert_ibufs(kernel, f, ibuf_fds, err);
 }
 
+/* The bank that is not in use may be written over: there is nothing in it, or nothing unread. */
+static int
+check_read(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err)
+{
+	uint32_t bank = ffpf_kernel_bank_of(kernel, slot);
+
+	if (atomic_load(&kernel->flows[slot].lane_changed))
+		return 0;
+	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++) {
+		struct ffpf_kernel_request q;
+		int rc = read_ibuf(kernel, slot, bank, cpu, &q, err);
+
+		if (rc)
+			return rc;
+		if (q.r < q.first_pos)
+			return ffpf_error_set(err, FFPF_E_GENERIC,
+					      "flow %u: its reader has not come from the move before", slot);
+	}
+	return 0;
+}
+
 int
 ffpf_kernel_flow_prepare(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_slots, int *ibuf_fds,
 			 struct ffpf_error *err)
@@ -116,6 +137,7 @@ ffpf_kernel_flow_prepare(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibu
 
 	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++)
 		ibuf_fds[cpu] = -1;
+	rc = rc ? rc : check_read(kernel, slot, err);
 	for (uint32_t cpu = 0; cpu < kernel->cpus && !rc; cpu++) {
 		struct ffpf_kernel_request q;
 		struct ffpf_ibuf_page template = { .slots_log2 = f.slots_log2, .lane = cpu };
@@ -170,8 +192,28 @@ ffpf_kernel_flow_settle(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_e
 		for (unsigned cause = 0; cause < FFPF_COUNTED_DROPS_MAX; cause++)
 			flow->past_dropped[cause] += q.dropped[cause];
 	}
-	erase_ibufs(kernel, slot, old);
 	return rc;
+}
+
+void
+ffpf_kernel_flow_forget(struct ffpf_kernel *kernel, uint32_t slot)
+{
+	erase_ibufs(kernel, slot, ffpf_kernel_bank_of(kernel, slot) ^ 1);
+}
+
+/* First where the hook looks for what it must keep, then where it writes. */
+static void
+set_bank(struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank)
+{
+	atomic_store(&kernel->flows[slot].bank, bank);
+	atomic_store(&kernel->columns[2 * slot].bank, bank);
+	atomic_store(&kernel->columns[2 * slot + 1].bank, bank);
+}
+
+void
+ffpf_kernel_flow_flip(struct ffpf_kernel *kernel, uint32_t slot)
+{
+	set_bank(kernel, slot, atomic_load(&kernel->flows[slot].bank) ^ 1);
 }
 
 int
@@ -190,7 +232,8 @@ ffpf_kernel_flow_grow(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_s
 		ffpf_kernel_close_all(ibuf_fds, kernel->cpus);
 		return rc;
 	}
-	atomic_fetch_xor(&kernel->flows[slot].bank, 1);
+	atomic_store(&kernel->flows[slot].lane_changed, 0);
+	ffpf_kernel_flow_flip(kernel, slot);
 	ffpf_kernel_group_changed(kernel, kernel->flows[slot].group);
 	rc = ffpf_kernel_synchronize(kernel, err);
 	rc = rc ? rc : ffpf_kernel_flow_settle(kernel, slot, err);
@@ -273,8 +316,9 @@ ffpf_kernel_flow_create(struct ffpf_kernel *kernel, const struct ffpf_kernel_flo
 	flow->group = cfg->group;
 	flow->past_records = 0;
 	memset(flow->past_dropped, 0, sizeof(flow->past_dropped));
-	/* so that its bank is 0 */
-	atomic_store(&flow->bank, atomic_load(&kernel->groups[cfg->group].bank));
+	/* so that its IBufs are those of bank 0 */
+	set_bank(kernel, cfg->slot, atomic_load(&kernel->groups[cfg->group].bank) & 1);
+	atomic_store(&flow->lane_changed, 1);
 	atomic_store(&flow->snap_len, limited(kernel, cfg->snap_len));
 	flow->in_use = 1;
 	atomic_fetch_or(&kernel->groups[cfg->group].columns[FFPF_KERNEL_WORD_OF(cfg->slot)],

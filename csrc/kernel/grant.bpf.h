@@ -29,15 +29,17 @@ evict(struct ffpf_kernel_flow_state *fs, __u32 at)
  * that nothing of it was read. The load pairs with the release store in lanes/lanes.c: what the reader read lies before
  * it, and our stores into that memory depend on its value.
  */
-static __always_inline void
-take_r(struct pass *p, struct ffpf_kernel_flow_state *fs, __u32 slot, __u32 at)
+static __always_inline __u64
+load_r(const struct pass *p, __u32 slot)
 {
 	struct ffpf_reader_page *reader = reader_page(slot);
-	__u64 r;
 
-	if (!reader)
-		return;
-	r = once(reader->r[p->cpu & (FFPF_FLOW_LANES_MAX - 1)]);
+	return reader ? once(reader->r[p->cpu & (FFPF_FLOW_LANES_MAX - 1)]) : 0;
+}
+
+static __always_inline void
+take_r(struct ffpf_kernel_flow_state *fs, __u64 r, __u32 at)
+{
 	if (r < fs->first_pos)
 		r = fs->first_pos;
 	if (r < fs->r || r > fs->w)
@@ -52,30 +54,50 @@ has_room(const struct ffpf_kernel_flow_state *fs)
 	return fs->w - fs->r <= fs->mask;
 }
 
+/* R* is no later than the oldest record that an unread entry of this IBuf points to. */
+static __always_inline void
+keep_unread(struct pass *p, const struct ffpf_kernel_flow_state *fs, __u32 at)
+{
+	void *ibuf = bpf_map_lookup_elem(&ibufs, &at);
+	struct ffpf_index *oldest;
+	__u64 position;
+
+	if (!ibuf || fs->r == fs->w)
+		return;
+	oldest = ibuf_entry(ibuf, fs->r & fs->mask);
+	if (!oldest)
+		return;
+	position = index_position(p->ls->w, once(oldest->index));
+	if (position < p->ls->r_star)
+		p->ls->r_star = position;
+}
+
 /* A step of a survey: all flows of the group. */
 static long
 survey_step(__u32 i, void *context)
 {
 	struct pass *p = context;
 	__u32 column = next_column(p, true);
-	struct ffpf_kernel_flow_state *fs;
-	struct ffpf_index *entry;
-	__u64 room, position;
+	struct ffpf_kernel_flow_state *fs, *before;
+	struct ffpf_kernel_flow *flow;
 	__u32 slot = column >> 1;
-	void *ibuf;
-	__u32 at;
+	__u32 at, at_before;
+	__u64 room, r;
 
 	if (column == THE_END)
 		return 1;
 	if (column == NOTHING)
 		return 0;
-	at = ibuf_at(p, slot);
-	fs = state_of(at);
-	ibuf = bpf_map_lookup_elem(&ibufs, &at);
-	if (!fs || !ibuf)
+	flow = bpf_map_lookup_elem(&flows, &slot);
+	if (!flow)
 		return 0;
+	at = ibuf_at(p, slot, once(flow->bank) ^ p->bank);
+	fs = state_of(at);
+	if (!fs)
+		return 0;
+	r = load_r(p, slot);
 	if (!fs->evicted)
-		take_r(p, fs, slot, at);
+		take_r(fs, r, at);
 	if (fs->evicted) {
 		p->ls->room = 0; /* so that packets that only it wants are not stored */
 		return 0;
@@ -83,14 +105,19 @@ survey_step(__u32 i, void *context)
 	room = (__u64)fs->mask + 1 - (fs->w - fs->r);
 	if (room < p->ls->room)
 		p->ls->room = room;
-	if (fs->r == fs->w)
+	keep_unread(p, fs, at);
+	if (r >= fs->first_pos)
 		return 0;
-	entry = ibuf_entry(ibuf, fs->r & fs->mask);
-	if (!entry)
+	/* it still reads the IBuf before, which a flow that only got a larger one has on the same lane */
+	at_before = ibuf_at(p, slot, once(flow->bank) ^ p->bank ^ 1);
+	before = state_of(at_before);
+	if (!before || once(flow->lane_changed))
 		return 0;
-	position = index_position(p->ls->w, once(entry->index));
-	if (position < p->ls->r_star)
-		p->ls->r_star = position;
+	take_r(before, r, at_before);
+	if (before->evicted)
+		evict(fs, at);
+	else
+		keep_unread(p, before, at_before);
 	return 0;
 }
 
@@ -112,19 +139,22 @@ room_step(__u32 i, void *context)
 	struct pass *p = context;
 	__u32 column = next_column(p, false);
 	struct ffpf_kernel_flow_state *fs;
-	__u32 slot = column >> 1;
+	struct ffpf_kernel_column *filter;
 	__u32 at;
 
 	if (column == THE_END)
 		return 1;
 	if (column == NOTHING)
 		return 0;
-	at = ibuf_at(p, slot);
+	filter = bpf_map_lookup_elem(&columns, &column);
+	if (!filter)
+		return 0;
+	at = ibuf_at_column(p, column, filter);
 	fs = state_of(at);
 	if (!fs || fs->evicted)
 		return 0;
 	if (!has_room(fs))
-		take_r(p, fs, slot, at);
+		take_r(fs, load_r(p, column >> 1), at);
 	if (!fs->evicted && has_room(fs))
 		p->ls->n++;
 	return 0;
@@ -133,7 +163,7 @@ room_step(__u32 i, void *context)
 static __always_inline bool
 cells_fit(const struct pass *p, __u32 cells)
 {
-	return p->ls->w + cells - p->ls->r_star <= constants.cells;
+	return p->ls->w + cells - p->ls->r_star <= CELLS;
 }
 
 /* The cause for which nobody gets the packet; 0: somebody does, as bits and state of each flow tell. */
@@ -165,29 +195,40 @@ srp_grant(struct pass *p, __u32 cells)
 	return p->ls->n ? 0 : FFPF_KERNEL_DROP_IBUF;
 }
 
+static __always_inline void
+sweep(__u32 at)
+{
+	struct ffpf_kernel_flow_state *fs = state_of(at);
+	void *ibuf = bpf_map_lookup_elem(&ibufs, &at);
+	struct ffpf_ibuf_page *page = ibuf ? ibuf_page(ibuf) : NULL;
+
+	if (!fs || !page)
+		return;
+	/* published with the next W of the lane; pairs with the load in frp_fetch */
+	once(page->stale) = fs->sweep;
+	fs->sweep = fs->w;
+}
+
 static long
 sweep_step(__u32 i, void *context)
 {
 	struct pass *p = context;
 	__u32 column = next_column(p, true);
-	struct ffpf_kernel_flow_state *fs;
-	struct ffpf_ibuf_page *page;
-	void *ibuf;
-	__u32 at;
+	struct ffpf_kernel_flow *flow;
+	__u32 slot = column >> 1;
+	__u32 bank;
 
 	if (column == THE_END)
 		return 1;
 	if (column == NOTHING)
 		return 0;
-	at = ibuf_at(p, column >> 1);
-	fs = state_of(at);
-	ibuf = bpf_map_lookup_elem(&ibufs, &at);
-	page = ibuf ? ibuf_page(ibuf) : NULL;
-	if (!fs || !page)
+	flow = bpf_map_lookup_elem(&flows, &slot);
+	if (!flow)
 		return 0;
-	/* published with the next W of the lane; pairs with the load in frp_fetch */
-	once(page->stale) = fs->sweep;
-	fs->sweep = fs->w;
+	bank = once(flow->bank) ^ p->bank;
+	sweep(ibuf_at(p, slot, bank));
+	if (!once(flow->lane_changed))
+		sweep(ibuf_at(p, slot, bank ^ 1));
 	return 0;
 }
 

@@ -160,7 +160,7 @@ leave_behind(struct ffpf_kernel *kernel, uint32_t group, const uint32_t *slots, 
 		if (only_check)
 			continue;
 		atomic_fetch_and(&kernel->groups[group].columns[word], ~FFPF_KERNEL_BOTH_COLUMNS(slot));
-		atomic_fetch_xor(&flow->bank, 1);
+		ffpf_kernel_flow_flip(kernel, slot);
 	}
 	return 0;
 }
@@ -219,11 +219,15 @@ ffpf_kernel_group_move(struct ffpf_kernel *kernel, uint32_t group, const uint32_
 		return rc;
 	}
 	leave_behind(kernel, group, slots, count, false, err);
+	for (uint32_t i = 0; i < count; i++)
+		atomic_store(&kernel->flows[slots[i]].lane_changed, 1);
 	atomic_fetch_xor(&g->bank, 1);
 	ffpf_kernel_group_changed(kernel, group);
 	rc = ffpf_kernel_synchronize(kernel, err);
-	for (uint32_t i = 0; i < count && !rc; i++)
+	for (uint32_t i = 0; i < count && !rc; i++) {
 		rc = ffpf_kernel_flow_settle(kernel, slots[i], err);
+		ffpf_kernel_flow_forget(kernel, slots[i]);
+	}
 	for (uint32_t slot = 0; slot < FFPF_KERNEL_FLOWS_MAX && !rc; slot++)
 		if (kernel->flows[slot].in_use && kernel->flows[slot].group == group)
 			rc = ffpf_kernel_flow_wake(kernel, slot, err);

@@ -165,7 +165,7 @@ publish_lane(struct pass *p, __u32 cells)
 	exchange(&cell_of(p)->stamp, ls->w);
 	ls->w += cells;
 	lane->records++;
-	wraps = ls->w / constants.cells - 1; /* the first lap is number 1 */
+	wraps = (ls->w >> (constants.cells_log2 & 31)) - 1; /* the first lap is number 1 */
 	once(lane->wrap) = wraps;
 	/* pairs with the acquire loads of w in bms/srp.c and bms/frp.c */
 	exchange(&lane->w, ls->w);
@@ -180,7 +180,7 @@ store(struct pass *p, __s64 time_ns)
 	__u32 cells = cells_of(what.cap_len);
 	__u32 cause;
 
-	if (cells > constants.cells)
+	if (cells > CELLS)
 		return FFPF_KERNEL_DROP_OVERSIZE;
 	if (p->srp) {
 		cause = srp_grant(p, cells);

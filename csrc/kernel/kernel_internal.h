@@ -55,14 +55,18 @@ ffpf_kernel_bank_of(const struct ffpf_kernel *kernel, uint32_t slot)
 	       1;
 }
 
+/* The IBufs of the bank that is not in use become those that are. */
+void ffpf_kernel_flow_flip(struct ffpf_kernel *kernel, uint32_t slot);
 int ffpf_kernel_check_flow(const struct ffpf_kernel *kernel, uint32_t slot, bool idle, struct ffpf_error *err);
 /* Fresh IBufs in the bank that is not in use, that go on where the flow's are now. */
 int ffpf_kernel_flow_prepare(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_slots, int *ibuf_fds,
 			     struct ffpf_error *err);
 int ffpf_kernel_flow_mark(struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank, uint32_t state,
 			  struct ffpf_error *err);
-/* After the move, and a grace period: what the IBufs before counted becomes past. */
+/* After the move, and a grace period: what the IBufs before counted becomes past. They stay where they are. */
 int ffpf_kernel_flow_settle(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err);
+/* The IBufs before the last move are not of lanes in use any more: what they hold need not be kept. */
+void ffpf_kernel_flow_forget(struct ffpf_kernel *kernel, uint32_t slot);
 /* group.c: after a change of the group's flows. */
 void ffpf_kernel_group_changed(struct ffpf_kernel *kernel, uint32_t group);
 

@@ -101,7 +101,7 @@ struct ffpf_kernel_source {
 	uint32_t cpus;       /* lanes of each group: for CPUs 0 to cpus - 1 */
 	uint32_t hatype;     /* of ifindex; found out when the source is made */
 	uint32_t context;    /* 1: the hook sees the kernel's time stamps; found out too */
-	uint32_t reserved;
+	uint32_t plain;      /* 1: it is not to try */
 };
 FFPF_AT(ffpf_kernel_source, cooked, 4);
 FFPF_AT(ffpf_kernel_source, promisc, 8);
@@ -111,6 +111,7 @@ FFPF_AT(ffpf_kernel_source, snap_len, 20);
 FFPF_AT(ffpf_kernel_source, cpus, 24);
 FFPF_AT(ffpf_kernel_source, hatype, 28);
 FFPF_AT(ffpf_kernel_source, context, 32);
+FFPF_AT(ffpf_kernel_source, plain, 36);
 FFPF_SIZE(ffpf_kernel_source, 40);
 
 /* One entry; written by the control plane. */
@@ -132,11 +133,14 @@ FFPF_SIZE(ffpf_kernel_control, 192);
 
 /* By column. Written while the column is not active, and no packet is left that saw it active. */
 struct ffpf_kernel_column {
-	uint32_t result;     /* what the filter returns when it accepts; 0: ffpf_scratch.results says it */
-	uint32_t generation; /* of the flow's filter */
+	uint32_t result;          /* what the filter returns when it accepts; 0: ffpf_scratch.results says it */
+	uint32_t generation;      /* of the flow's filter */
+	FFPF_WORD(uint32_t) bank; /* of the flow, at any time: changed after ffpf_kernel_flow.bank */
+	uint32_t reserved;
 };
 FFPF_AT(ffpf_kernel_column, generation, 4);
-FFPF_SIZE(ffpf_kernel_column, 8);
+FFPF_AT(ffpf_kernel_column, bank, 8);
+FFPF_SIZE(ffpf_kernel_column, 16);
 
 /* By slot; written by the control plane. */
 struct ffpf_kernel_flow {
@@ -144,6 +148,8 @@ struct ffpf_kernel_flow {
 	FFPF_WORD(uint32_t) snap_len; /* 1 to ffpf_kernel_source.snap_len */
 	uint32_t group;
 	uint32_t in_use;
+	FFPF_WORD(uint32_t) lane_changed; /* the IBufs of the other bank, if any, are not of the lanes in use */
+	uint32_t reserved;
 	/* of the IBufs that came before the one in use, summed over lanes */
 	uint64_t past_records;
 	uint64_t past_dropped[FFPF_COUNTED_DROPS_MAX];
@@ -151,9 +157,10 @@ struct ffpf_kernel_flow {
 FFPF_AT(ffpf_kernel_flow, snap_len, 4);
 FFPF_AT(ffpf_kernel_flow, group, 8);
 FFPF_AT(ffpf_kernel_flow, in_use, 12);
-FFPF_AT(ffpf_kernel_flow, past_records, 16);
-FFPF_AT(ffpf_kernel_flow, past_dropped, 24);
-FFPF_SIZE(ffpf_kernel_flow, 136);
+FFPF_AT(ffpf_kernel_flow, lane_changed, 16);
+FFPF_AT(ffpf_kernel_flow, past_records, 24);
+FFPF_AT(ffpf_kernel_flow, past_dropped, 32);
+FFPF_SIZE(ffpf_kernel_flow, 144);
 
 /* By group; written by the control plane. */
 struct ffpf_kernel_group {
@@ -250,7 +257,7 @@ FFPF_SIZE(ffpf_kernel_request, 232);
 /* What the hook is loaded with: constants for the verifier. */
 struct ffpf_kernel_constants {
 	uint32_t cpus;
-	uint32_t cells; /* of a lane: power of two */
+	uint32_t cells_log2; /* of a lane */
 	uint32_t cooked;
 	uint32_t hatype;     /* where there is no context to ask */
 	uint32_t lo_ifindex; /* whose outgoing packets come again as incoming ones, and are not looked at; 0: none */

@@ -143,7 +143,7 @@ class Source:
                 "struct ffpf_kernel_source *",
                 {
                     "ifindex": index, "cooked": self.cooked, "promisc": 1, "cells_log2": cells_log2, "cpus": cpus,
-                    "snap_len": snap_len, "link_type": DLT_LINUX_SLL2 if self.cooked else DLT_EN10MB,
+                    "snap_len": snap_len, "plain": plain, "link_type": DLT_LINUX_SLL2 if self.cooked else DLT_EN10MB,
                 },
             )  # fmt: skip
             check(lib.ffpf_kernel_create, made, wanted)

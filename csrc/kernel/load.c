@@ -197,16 +197,18 @@ ffpf_kernel_load(struct ffpf_kernel_fds *fds, struct ffpf_kernel_source *source,
 {
 	const struct ffpf_kernel_constants k = {
 		.cpus = source->cpus,
-		.cells = 1u << source->cells_log2,
+		.cells_log2 = source->cells_log2,
 		.cooked = source->cooked,
 		.hatype = source->hatype,
 		.lo_ifindex = lo_ifindex,
 	};
 	const uint32_t store = FFPF_KERNEL_PROG_STORE;
-	int rc = load_hook(fds, hook_context_bpf, sizeof(hook_context_bpf), source, &k, err);
+	int rc = -FFPF_E_NOT_SUPPORTED;
 
+	if (!source->plain)
+		rc = load_hook(fds, hook_context_bpf, sizeof(hook_context_bpf), source, &k, err);
 	source->context = rc == 0;
-	if (rc && err->code != FFPF_E_PERMISSION)
+	if (rc && rc != -FFPF_E_PERMISSION)
 		rc = load_hook(fds, hook_plain_bpf, sizeof(hook_plain_bpf), source, &k, err);
 	rc = rc ? rc : load_control(fds, err);
 	rc = rc ? rc : make_grace(fds, err);

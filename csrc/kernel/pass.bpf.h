@@ -8,7 +8,9 @@
  */
 #include "kernel/maps.bpf.h"
 
-const volatile struct ffpf_kernel_constants constants SEC(".rodata.constants") = { 1, 8, 0, 1, 0 };
+const volatile struct ffpf_kernel_constants constants SEC(".rodata.constants") = { 1, 12, 0, 1, 0 };
+
+#define CELLS (1ull << (constants.cells_log2 & 31))
 
 struct pass {
 	struct __sk_buff *skb;
@@ -88,14 +90,17 @@ next_column(struct pass *p, bool members)
 	return (((p->ls->word - 1) << 6) | lowest_bit(bits)) & (FFPF_KERNEL_COLUMNS - 1);
 }
 
-/* Where the flow's IBuf of this lane stands. */
 static __always_inline __u32
-ibuf_at(const struct pass *p, __u32 slot)
+ibuf_at(const struct pass *p, __u32 slot, __u32 bank)
 {
-	struct ffpf_kernel_flow *flow = bpf_map_lookup_elem(&flows, &slot);
-	__u32 bank = flow ? (once(flow->bank) ^ p->bank) & 1 : 0;
+	return FFPF_KERNEL_IBUF_AT(bank & 1, slot, constants.cpus, p->cpu);
+}
 
-	return FFPF_KERNEL_IBUF_AT(bank, slot, constants.cpus, p->cpu);
+/* Where the IBuf of this lane stands of the flow whose column it is. */
+static __always_inline __u32
+ibuf_at_column(const struct pass *p, __u32 number, const struct ffpf_kernel_column *column)
+{
+	return ibuf_at(p, number >> 1, once(column->bank) ^ p->bank);
 }
 
 static __always_inline struct ffpf_kernel_flow_state *

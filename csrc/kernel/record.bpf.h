@@ -54,7 +54,7 @@ cells_of(__u32 cap_len)
 static __always_inline struct ffpf_record *
 cell_of(const struct pass *p)
 {
-	__u64 offset = (p->ls->w & (constants.cells - 1)) * FFPF_CELL_BYTES;
+	__u64 offset = (p->ls->w & (CELLS - 1)) * FFPF_CELL_BYTES;
 
 	return (void *)p->lane + FFPF_PAGE_BYTES + offset;
 }
