@@ -15,7 +15,9 @@ struct peer {
 	struct ffpf_lanes_part first, successor;
 	struct ffpf_region page;
 	struct ffpf_reader *reader;
-	bool has_successor;
+	bool has_successor, first_retired;
+	struct ffpf_lanes_part retired[8]; /* unmapped once next() is over */
+	unsigned retired_count;
 	uint64_t sent, read;
 };
 
@@ -31,6 +33,24 @@ succeed(void *remote, uint32_t lane, struct ffpf_lanes_part *out, struct ffpf_er
 	*out = p->successor;
 	p->has_successor = false;
 	return 0;
+}
+
+static void
+retire(void *remote, uint32_t lane, const struct ffpf_lanes_part *part)
+{
+	struct peer *p = remote;
+
+	assert_int_equal(lane, 0);
+	assert_true(p->retired_count < 8);
+	p->first_retired |= part->ibuf.base == p->first.ibuf.base;
+	p->retired[p->retired_count++] = *part;
+}
+
+static void
+unmap_retired(struct peer *p)
+{
+	while (p->retired_count > 0)
+		ffpf_lanes_unmap_part(&p->retired[--p->retired_count]);
 }
 
 static void
@@ -55,7 +75,7 @@ new_hook(enum ffpf_bms_id bms)
 static void
 peer_open(struct peer *p, enum ffpf_bms_id bms)
 {
-	static const struct ffpf_lanes_remote_ops ops = { .succeed = succeed };
+	static const struct ffpf_lanes_remote_ops ops = { .succeed = succeed, .retire = retire };
 	const struct ffpf_flow_config cfg = { .memory = FFPF_MEMORY_FD,
 					      .ibuf_slots = 512,
 					      .waker = FFPF_WAKER_TIMERFD };
@@ -81,9 +101,11 @@ static void
 peer_close(struct peer *p)
 {
 	p->reader->ops->close(p->reader);
+	unmap_retired(p);
 	if (p->has_successor)
 		ffpf_lanes_unmap_part(&p->successor);
-	ffpf_lanes_unmap_part(&p->first);
+	if (!p->first_retired)
+		ffpf_lanes_unmap_part(&p->first);
 	ffpf_region_close(&p->page);
 	test_close(p->hook, p->flow, NULL);
 }
@@ -101,6 +123,7 @@ peer_read(struct peer *p)
 	uint64_t numbers[600];
 	uint32_t n = test_drain(p->reader, numbers, 600);
 
+	unmap_retired(p);
 	for (uint32_t i = 0; i < n; i++)
 		assert_int_equal(numbers[i], p->read++);
 }
