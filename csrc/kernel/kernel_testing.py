@@ -133,7 +133,13 @@ class Source:
     """A source on one interface of a namespace; a context manager. Nobody is active until activate()."""
 
     def __init__(
-        self, ns: Netns, interface: str | None, cells_log2: int = 14, cpus: int = 0, snap_len: int = 0
+        self,
+        ns: Netns,
+        interface: str | None,
+        cells_log2: int = 14,
+        cpus: int = 0,
+        snap_len: int = 0,
+        plain: bool = False,
     ) -> None:
         self.cooked = interface is None
         made = ffi.new("struct ffpf_kernel **")
