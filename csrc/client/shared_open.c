@@ -16,7 +16,7 @@
 
 /* A reader that sleeps is woken when so much of a lane is unread: half of it, in packets of a full Ethernet frame. */
 #define WAKE_PACKET_BYTES 1600
-#define WAKE_PACKETS_MAX  512
+#define WAKE_PACKETS_MAX  1024
 
 /* What libpcap would say of the device. A name that no interface has may be one of the daemon's own sources. */
 struct device {

@@ -117,6 +117,7 @@ serve(struct lanes *l, struct ffpf_batch *batch)
 		if (lanes_follow(l))
 			return FFPF_FAILED;
 		lanes_merge(l);
+		l->owed -= l->count < l->owed ? l->count : l->owed;
 		if (l->lapped_news) {
 			l->lapped_news = false;
 			l->again = true; /* what was fetched is for the next call */
@@ -156,11 +157,14 @@ lanes_next(struct ffpf_reader *r, struct ffpf_batch *batch)
 			l->due = false;
 			return FFPF_INTERRUPTED;
 		}
-		if (over || l->held || lanes_ready(l)) {
+		if (over || l->held || l->owed || lanes_ready(l)) {
 			l->due = false;
+			if (!l->owed)
+				l->owed = lanes_waiting(l) - (l->count - l->open);
 			outcome = serve(l, batch);
 			if (outcome != FFPF_WOULD_BLOCK)
 				return outcome;
+			l->owed = 0;
 		}
 		if (over)
 			return l->cfg.nonblock ? FFPF_WOULD_BLOCK : FFPF_TIMEOUT;

@@ -81,6 +81,7 @@ struct lanes {
 	uint32_t want;      /* ... until so many packets are there */
 	bool due;           /* ... and somebody woke us */
 	bool held;          /* there are packets that the merge must hold back, or a lane that moves */
+	uint64_t owed;      /* packets that were there when we stopped waiting: they come before the next wait */
 
 	uint64_t delivered, filtered, misdirected, lapped, invalid, evicted;
 	bool lapped_news;        /* to be reported */

@@ -106,6 +106,41 @@ on_alarm(int signal)
 	(void)signal;
 }
 
+/* What is there when a reader wakes up is delivered, batch after batch, before it waits for as many as it wants again.
+ */
+static void
+a_wake_up_is_for_all_that_is_there(void **state)
+{
+	const struct itimerval limit = { .it_value = { .tv_sec = 10 } };
+	struct sigaction action = { .sa_handler = on_alarm };
+	const uint32_t sent = 3 * 128 + 5;
+
+	(void)state;
+	sigaction(SIGALRM, &action, NULL);
+	for (enum ffpf_lanes_wait wait = FFPF_LANES_WAIT_FUTEX; wait <= FFPF_LANES_WAIT_FD; wait++) {
+		struct ffpf_hook *hook = test_hook(FFPF_BMS_SRP, 1024);
+		struct ffpf_flow *flow = test_flow(hook, 1024, NULL);
+		struct ffpf_lanes_config cfg = { .snap_len = 100, .want = 100, .wait = wait };
+		struct ffpf_reader *r = NULL;
+		struct ffpf_batch batch;
+		uint32_t n = 0;
+
+		must(ffpf_lanes_open_flow(&r, flow, &cfg, &test_err));
+		for (uint64_t i = 0; i < sent; i++)
+			test_send(hook, i, 16);
+		setitimer(ITIMER_REAL, &limit, NULL);
+		while (n < sent) {
+			assert_int_equal(r->ops->next(r, &batch), FFPF_BATCH);
+			n += batch.count;
+			r->ops->release(r, batch.count);
+		}
+		setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL);
+		test_law(flow, r);
+		test_close(hook, flow, r);
+	}
+	signal(SIGALRM, SIG_DFL);
+}
+
 /* Also where the handler was installed with SA_RESTART, as by signal(2). */
 static void
 signal_ends_a_wait(void **state)
@@ -189,6 +224,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(descriptor_is_readable_while_next_would_not_wait),
 		cmocka_unit_test(next_waits_for_its_packets_or_its_timeout),
+		cmocka_unit_test(a_wake_up_is_for_all_that_is_there),
 		cmocka_unit_test(signal_ends_a_wait),
 		cmocka_unit_test(lanes_are_merged_by_time),
 	};
