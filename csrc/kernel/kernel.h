@@ -65,6 +65,21 @@ void ffpf_kernel_close(struct ffpf_kernel *kernel);
 const struct ffpf_kernel_fds *ffpf_kernel_fds(const struct ffpf_kernel *kernel);
 const struct ffpf_kernel_source *ffpf_kernel_source(const struct ffpf_kernel *kernel);
 
+/* ---- what a predecessor left ----
+ *
+ * It may have been killed within any call: a flow may be half removed (in use, and not whole), and the memories that
+ * are written may be others than those it had told anybody about. Removing what is in use is legal whatever its state.
+ */
+
+bool ffpf_kernel_group_in_use(const struct ffpf_kernel *kernel, uint32_t group);
+bool ffpf_kernel_flow_in_use(const struct ffpf_kernel *kernel, uint32_t slot);
+bool ffpf_kernel_flow_is_whole(const struct ffpf_kernel *kernel, uint32_t slot, uint32_t group);
+/* Whether the lanes (IBufs) that are written now are these; fds: cpus of them. */
+int ffpf_kernel_group_holds(const struct ffpf_kernel *kernel, uint32_t group, const int *lane_fds, bool *same,
+			    struct ffpf_error *err);
+int ffpf_kernel_flow_holds(const struct ffpf_kernel *kernel, uint32_t slot, const int *ibuf_fds, bool *same,
+			   struct ffpf_error *err);
+
 /* ---- groups ---- */
 
 /* bms: enum ffpf_bms_id. lane_fds: room for `cpus`; read-only and frozen, to be given to the group's members. (grace)

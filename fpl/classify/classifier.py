@@ -29,6 +29,7 @@ from fpl.classify.tables import Tables
 
 STATE_VERSION = 1
 BANKS = (layout.SLOT_CHAIN, 32)  # where a chain may begin: a restarted control plane builds its own beside the old one
+MARKS = (31, 63)  # at the end of each bank: what it puts into slot 0 stands here first
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Classifier:
         self._maps = maps
         self._columns: dict[int, _Column] = {}
         self.refused: dict[int, str] = {}
-        old_bank = int(state["bank"]) if state else 1
+        old_bank = self._bank_in_force(int(state["bank"]) if state else 1)
         self._bank = 1 - old_bank
         with contextlib.ExitStack() as made:
             self._compiler = Compiler()
@@ -84,10 +85,28 @@ class Classifier:
             made.callback(self._chain.close)
             self._empty_bank(self._bank)
             self._restore(state["columns"] if state else {})
+            bpf.prog_array_set(maps.progs, MARKS[self._bank], self._tables.prog_fd)
             bpf.prog_array_set(maps.progs, layout.SLOT_CLASSIFY, self._tables.prog_fd)
             self._grace.wait()
             self._empty_bank(old_bank)
             self._closing = made.pop_all()
+
+    def _bank_in_force(self, said: int) -> int:
+        """Whose program is in slot 0. A control plane that was killed while it took over had put its own there, or had
+        not: no state could say which, so the program array is asked. `said` by the state holds where neither mark is
+        there, or one was replaced and slot 0 not yet: both happen within a bank's own life only."""
+        in_force = self._prog_at(layout.SLOT_CLASSIFY)
+        for bank, mark in enumerate(MARKS):
+            if in_force is not None and self._prog_at(mark) == in_force:
+                return bank
+        return said
+
+    def _prog_at(self, slot: int) -> int | None:
+        """The kernel's number of the program in a slot."""
+        try:
+            return int(struct.unpack("=I", bpf.map_lookup(self._maps.progs, slot, 4))[0])
+        except FileNotFoundError:
+            return None
 
     def _restore(self, columns: Mapping[str, str | None]) -> None:
         self._restoring = True

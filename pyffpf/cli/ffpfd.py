@@ -9,15 +9,18 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pyffpf.daemon.config import ConfigError
-from pyffpf.daemon.engine import EngineError
-from pyffpf.daemon.kernel_engine import KernelEngine
+from pyffpf.daemon.engine import Engine, EngineError
+from pyffpf.daemon.fdstore import StoreError
 from pyffpf.daemon.listener import ListenError
+from pyffpf.daemon.privileges import PrivilegeError
 from pyffpf.daemon.run import Settings, raise_descriptor_limit, serve
+from pyffpf.daemon.surroundings import Surroundings, drop_privileges
 
 log = logging.getLogger("ffpfd")
 
@@ -55,6 +58,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def kernel_engine() -> Engine:
+    """To be called after drop_privileges(): numpy, which the compiler uses, starts threads when it is imported."""
+    from pyffpf.daemon.kernel_engine import KernelEngine
+
+    return KernelEngine()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     settings = Settings(arguments.config, arguments.socket)
@@ -68,8 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_up_logging(arguments.log_format, arguments.verbose)
     raise_descriptor_limit()
     try:
-        asyncio.run(serve(settings, config, KernelEngine()))
-    except (ListenError, EngineError) as error:
+        around = Surroundings.take(os.environ)
+        missing = drop_privileges(config.daemon, settings.socket_path(config))
+        if missing:
+            log.warning("%s missing: captures will be refused", ", ".join(missing))
+        asyncio.run(serve(settings, config, kernel_engine(), around))
+    except (ListenError, EngineError, StoreError, PrivilegeError, OSError) as error:
         log.error("%s", error)
         return 1
     return 0

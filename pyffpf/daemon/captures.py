@@ -90,6 +90,7 @@ class Flow:
     state: FlowState = FlowState.LIVE
     opened_at: float = field(default_factory=time.time)
     successors: dict[int, collections.deque[list[NamedFd]]] = field(default_factory=dict)  # by lane; ours to close
+    kept_names: dict[int, str] = field(default_factory=dict)  # of the descriptors in `successors`: Kept.fds' names
 
     @property
     def idle_column(self) -> int:
@@ -102,8 +103,14 @@ class Flow:
 
     def keep_successors(self, engine: EngineSource) -> None:
         """Keeps copies of the fresh buffers' descriptors until the reader asks for them."""
+        kept = engine.kept()
+        names = {fd: name for name, fd in kept.fds.items()} if kept else {}
         for lane in range(engine.facts.lanes):
-            copies = [(name, os.dup(fd)) for name, fd in engine.lane_descriptors(self.slot, lane)]
+            copies = []
+            for name, fd in engine.lane_descriptors(self.slot, lane):
+                copies.append((name, os.dup(fd)))
+                if kept:
+                    self.kept_names[copies[-1][1]] = names[fd]
             self.successors.setdefault(lane, collections.deque()).append(copies)
 
     def drop_successors(self) -> None:
@@ -150,6 +157,10 @@ class Captures:
 
     def next_flow_id(self) -> int:
         self._last_id += 1
+        return self._last_id
+
+    @property
+    def last_id(self) -> int:
         return self._last_id
 
     def adopt_flow_id(self, flow_id: int) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pyffpf.daemon.listener import loopback_address
 from pyffpf.daemon.protocol import SNAP_LEN_MAX
 
 DEFAULT_FILE = Path("/etc/ffpf/ffpfd.toml")
@@ -24,6 +25,7 @@ PACKAGED_FILE = Path(__file__).with_name("ffpfd.toml")
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE = re.compile(r"(\d{1,12}) ?(KiB|MiB|GiB)?")
 BMS = ("srp", "frp")
+HOLDERS = ("auto", "systemd", "process", "none")
 
 
 class ConfigError(Exception):
@@ -37,6 +39,9 @@ class DaemonConfig:
     admin_group: str = "ffpf"  # its members, and root, see all groups in `status`
     connections: int = 1024
     connections_per_user: int = 256
+    user: str = "ffpf"  # root becomes this user, if there is one; empty: stays
+    netfilter: bool = False  # keep CAP_NET_ADMIN, for netfilter sources
+    holder: str = "auto"  # what keeps captures alive while ffpfd is away: "systemd", "process", "none"
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class SourceConfig:
 @dataclass(frozen=True)
 class MetricsConfig:
     socket: str = ""  # path of the UNIX socket; empty: none
-    port: int = 0  # on loopback; 0: none
+    listen: str = ""  # "127.0.0.1:9750", an address of this machine's loopback interface; empty: none
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,18 @@ def _bms(value: object) -> str:
     return str(value)
 
 
+def _holder(value: object) -> str:
+    if value not in HOLDERS:
+        raise ValueError(f"must be one of {', '.join(HOLDERS)}")
+    return str(value)
+
+
+def _loopback(value: object) -> str:
+    if value != "":
+        loopback_address(_text(value))
+    return _text(value)
+
+
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
         raise ValueError("must be a list of texts")
@@ -165,10 +182,13 @@ KEYS: dict[str, dict[str, Callable[[object], Any]]] = {
         "admin_group": _text,
         "connections": _whole(1, 100_000),
         "connections_per_user": _whole(1, 100_000),
+        "user": _text,
+        "netfilter": _flag,
+        "holder": _holder,
     },
     "limits": {"flows": _whole(0, 512), "memory": _whole(0, 1 << 40, size), "snap_len": _SNAP_LEN},
     "buffers": {"bms": _bms, "bytes": _PBUF, "ibuf_bytes": _IBUF, "ibuf_bytes_max": _IBUF, "stall_ms": _STALL},
-    "metrics": {"socket": _text, "port": _whole(0, 65535)},
+    "metrics": {"socket": _text, "listen": _loopback},
     "group": {"bms": _bms, "stall_ms": _STALL},
     "source": {"bytes": _PBUF},
     "allow": {"users": _texts, "groups": _texts, "sources": _texts, "promisc": _flag, "snap_len": _SNAP_LEN},

@@ -84,6 +84,37 @@ class SourceCounts:
     programs: Sequence[ProgramFacts]
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What a source needs besides the kernel's own memory to be taken over by another process: text that means
+    something to its engine, and descriptors. A name is never used for another file while the source is open."""
+
+    text: str
+    fds: Mapping[str, int]  # they stay the engine's
+
+
+@dataclass(frozen=True)
+class KeptGroup:
+    """What ffpfd knows of a group that it takes over."""
+
+    number: int
+    bms: str
+
+
+@dataclass(frozen=True)
+class KeptFlow:
+    """What ffpfd knows of a flow that it takes over. live: its column is in force."""
+
+    slot: int
+    group: int
+    column: int
+    generation: int
+    snap_len: int
+    ibuf_bytes: int
+    insns: bytes | None
+    live: bool
+
+
 class EngineSource(Protocol):
     """One open source."""
 
@@ -146,6 +177,10 @@ class EngineSource(Protocol):
     def group_records(self, group: int) -> int:
         """Packets stored for the group, in all its buffers so far."""
 
+    def kept(self) -> Kept | None:
+        """May be called from another thread while a call for this source is under way. None: the source cannot outlive
+        this process."""
+
     def close(self) -> None:
         """Everything of the source is gone when this returns; readers keep what they hold."""
 
@@ -178,6 +213,19 @@ class Engine(Protocol):
 
     def open_source(self, resolved: Resolved, pbuf_bytes: int) -> EngineSource:
         """A source whose groups have so many octets of PBuf each, over all lanes."""
+
+    def adopt_source(
+        self,
+        resolved: Resolved,
+        pbuf_bytes: int,
+        kept: Kept,
+        groups: Sequence[KeptGroup],
+        flows: Sequence[KeptFlow],
+    ) -> tuple[EngineSource, Mapping[int, Placement]]:
+        """A source that went on while nobody looked after it: the descriptors become the engine's, also on failure. Its
+        process was killed, perhaps in the middle of a call: groups and flows that the caller does not know are taken
+        away, those that are gone are missing from the answer, and columns are put in force as the caller says. The
+        answer has the placement of each flow that is there, by slot. No packet is lost to the others."""
 
     def close(self) -> None: ...
 

@@ -3,20 +3,27 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
+import json
 import logging
 import os
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fpl.classify import Classifier, ClassifyRefused, ColumnInfo, Maps
 from pyffpf._core import ffi, lib
 from pyffpf.daemon import pages
 from pyffpf.daemon.engine import (
+    FLOWS_MAX,
+    GROUPS_MAX,
     EngineError,
     FlowCounts,
+    Kept,
+    KeptFlow,
+    KeptGroup,
     LaneCounts,
     NamedFd,
     Placement,
@@ -65,29 +72,32 @@ def _call(function: Callable[..., int], *arguments: Any) -> None:
 class _Flow:
     """A flow's descriptors, and the filter results of its two columns."""
 
-    def __init__(self, group: int, reader: int, wake: int, ibufs: list[int]) -> None:
+    def __init__(self, group: int, reader: int, wake: int, ibufs: list[int], serial: int) -> None:
+        """serial: of these files, and with renew() of the IBufs; none is used twice."""
         self.group = group
         self.reader = reader
         self.wake = wake
         self.ibufs = ibufs
+        self.serial = self.ibufs_serial = serial
 
-    def renew(self, ibufs: list[int]) -> None:
+    def renew(self, ibufs: list[int], serial: int) -> None:
         _close_all(self.ibufs)
-        self.ibufs = ibufs
+        self.ibufs, self.ibufs_serial = ibufs, serial
 
     def close(self) -> None:
         _close_all([self.reader, self.wake, *self.ibufs])
 
 
 class _Group:
-    def __init__(self, lanes: list[int]) -> None:
+    def __init__(self, lanes: list[int], serial: int, past_records: int = 0) -> None:
         self.lanes = lanes
-        self.past_records = 0
+        self.serial = serial
+        self.past_records = past_records
 
-    def renew(self, lanes: list[int]) -> None:
+    def renew(self, lanes: list[int], serial: int) -> None:
         self.past_records = self.records()
         _close_all(self.lanes)
-        self.lanes = lanes
+        self.lanes, self.serial = lanes, serial
 
     def records(self) -> int:
         return self.past_records + sum(pages.lane_records(fd) for fd in self.lanes)
@@ -96,7 +106,8 @@ class _Group:
 class KernelSource:
     """One AF_PACKET socket, its programs and maps. See engine.EngineSource."""
 
-    def __init__(self, name: str, kernel: Any) -> None:
+    def __init__(self, name: str, kernel: Any, classifier_state: Mapping[str, Any] | None = None) -> None:
+        """classifier_state: of the predecessor's, for a source that is adopted."""
         self._kernel = kernel
         self._name = name
         made = lib.ffpf_kernel_source(kernel)
@@ -108,7 +119,8 @@ class KernelSource:
             for which in range(lib.FFPF_KERNEL_FD_COUNT)
         }
         maps = Maps(self._fds["progs"], self._fds["scratch"], self._fds["control"], self._fds["columns"])
-        self._classifier = Classifier(maps)
+        self._classifier = Classifier(maps, classifier_state)
+        self._serial = 0  # of the files of groups and flows
         self._columns: dict[int, ColumnInfo] = {}
         self._groups: dict[int, _Group] = {}
         self._flows: dict[int, _Flow] = {}
@@ -118,7 +130,7 @@ class KernelSource:
     def open_group(self, group: int, bms: str) -> None:
         lanes = ffi.new("int[]", self._cpus)
         _call(lib.ffpf_kernel_group_create, self._kernel, group, BMS[bms], lanes)
-        self._groups[group] = _Group(list(lanes))
+        self._groups[group] = _Group(list(lanes), self._next_serial())
 
     def move_group(self, group: int, moving: Mapping[int, int]) -> None:
         slots = list(moving)
@@ -134,9 +146,10 @@ class KernelSource:
             lanes,
             ibufs,
         )
-        self._groups[group].renew(list(lanes))
+        self._groups[group].renew(list(lanes), self._next_serial())
         for number, slot in enumerate(slots):
-            self._flows[slot].renew(list(ibufs[number * self._cpus : (number + 1) * self._cpus]))
+            fresh = list(ibufs[number * self._cpus : (number + 1) * self._cpus])
+            self._flows[slot].renew(fresh, self._next_serial())
 
     def close_group(self, group: int) -> None:
         _call(lib.ffpf_kernel_group_remove, self._kernel, group)
@@ -151,12 +164,12 @@ class KernelSource:
         config = ffi.new("struct ffpf_kernel_flow_config *", [slot, group, ibuf_bytes // IBUF_ENTRY_BYTES, snap_len])
         reader, wake, ibufs = ffi.new("int *"), ffi.new("int *"), ffi.new("int[]", self._cpus)
         _call(lib.ffpf_kernel_flow_create, self._kernel, config, reader, wake, ibufs)
-        self._flows[slot] = _Flow(group, reader[0], wake[0], list(ibufs))
+        self._flows[slot] = _Flow(group, reader[0], wake[0], list(ibufs), self._next_serial())
 
     def grow_flow(self, slot: int, ibuf_bytes: int) -> None:
         ibufs = ffi.new("int[]", self._cpus)
         _call(lib.ffpf_kernel_flow_grow, self._kernel, slot, ibuf_bytes // IBUF_ENTRY_BYTES, ibufs)
-        self._flows[slot].renew(list(ibufs))
+        self._flows[slot].renew(list(ibufs), self._next_serial())
 
     def close_flow(self, slot: int) -> None:
         _call(lib.ffpf_kernel_flow_remove, self._kernel, slot)
@@ -260,6 +273,86 @@ class KernelSource:
         _call(lib.ffpf_kernel_ibuf_status, self._kernel, slot, cpu, status)
         return LaneCounts(int(status.slots), int(status.w), int(status.r), int(status.behind) * CELL_BYTES)
 
+    # ---- outliving this process
+
+    def _next_serial(self) -> int:
+        self._serial += 1
+        return self._serial
+
+    def kept(self) -> Kept:
+        files = dict(self._fds)
+        for group in self._groups.values():
+            files |= zip(_lane_names(group.serial, self._cpus), group.lanes, strict=True)
+        for flow in self._flows.values():
+            files |= zip(_flow_names(flow.serial), (flow.reader, flow.wake), strict=True)
+            files |= zip(_ibuf_names(flow.ibufs_serial, self._cpus), flow.ibufs, strict=True)
+        text = {
+            "serial": self._serial,
+            "bank": self._classifier.export_state()["bank"],
+            "groups": {number: [group.serial, group.past_records] for number, group in self._groups.items()},
+            "flows": {slot: [flow.serial, flow.ibufs_serial] for slot, flow in self._flows.items()},
+        }
+        return Kept(json.dumps(text), files)
+
+    def take_over(
+        self, text: Mapping[str, Any], files: dict[str, int], groups: Sequence[KeptGroup], flows: Sequence[KeptFlow]
+    ) -> dict[int, Placement]:
+        """Finishes what the predecessor was in the middle of, and takes the files that it needs."""
+        self._serial = text["serial"]
+        known = {
+            flow.slot: flow for flow in flows if lib.ffpf_kernel_flow_is_whole(self._kernel, flow.slot, flow.group)
+        }
+        for slot in range(FLOWS_MAX):
+            if lib.ffpf_kernel_flow_in_use(self._kernel, slot) and slot not in known:
+                self.activate(slot, None, 0)
+                _call(lib.ffpf_kernel_flow_remove, self._kernel, slot)
+        numbers = {group.number for group in groups}
+        for number in range(GROUPS_MAX):
+            if lib.ffpf_kernel_group_in_use(self._kernel, number) and number not in numbers:
+                _call(lib.ffpf_kernel_group_remove, self._kernel, number)
+        for group in groups:
+            serial, past_records = text["groups"][str(group.number)]
+            lanes = [files.pop(name) for name in _lane_names(serial, self._cpus)]
+            self._groups[group.number] = _Group(lanes, serial, past_records)
+        for slot, flow in known.items():
+            serial, ibufs_serial = text["flows"][str(slot)]
+            reader, wake = (files.pop(name) for name in _flow_names(serial))
+            ibufs = [files.pop(name) for name in _ibuf_names(ibufs_serial, self._cpus)]
+            self._flows[slot] = _Flow(flow.group, reader, wake, ibufs, serial)
+            self._flows[slot].ibufs_serial = ibufs_serial
+            info = self._classifier.info(flow.column)
+            if info is None:
+                raise EngineError(f"column {flow.column} was not taken over")
+            self._columns[flow.column] = info
+            self._put_in_force(flow)
+        return {slot: self._placement(flow.column, flow.insns) for slot, flow in known.items()}
+
+    def _put_in_force(self, flow: KeptFlow) -> None:
+        """One store, and only where something else is in force than the caller knows: the flow misses no packet."""
+        word, at = divmod(2 * flow.slot, 64)
+        now = int(lib.ffpf_kernel_active(self._kernel, word)) & (3 << at)
+        if now != (1 << (flow.column % 64) if flow.live else 0):
+            self.activate(flow.slot, flow.column if flow.live else None, flow.generation)
+
+    def _placement(self, column: int, insns: bytes | None) -> Placement:
+        reason = self._classifier.refused.get(column)
+        if reason is not None:
+            return Placement("userspace", "everything", reason)
+        return Placement("kernel", "everything" if insns is None else self._columns[column].kind, "")
+
+    def unknown_memories(self) -> tuple[list[int], list[int]]:
+        """Groups, and flows of others, that are written to memories whose descriptors died with the predecessor."""
+        same = ffi.new("bool *")
+
+        def is_other(holds: Callable[..., int], number: int, fds: list[int]) -> bool:
+            _call(holds, self._kernel, number, fds, same)
+            return not same[0]
+
+        groups = [n for n, group in self._groups.items() if is_other(lib.ffpf_kernel_group_holds, n, group.lanes)]
+        flows = [n for n, flow in self._flows.items()
+                 if flow.group not in groups and is_other(lib.ffpf_kernel_flow_holds, n, flow.ibufs)]  # fmt: skip
+        return groups, flows
+
     def close(self) -> None:
         self._classifier.close()
         for flow in self._flows.values():
@@ -297,6 +390,45 @@ class KernelEngine:
             lib.ffpf_kernel_close(made[0])
             raise
 
+    def adopt_source(
+        self,
+        resolved: Resolved,
+        pbuf_bytes: int,
+        kept: Kept,
+        groups: Sequence[KeptGroup],
+        flows: Sequence[KeptFlow],
+    ) -> tuple[KernelSource, Mapping[int, Placement]]:
+        files, text = dict(kept.fds), json.loads(kept.text)
+        made, fds = ffi.new("struct ffpf_kernel **"), ffi.new("struct ffpf_kernel_fds *")
+        try:
+            for which in range(lib.FFPF_KERNEL_FD_COUNT):
+                fds.fd[which] = files[ffi.string(lib.ffpf_kernel_fd_name(which)).decode()]
+            _call(lib.ffpf_kernel_adopt, made, fds)
+        except KeyError as error:
+            _close_all(list(files.values()))
+            raise EngineError(f"the ffpfd before this one did not have {error} for its sources") from error
+        except BaseException:
+            _close_all(list(files.values()))
+            raise
+        for which in range(lib.FFPF_KERNEL_FD_COUNT):
+            del files[ffi.string(lib.ffpf_kernel_fd_name(which)).decode()]
+        columns = {str(f.column): None if f.insns is None else base64.b64encode(f.insns).decode() for f in flows}
+        try:
+            source = KernelSource(resolved.name, made[0], {"bank": text["bank"], "columns": columns})
+        except BaseException:
+            lib.ffpf_kernel_close(made[0])
+            _close_all(list(files.values()))
+            raise
+        try:
+            placements = source.take_over(text, files, groups, flows)
+        except BaseException:
+            source.close()
+            raise
+        finally:
+            _close_all(list(files.values()))
+        _renew_unknown(source, flows)
+        return source, placements
+
     def _describe(self, resolved: Resolved) -> Any:
         """struct ffpf_kernel_source, as far as the interface decides it."""
         source = ffi.new("struct ffpf_kernel_source *")
@@ -313,6 +445,31 @@ class KernelEngine:
 
     def close(self) -> None:
         """Sources are closed by those who opened them."""
+
+
+def _renew_unknown(source: KernelSource, flows: Sequence[KeptFlow]) -> None:
+    """The predecessor was killed while it moved them: they are moved once more. What is in the memories between, that
+    nobody can read any more, is lost to these readers; the moment is that of the move."""
+    groups, slots = source.unknown_memories()
+    for group in groups:
+        log.warning("group %d was being moved, and is moved again", group)
+        source.move_group(group, {flow.slot: flow.ibuf_bytes for flow in flows if flow.group == group and flow.live})
+    for flow in flows:
+        if flow.slot in slots:
+            log.warning("slot %d was being given other IBufs, and is given new ones", flow.slot)
+            source.grow_flow(flow.slot, flow.ibuf_bytes)
+
+
+def _lane_names(serial: int, lanes: int) -> list[str]:
+    return [f"lane.{serial}.{lane}" for lane in range(lanes)]
+
+
+def _ibuf_names(serial: int, lanes: int) -> list[str]:
+    return [f"ibuf.{serial}.{lane}" for lane in range(lanes)]
+
+
+def _flow_names(serial: int) -> list[str]:
+    return [f"reader.{serial}", f"wake.{serial}"]
 
 
 def _hardware_type(name: str) -> int:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The socket that ffpfd listens on: made, checked and removed."""
+"""The socket that ffpfd listens on: made, checked and removed; and where metrics may be served."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import os
 import socket
 from pathlib import Path
@@ -60,3 +61,22 @@ def adopt(descriptor: int) -> socket.socket:
 def remove(path: Path) -> None:
     with contextlib.suppress(OSError):
         path.unlink()
+
+
+def loopback_address(text: str) -> tuple[str, int]:
+    """Host and port of "127.0.0.1:9750", "[::1]:9750" or "localhost:9750". ValueError for any other machine: who may
+    see the metrics elsewhere is for a web server with authentication to decide."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"{text!r}: expected HOST:PORT, as in 127.0.0.1:9750")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    if host == "localhost":
+        host = "127.0.0.1"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise ValueError(f"{text!r}: {host!r} is not an address of this machine's loopback interface") from None
+    if not address.is_loopback:
+        raise ValueError(f"{text!r}: metrics are served on loopback only, and {host} is another address")
+    return str(address), int(port)

@@ -3,7 +3,7 @@
 
     server = MetricsServer(status.snapshot)             # a callable that gives a Status
     await server.listen_unix(path, 0o660)
-    await server.listen_tcp(*loopback_address("127.0.0.1:9750"))
+    await server.listen_tcp(*loopback_address("127.0.0.1:9750"))   # of listener.py
 
 Labels are few: source, group, reason. A flow has no series of its own; `ffpf status` shows flows.
 """
@@ -133,25 +133,6 @@ def group_label(item: GroupStatus | FlowStatus) -> str:
     """The group's name, or its gid as text."""
     name = item.name if isinstance(item, GroupStatus) else item.group
     return name or str(item.gid)
-
-
-def loopback_address(text: str) -> tuple[str, int]:
-    """Host and port of "127.0.0.1:9750", "[::1]:9750" or "localhost:9750". ValueError for any other machine: who may
-    see the metrics elsewhere is for a web server with authentication to decide."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f"{text!r}: expected HOST:PORT, as in 127.0.0.1:9750")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    if host == "localhost":
-        host = "127.0.0.1"
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        raise ValueError(f"{text!r}: {host!r} is not an address of this machine's loopback interface") from None
-    if not address.is_loopback:
-        raise ValueError(f"{text!r}: metrics are served on loopback only, and {host} is another address")
-    return str(address), int(port)
 
 
 class MetricsServer:

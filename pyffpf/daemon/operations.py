@@ -50,9 +50,10 @@ async def engine_call(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
 
 
 class Operations:
-    """Bound to the state and the engine. `changed` is called after whatever a successor of this ffpfd must know."""
+    """Bound to the state and the engine. `changed` is called, with the source, after whatever a successor of this
+    ffpfd must know, and before anybody else hears of it."""
 
-    def __init__(self, captures: Captures, engine: Engine, changed: Callable[[], None]) -> None:
+    def __init__(self, captures: Captures, engine: Engine, changed: Callable[[Source], None]) -> None:
         self._captures = captures
         self._engine = engine
         self._changed = changed
@@ -84,6 +85,7 @@ class Operations:
     async def _close_source(self, source: Source) -> None:
         if self._captures.sources.get(source.key) is source:
             del self._captures.sources[source.key]
+            self._changed(source)
         engine, source.engine = source.engine, None
         if engine is not None:
             await engine_call(engine.close)
@@ -116,7 +118,7 @@ class Operations:
             self._captures.flows[flow.id] = flow
             undo.pop_all()
         await self.update_promiscuous(source)
-        self._changed()
+        self._changed(source)
         return flow
 
     async def close_flow(self, flow: Flow) -> None:
@@ -127,7 +129,7 @@ class Operations:
         if flow.state is not FlowState.REVOKED:
             await self._remove(flow)
         await self.update_promiscuous(flow.source)
-        self._changed()
+        self._changed(flow.source)
 
     async def _remove(self, flow: Flow) -> None:
         """Takes the flow from the engine and from its source; of a group, the last takes the group along."""
@@ -154,7 +156,7 @@ class Operations:
         flow.column, flow.generation, flow.insns = new, generation, insns
         flow.level, flow.kind, flow.reason = placement.level, placement.kind, placement.reason
         await engine_call(engine.clear, old)
-        self._changed()
+        self._changed(flow.source)
         return await engine_call(engine.positions, flow.slot, generation)
 
     async def successor(self, flow: Flow, lane: int) -> list[NamedFd]:
@@ -166,11 +168,13 @@ class Operations:
             await self._renew(flow, flow.ibuf_bytes)
             await engine_call(engine.activate, flow.slot, flow.column, flow.generation)
             flow.state = FlowState.LIVE
-            self._changed()
+            self._changed(flow.source)
         waiting = flow.successors.get(lane)
         if not waiting:
             raise RefusedError(Code.BUSY, f"lane {lane} of flow {flow.id} has not moved")
-        return waiting.popleft()
+        named = waiting.popleft()
+        self._changed(flow.source)
+        return named
 
     async def move_group(self, source: Source, group: Group, left: Sequence[Flow]) -> None:
         """The group goes on in fresh buffers; the flows in `left` stay behind, parked."""
@@ -187,7 +191,7 @@ class Operations:
         group.moves += 1
         for flow in moving:
             flow.keep_successors(engine)
-        self._changed()
+        self._changed(source)
 
     async def revoke(self, flow: Flow) -> None:
         """The flow's right has ended: its group moves, and it sees no later packet."""
@@ -198,13 +202,13 @@ class Operations:
         if source.members(group):
             await self.move_group(source, group, [])
         await self.update_promiscuous(source)
-        self._changed()
+        self._changed(source)
 
     async def grow(self, flow: Flow, ibuf_bytes: int) -> None:
         """Larger IBufs for a reader that follows."""
         await self._renew(flow, ibuf_bytes)
         flow.ibuf_bytes = ibuf_bytes
-        self._changed()
+        self._changed(flow.source)
 
     async def _renew(self, flow: Flow, ibuf_bytes: int) -> None:
         engine = flow.source.open
@@ -218,7 +222,7 @@ class Operations:
         log.info("%s is %s", source.name, state)
         for flow in source.flows.values():
             flow.client.send(event("source", flow.id, state=str(state), name=source.name))
-        self._changed()
+        self._changed(source)
 
     async def update_promiscuous(self, source: Source) -> None:
         """The interface is promiscuous as long as one flow asks for it."""

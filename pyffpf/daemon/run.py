@@ -15,16 +15,25 @@ from pathlib import Path
 
 from pyffpf.daemon import config as configuration
 from pyffpf.daemon import listener
+from pyffpf.daemon.adoption import adopt
+from pyffpf.daemon.captures import Source
 from pyffpf.daemon.clock import ClockWatch
 from pyffpf.daemon.config import Config, ConfigError
 from pyffpf.daemon.credentials import netns_cookie
 from pyffpf.daemon.engine import Engine
+from pyffpf.daemon.fdstore import FdStore, NoStore, StoreError
 from pyffpf.daemon.links import LinkWatch
+from pyffpf.daemon.metrics import MetricsServer
+from pyffpf.daemon.notify import Notifier
 from pyffpf.daemon.server import Server
 from pyffpf.daemon.service import Service
 from pyffpf.daemon.slow import TICK_S, SlowReaders
+from pyffpf.daemon.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
+
+METRICS_MODE = 0o660
+REPAIR_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,25 +48,72 @@ class Settings:
             return configuration.load_default()
         return configuration.load(self.config_file)
 
+    def socket_path(self, config: Config) -> Path:
+        return self.socket or Path(config.daemon.socket)
+
 
 class Daemon:
     """Everything of one ffpfd. Made on the event loop that it runs on."""
 
-    def __init__(self, settings: Settings, config: Config, engine: Engine, listening: socket.socket) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        config: Config,
+        engine: Engine,
+        listening: socket.socket,
+        store: FdStore | None = None,
+        notifier: Notifier | None = None,
+    ) -> None:
+        """What is in the store is taken over before this returns."""
         self.settings = settings
+        self.config = config
         self.engine = engine
+        self.store = store or NoStore()
+        self.notifier = notifier or Notifier(None)
         self._capturing = asyncio.Event()
         self._ending = asyncio.Event()
         self.service = Service(engine, config, netns_cookie(listening), self._changed)
         self.server = Server(self.service, listening, config.daemon.connections, config.daemon.connections_per_user)
         self._slow = SlowReaders(self.service.captures, self.service.operations)
+        self._metrics = MetricsServer(lambda: self.service.describer.document(None))
+        self._keeper = adopt(self.store, self.service, self.server, engine)
+        self.service.describer.adoptions = self._keeper.adoptions
+        self.service.describer.holder = self.store.kind
+        if self.service.captures.sources:
+            self._capturing.set()
+        self._watch_store()
 
     def stop(self) -> None:
         self._ending.set()
         self._capturing.set()
 
-    def _changed(self) -> None:
+    def _changed(self, source: Source) -> None:
         self._capturing.set()
+        self._keeper.changed(source)
+
+    def _watch_store(self) -> None:
+        """A holder that dies is replaced by one that is given everything."""
+        descriptor = self.store.fileno()
+        if descriptor is not None:
+            asyncio.get_running_loop().add_reader(descriptor, self._repair_store, descriptor)
+
+    def _repair_store(self, descriptor: int) -> None:
+        asyncio.get_running_loop().remove_reader(descriptor)
+        try:
+            self.store.repair()
+        except StoreError as error:
+            log.error("captures would not survive the end of this ffpfd: %s", error)
+            asyncio.get_running_loop().call_later(REPAIR_S, self._repair_store, descriptor)
+            return
+        log.warning("the holder had died; a new one holds everything")
+        self._watch_store()
+
+    async def _serve_metrics(self) -> None:
+        metrics = self.config.metrics
+        if metrics.socket:
+            await self._metrics.listen_unix(Path(metrics.socket), METRICS_MODE)
+        if metrics.listen:
+            await self._metrics.listen_tcp(*listener.loopback_address(metrics.listen))
 
     async def _look_after_readers(self) -> None:
         """Does nothing, and not even that now and then, while there is no capture."""
@@ -77,11 +133,17 @@ class Daemon:
             return
         self.server.most = config.daemon.connections
         self.server.most_per_user = config.daemon.connections_per_user
-        self.server.spawn(self.service.reload(config))
+        self.notifier.reloading()
+        self.server.spawn(self._reloaded(config))
+
+    async def _reloaded(self, config: Config) -> None:
+        await self.service.reload(config)
         log.info("configuration reloaded")
+        self.notifier.ready("serving")
 
     async def run(self) -> None:
-        """Until stop(). Every capture has ended when this returns."""
+        """Until stop(). Every capture has ended when this returns, unless systemd keeps them: it hands everything to
+        the next ffpfd when it restarts the service, and lets it go when it stops it."""
         service, spawn = self.service, self.server.spawn
         with contextlib.ExitStack() as watches:
             links = LinkWatch(
@@ -90,10 +152,22 @@ class Daemon:
             watches.callback(links.close)
             clock = ClockWatch(lambda: spawn(service.clock_changed()))
             watches.callback(clock.close)
-            spawn(self._look_after_readers())
+            await self._serve_metrics()
+            looking = asyncio.create_task(self._look_after_readers())
+            living = asyncio.create_task(self.notifier.keep_alive())
+            watches.callback(living.cancel)
+            captures = self.service.captures
+            self.notifier.ready(f"{len(captures.flows)} flows taken over" if captures.flows else "serving")
             await self._ending.wait()
+            self.notifier.stopping()
+        await looking
+        await self._metrics.close()
+        if self.store.kind == "systemd":
+            self.store.close()
+            return
         await self.server.close()
         self.engine.close()
+        self.store.end()
 
 
 def raise_descriptor_limit() -> None:
@@ -102,18 +176,24 @@ def raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def serve(settings: Settings, config: Config, engine: Engine) -> None:
-    """ffpfd on a socket that it makes itself. ListenError when it cannot."""
-    path = settings.socket or Path(config.daemon.socket)
-    listening = listener.listen(path, config.daemon.socket_mode)
+async def serve(settings: Settings, config: Config, engine: Engine, around: Surroundings | None = None) -> None:
+    """ffpfd on the socket that it was given, or one that it makes itself. ListenError, StoreError, and OSError for the
+    metrics, when it cannot."""
+    path, around = settings.socket_path(config), around or Surroundings.none()
+    if around.control is not None:
+        listening = listener.adopt(around.control)
+    else:
+        listening = listener.listen(path, config.daemon.socket_mode)
     try:
-        daemon = Daemon(settings, config, engine, listening)
+        store = around.store(config.daemon.holder, path)
+        daemon = Daemon(settings, config, engine, listening, store, around.notifier)
         with _signals(daemon):
             log.info("serves at %s", path)
             await daemon.run()
     finally:
         listening.close()
-        listener.remove(path)
+        if around.control is None:
+            listener.remove(path)
 
 
 @contextlib.contextmanager

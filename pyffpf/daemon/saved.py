@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The state that one ffpfd leaves for the next: what there is besides what the kernel itself remembers.
 
-Descriptors are named by their names in the store (fdstore.py): "client.NUMBER", and of a source "s.NUMBER.NAME". A name
-is never given to another file. Documents of older and newer versions are read alike: fields that are missing take their
-defaults, others are ignored (jsonform.py). A document of a later FORMAT is one that cannot be understood.
+In the store (fdstore.py) a connection's name is "cNUMBER", and a file of a source "sNUMBER.NAME" with the engine's
+name. A name is never given to another file. Documents of older and newer versions are read alike: fields that are
+missing take their defaults, others are ignored (jsonform.py). One of a later FORMAT cannot be understood.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ class SavedClient:
 
     number: int
     program: str = "unknown"
-    greeted: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class SavedFlow:
     id: int
     client: int
     slot: int
-    group: int  # number of its group; -1: it was revoked, and has none
+    group: int  # number of its group
     column: int
     snap_len: int
     ibuf_bytes: int
@@ -52,7 +51,8 @@ class SavedFlow:
     insns: str | None = None  # base64 of the filter; None: everything passes
     state: str = "live"
     opened_at: float = 0.0
-    # By lane, for each move that its reader has not followed yet: [name for the protocol, name in the store] of each
+    # By lane, for each move that its reader has not followed yet: for each descriptor its name in the protocol and the
+    # engine's name of it
     successors: list[list[list[list[str]]]] = field(default_factory=list)
 
 
@@ -64,8 +64,8 @@ class SavedSource:
     pbuf_bytes: int
     state: str = "up"
     promiscuous: bool = False
-    engine: str = "{}"  # what the engine wants to be told again, as JSON text
-    fds: dict[str, str] = field(default_factory=dict)  # by the engine's name: the name in the store
+    engine: str = ""  # what the engine wants to be told again
+    fds: list[str] = field(default_factory=list)  # the engine's names
     groups: list[SavedGroup] = field(default_factory=list)
     flows: list[SavedFlow] = field(default_factory=list)
 
@@ -75,11 +75,19 @@ class Saved:
     format: int = FORMAT
     adoptions: int = 0
     last_flow_id: int = 0
-    last_client: int = 0
-    last_source: int = 0
-    last_fd: int = 0
+    last_number: int = 0  # of clients and sources: none is used twice
     clients: list[SavedClient] = field(default_factory=list)
     sources: list[SavedSource] = field(default_factory=list)
+
+
+def client_fd(number: int) -> str:
+    """The name of a connection in the store."""
+    return f"c{number}"
+
+
+def source_fd(number: int, name: str) -> str:
+    """The name in the store of a file that the engine calls `name`."""
+    return f"s{number}.{name}"
 
 
 def dumps(saved: Saved) -> bytes:

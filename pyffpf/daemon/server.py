@@ -44,6 +44,10 @@ class Client:
     def start(self) -> None:
         self._server.loop.add_reader(self._sock, self._readable)
 
+    def fileno(self) -> int:
+        """Of the connection; -1 once it is closed."""
+        return self._sock.fileno()
+
     def send(self, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
         """Sends now or later, in order. The descriptors stay the caller's; copies are kept for later."""
         if self.closed:
@@ -169,6 +173,14 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = True
         self.loop.add_reader(listening, self._acceptable)
+
+    def adopt(self, sock: socket.socket, program: str) -> Client:
+        """A connection that another ffpfd accepted and greeted; not yet started. OSError when its peer is not known."""
+        sock.setblocking(False)
+        client = Client(self, sock, peer_of(sock))
+        client.program, client.greeted = program, True
+        self.clients.add(client)
+        return client
 
     def spawn(self, work: Any) -> None:
         task = self.loop.create_task(work)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 
 from pyffpf.daemon import protocol, status, transport
-from pyffpf.daemon.captures import Captures, Flow, FlowState, SourceState
+from pyffpf.daemon.captures import Captures, Flow, FlowState, Source, SourceState
 from pyffpf.daemon.config import Config
 from pyffpf.daemon.describe import Describer
 from pyffpf.daemon.engine import Engine, interface_key, is_interface
@@ -30,7 +30,7 @@ class Service:
     """What a Server's handler must be. `netns_cookie` is that of the namespace whose interfaces are captured."""
 
     def __init__(
-        self, engine: Engine, config: Config, netns_cookie: int, changed: Callable[[], None] = lambda: None
+        self, engine: Engine, config: Config, netns_cookie: int, changed: Callable[[Source], None] = lambda _: None
     ) -> None:
         self.captures = Captures()
         self.engine = engine

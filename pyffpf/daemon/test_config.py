@@ -66,7 +66,9 @@ def test_later_files_override_single_keys_and_rules_come_behind(tmp_path: Path) 
         ("[[allow]]\nusers = 'x'", "allow[0].users", "must be a list of texts"),
         ("[[allow]]\nusers=['x']\n[[allow]]\nsources = ['eth0']", "allow[1]", "needs users or groups"),
         ("[[allow]]\nusers=['x']\npromisc = 1", "allow[0].promisc", "must be true or false"),
-        ("[metrics]\nport = 65536", "metrics.port", "must be from 0 to 65535"),
+        ("[metrics]\nlisten = '0.0.0.0:9750'", "metrics.listen", "loopback only"),
+        ("[metrics]\nlisten = '127.0.0.1:65536'", "metrics.listen", "expected HOST:PORT"),
+        ("[daemon]\nholder = 'paper'", "daemon.holder", "must be one of auto, systemd, process, none"),
     ],
 )
 def test_what_is_wrong_is_named_by_file_and_key(tmp_path: Path, text: str, key: str, words: str) -> None:

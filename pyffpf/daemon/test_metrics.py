@@ -16,7 +16,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
-from pyffpf.daemon.metrics import MetricsServer, loopback_address
+from pyffpf.daemon.listener import loopback_address
+from pyffpf.daemon.metrics import MetricsServer
 from pyffpf.daemon.status import FlowStatus, GroupStatus, ProgramStatus, SourceStatus, Status, Totals
 
 STATUS = Status(

@@ -45,7 +45,7 @@ class World:
     def __init__(self, bms: str) -> None:
         self.engine = FakeEngine("eth0")
         self.captures = Captures()
-        self.operations = Operations(self.captures, self.engine, lambda: None)
+        self.operations = Operations(self.captures, self.engine, lambda _: None)
         buffers = BuffersConfig(bms=bms, bytes=8 << 20, ibuf_bytes=IBUF_BYTES * LANES, stall_ms=STALL_MS)
         self.policy = Policy(Config(buffers=buffers))
         self.now = 100.0

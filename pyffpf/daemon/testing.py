@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import json
 import os
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from pyffpf.daemon.engine import (
     Engine,
     EngineError,
     FlowCounts,
+    Kept,
+    KeptFlow,
+    KeptGroup,
     LaneCounts,
     NamedFd,
     Placement,
@@ -169,6 +173,42 @@ class FakeSource:
     def group_records(self, group: int) -> int:
         return 0
 
+    def kept(self) -> Kept:
+        files: dict[str, int] = {}
+
+        def names(*fds: int) -> list[str]:
+            found = [f"file.{os.fstat(fd).st_ino}" for fd in fds]
+            files.update(zip(found, fds, strict=True))
+            return found
+
+        text = {
+            "counts": names(self._counts),
+            "groups": {str(number): names(*fds) for number, fds in self.groups.items()},
+            "flows": {str(slot): names(flow.reader, flow.wake, *flow.ibufs) for slot, flow in self.flows.items()},
+        }
+        return Kept(json.dumps(text), files)
+
+    def adopt(self, kept: Kept, groups: Sequence[KeptGroup], flows: Sequence[KeptFlow]) -> dict[int, Placement]:
+        text, fds = json.loads(kept.text), dict(kept.fds)
+        os.close(self._counts)
+        (self._counts,) = (fds.pop(name) for name in text["counts"])
+        for group in groups:
+            self.groups[group.number] = [fds.pop(name) for name in text["groups"][str(group.number)]]
+        placements = {}
+        for known in flows:
+            names = text["flows"].get(str(known.slot))
+            if names is None:
+                continue
+            flow = FakeFlow(known.group, known.ibuf_bytes, known.snap_len)
+            flow.close()
+            flow.reader, flow.wake, *flow.ibufs = (fds.pop(name) for name in names)
+            self.flows[known.slot] = flow
+            placements[known.slot] = self.place(known.column, known.insns)
+            if known.live:
+                self.activate(known.slot, known.column, known.generation)
+        transport.close_all(list(fds.values()))
+        return placements
+
     def close(self) -> None:
         _require(not self.flows and not self.groups and not self.closed)
         os.close(self._counts)
@@ -196,6 +236,20 @@ class FakeEngine:
             raise EngineError(f"{resolved.name} is broken")
         self.opened.append(FakeSource(resolved, pbuf_bytes))
         return self.opened[-1]
+
+    def adopt_source(
+        self,
+        resolved: Resolved,
+        pbuf_bytes: int,
+        kept: Kept,
+        groups: Sequence[KeptGroup],
+        flows: Sequence[KeptFlow],
+    ) -> tuple[FakeSource, dict[int, Placement]]:
+        if resolved.name.startswith("forgotten"):
+            transport.close_all(list(kept.fds.values()))
+            raise EngineError(f"{resolved.name} cannot be taken over")
+        self.opened.append(FakeSource(resolved, pbuf_bytes))
+        return self.opened[-1], self.opened[-1].adopt(kept, groups, flows)
 
     def close(self) -> None:
         _require(not self.live)

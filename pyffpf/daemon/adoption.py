@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A new ffpfd takes over what the last one left: captures that run on, their buffers, its clients' connections.
+
+    store.take_all() -> state, files -> connections, sources, flows -> a state of ours -> "adopted" events
+
+Whatever cannot be taken over ends, and its clients are told; the rest goes on. A client's death in the meantime shows
+as the end of its connection.
+"""
+
+from __future__ import annotations
+
+import base64
+import collections
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from pyffpf.daemon import saved as saving
+from pyffpf.daemon.captures import Flow, FlowState, Group, Source, SourceState
+from pyffpf.daemon.engine import (
+    Engine,
+    EngineError,
+    EngineSource,
+    Kept,
+    KeptFlow,
+    KeptGroup,
+    NamedFd,
+    Placement,
+    Resolved,
+)
+from pyffpf.daemon.fdstore import FdStore
+from pyffpf.daemon.keeper import Keeper
+from pyffpf.daemon.policy import GroupKey
+from pyffpf.daemon.protocol import RefusedError, event
+from pyffpf.daemon.saved import Saved, SavedFlow, SavedGroup, SavedSource, client_fd, source_fd
+from pyffpf.daemon.server import Client, Server
+from pyffpf.daemon.service import Service
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Inheritance:
+    """What is not yet taken over: closed at the end."""
+
+    saved: Saved
+    fds: dict[str, int]
+    clients: dict[int, Client] = field(default_factory=dict)  # by number
+
+    def take(self, name: str) -> int:
+        """KeyError when the predecessor's state names what it had not stored."""
+        return self.fds.pop(name)
+
+    def close(self) -> None:
+        for fd in self.fds.values():
+            os.close(fd)
+        self.fds.clear()
+
+
+def read(store: FdStore) -> tuple[Saved, dict[str, int]]:
+    """The predecessor's state and files. One that cannot be understood is none: nothing can be said about its files."""
+    state, fds = store.take_all()
+    if state is None:
+        return Saved(), fds
+    try:
+        return saving.loads(state), fds
+    except ValueError as error:
+        log.error("what the last ffpfd left cannot be taken over: %s", error)
+        return Saved(), fds
+
+
+def adopt(store: FdStore, service: Service, server: Server, engine: Engine) -> Keeper:
+    """Takes over, before the loop serves anybody. Returns the keeper of everything that is there then."""
+    saved, fds = read(store)
+    inherited = _Inheritance(saved, fds)
+    keeper = Keeper(store, service.captures, saved)
+    try:
+        _connections(inherited, server, keeper)
+        for source in saved.sources:
+            _source(source, inherited, service, engine, keeper)
+    finally:
+        inherited.close()
+    service.captures.adopt_flow_id(saved.last_flow_id)
+    if saved.sources:
+        keeper.adoptions += 1
+        log.info("took over %d flows of %d sources", len(service.captures.flows), len(service.captures.sources))
+    keeper.write()
+    for client in inherited.clients.values():
+        client.send({"event": "adopted"})
+    _tell_of_losses(saved, inherited.clients, service)
+    for client in inherited.clients.values():
+        if not client.closed:
+            client.start()
+    return keeper
+
+
+def _connections(inherited: _Inheritance, server: Server, keeper: Keeper) -> None:
+    for known in inherited.saved.clients:
+        try:
+            sock = socket.socket(fileno=inherited.take(client_fd(known.number)))
+        except (KeyError, OSError) as error:
+            log.error("connection %d is lost: %s", known.number, error)
+            continue
+        try:
+            client = server.adopt(sock, known.program)
+        except OSError as error:
+            log.error("connection %d (%s) is lost: %s", known.number, known.program, error)
+            sock.close()
+            continue
+        inherited.clients[known.number] = client
+        keeper.adopted_client(client, known.number)
+
+
+def _source(known: SavedSource, inherited: _Inheritance, service: Service, engine: Engine, keeper: Keeper) -> None:
+    """One source with its flows. Flows whose connection is lost are not asked for, and so end."""
+    flows = [flow for flow in known.flows if flow.client in inherited.clients]
+    if not flows:
+        return
+    successors: dict[int, _Successors] = {}
+    try:
+        successors = {flow.id: _successors(flow, known.number, inherited.fds) for flow in flows}
+        open_source, placements = _adopt_engine(known, flows, inherited, engine)
+    except (EngineError, RefusedError, KeyError, OSError) as error:
+        log.error("the capture from %s ends: %s", known.name, error)
+        for waiting in successors.values():
+            waiting.close()
+        return
+    source = Source(known.key, known.name, engine=open_source, state=SourceState(known.state))
+    source.promiscuous = known.promiscuous
+    groups = {group.number: _group(group, service, source) for group in known.groups}
+    for flow in flows:
+        if flow.slot not in placements:
+            successors[flow.id].close()
+            continue
+        made = _flow(flow, inherited.clients[flow.client], source, groups[flow.group], placements[flow.slot])
+        made.successors, made.kept_names = successors[flow.id].by_lane, successors[flow.id].kept_names
+        source.slots.take_this(flow.slot)
+        source.flows[flow.slot] = made
+        service.captures.flows[made.id] = made
+    for group in list(groups.values()):
+        if not source.members(group):
+            del source.groups[group.key]
+            open_source.close_group(group.number)
+            source.group_numbers.give(group.number)
+    if not source.flows:
+        open_source.close()
+        return
+    service.captures.sources[source.key] = source
+    keeper.adopted(source, known.number)
+
+
+def _adopt_engine(
+    known: SavedSource, flows: list[SavedFlow], inherited: _Inheritance, engine: Engine
+) -> tuple[EngineSource, Mapping[int, Placement]]:
+    missing = [name for name in known.fds if source_fd(known.number, name) not in inherited.fds]
+    if missing:
+        raise EngineError(f"its files are not all there: {', '.join(missing)}")
+    fds = {name: inherited.take(source_fd(known.number, name)) for name in known.fds}
+    return engine.adopt_source(
+        Resolved(known.key, known.name),
+        known.pbuf_bytes,
+        Kept(known.engine, fds),
+        [KeptGroup(group.number, group.bms) for group in known.groups],
+        [
+            KeptFlow(flow.slot, flow.group, flow.column, flow.generation, flow.snap_len, flow.ibuf_bytes,
+                     _insns(flow), flow.state == FlowState.LIVE)
+            for flow in flows
+        ],
+    )  # fmt: skip
+
+
+def _group(known: SavedGroup, service: Service, source: Source) -> Group:
+    """With the BMS that its buffers were made for, whatever the configuration says now."""
+    key = GroupKey(known.gid, known.snap_len)
+    group = Group(key, replace(service.policy.plan(known.gid), bms=known.bms), known.number, known.moves)
+    source.groups[key] = group
+    source.group_numbers.take_this(known.number)
+    return group
+
+
+def _flow(known: SavedFlow, client: Client, source: Source, group: Group, placement: Placement) -> Flow:
+    return Flow(
+        known.id,
+        client,
+        source,
+        group,
+        known.slot,
+        known.snap_len,
+        known.promisc,
+        known.column,
+        known.ibuf_bytes,
+        known.generation,
+        placement.level,
+        placement.kind,
+        placement.reason,
+        _insns(known),
+        FlowState(known.state),
+        known.opened_at,
+    )
+
+
+def _insns(known: SavedFlow) -> bytes | None:
+    return None if known.insns is None else base64.b64decode(known.insns)
+
+
+@dataclass
+class _Successors:
+    """As in Flow: descriptors of our own, by lane, and their names."""
+
+    by_lane: dict[int, collections.deque[list[NamedFd]]] = field(default_factory=dict)
+    kept_names: dict[int, str] = field(default_factory=dict)
+
+    def close(self) -> None:
+        for fd in self.kept_names:
+            os.close(fd)
+
+
+def _successors(known: SavedFlow, number: int, fds: Mapping[str, int]) -> _Successors:
+    """Copies of the files: the same ones may be the engine's. KeyError when one is missing."""
+    made = _Successors()
+    for lane, waiting in enumerate(known.successors):
+        for files in waiting:
+            named = []
+            for name, kept_name in files:
+                named.append((name, os.dup(fds[source_fd(number, kept_name)])))
+                made.kept_names[named[-1][1]] = kept_name
+            made.by_lane.setdefault(lane, collections.deque()).append(named)
+    return made
+
+
+def _tell_of_losses(saved: Saved, clients: Mapping[int, Client], service: Service) -> None:
+    for source in saved.sources:
+        for flow in source.flows:
+            client = clients.get(flow.client)
+            if client is not None and flow.id not in service.captures.flows:
+                client.send(event("revoked", flow.id, reason="ffpfd came back, and could not take over this capture"))

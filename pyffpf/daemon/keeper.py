@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Keeps in the descriptor store what the next ffpfd needs to take over: the state, and every file that it names.
+
+A change is written in the order put, state, remove (fdstore.py), before anybody hears of it; so a SIGKILL at any
+instant leaves a state whose files are all there. Only the source that changed is looked at: others may be in the middle
+of something.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+
+from pyffpf.daemon.captures import Captures, Flow, Source
+from pyffpf.daemon.fdstore import STATE_NAMES, FdStore, StoreError
+from pyffpf.daemon.saved import Saved, SavedClient, SavedFlow, SavedGroup, SavedSource, client_fd, dumps, source_fd
+from pyffpf.daemon.server import Client
+
+log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Bound to a store that has been taken over, or was empty."""
+
+    def __init__(self, store: FdStore, captures: Captures, before: Saved) -> None:
+        """before: the predecessor's state; its numbers are not used again."""
+        self.adoptions = before.adoptions
+        self._store = store
+        self._captures = captures
+        self._last_number = before.last_number
+        self._source_numbers: dict[str, int] = {}  # by the source's key
+        self._client_numbers: dict[Client, int] = {}
+        self._sources: dict[str, SavedSource] = {}
+        self._fds: dict[str, dict[str, int]] = {}  # of each source: name in the store, descriptor
+        self._failing = False
+
+    def adopted(self, source: Source, number: int) -> None:
+        """A source that was taken over, with its number. To be followed by write()."""
+        self._source_numbers[source.key] = number
+        self._describe(source)
+
+    def adopted_client(self, client: Client, number: int) -> None:
+        self._client_numbers[client] = number
+
+    def changed(self, source: Source) -> None:
+        """To be called with the source's lock held, or before the loop runs."""
+        self._describe(source)
+        self.write()
+
+    def write(self) -> None:
+        """What was described so far. When the store fails, what it has stays as it is, and is tried again later."""
+        clients = self._clients()
+        wanted = {client_fd(number): client.fileno() for client, number in clients.items()}
+        for fds in self._fds.values():
+            wanted.update(fds)
+        saved = Saved(
+            adoptions=self.adoptions,
+            last_flow_id=self._captures.last_id,
+            last_number=self._last_number,
+            clients=[SavedClient(number, client.program) for client, number in clients.items()],
+            sources=list(self._sources.values()),
+        )
+        try:
+            held = self._store.held()
+            for name in wanted.keys() - held:
+                self._store.put(name, wanted[name])
+            self._store.set_state(dumps(saved))
+            for name in held - wanted.keys() - set(STATE_NAMES):
+                self._store.remove(name)
+        except (StoreError, OSError) as error:
+            if not self._failing:
+                log.error("captures would not survive the end of this ffpfd: %s", error)
+            self._failing = True
+        else:
+            self._failing = False
+
+    def _clients(self) -> dict[Client, int]:
+        """Those with flows that are kept; who has none loses nothing by connecting again."""
+        numbers = {flow.client for source in self._sources.values() for flow in source.flows}
+        self._client_numbers = {
+            client: number
+            for client, number in self._client_numbers.items()
+            if number in numbers and client.fileno() >= 0
+        }
+        return self._client_numbers
+
+    def _client_number(self, client: Client) -> int:
+        return self._client_numbers.get(client) or self._client_numbers.setdefault(client, self._next_number())
+
+    def _next_number(self) -> int:
+        self._last_number += 1
+        return self._last_number
+
+    def _describe(self, source: Source) -> None:
+        there = self._captures.sources.get(source.key) is source
+        kept = source.engine.kept() if source.engine is not None and there and source.flows else None
+        if kept is None:
+            self._sources.pop(source.key, None)
+            self._fds.pop(source.key, None)
+            self._source_numbers.pop(source.key, None)
+            return
+        if source.key not in self._source_numbers:
+            self._source_numbers[source.key] = self._next_number()
+        number = self._source_numbers[source.key]
+        flows = list(source.flows.values())
+        waiting = {
+            flow.kept_names[fd]: fd
+            for flow in flows for moves in flow.successors.values() for named in moves for _, fd in named
+        }  # fmt: skip
+        fds = waiting | dict(kept.fds)
+        self._fds[source.key] = {source_fd(number, name): fd for name, fd in fds.items()}
+        facts = source.open.facts
+        self._sources[source.key] = SavedSource(
+            number=number,
+            key=source.key,
+            name=source.name,
+            pbuf_bytes=facts.lanes * facts.lane_bytes,
+            state=str(source.state),
+            promiscuous=source.promiscuous,
+            engine=kept.text,
+            fds=list(kept.fds),
+            groups=[
+                SavedGroup(group.number, group.key.gid, group.key.snap_len, group.plan.bms, group.moves)
+                for group in source.groups.values()
+            ],
+            flows=[self._flow(flow, facts.lanes) for flow in flows],
+        )
+
+    def _flow(self, flow: Flow, lanes: int) -> SavedFlow:
+        return SavedFlow(
+            id=flow.id,
+            client=self._client_number(flow.client),
+            slot=flow.slot,
+            group=flow.group.number,
+            column=flow.column,
+            snap_len=flow.snap_len,
+            ibuf_bytes=flow.ibuf_bytes,
+            promisc=flow.promisc,
+            generation=flow.generation,
+            level=flow.level,
+            kind=flow.kind,
+            reason=flow.reason,
+            insns=None if flow.insns is None else base64.b64encode(flow.insns).decode(),
+            state=str(flow.state),
+            opened_at=flow.opened_at,
+            successors=[
+                [[[name, flow.kept_names[fd]] for name, fd in named] for named in flow.successors.get(lane, ())]
+                for lane in range(lanes)
+            ],
+        )

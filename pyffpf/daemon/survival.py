@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""For tests: an ffpfd in a network namespace that can be killed and started again, and packets that are numbered."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from compat_tests.netns import Netns, wait_until
+from pyffpf.cli.control import ControlError
+from pyffpf.daemon.status import Status
+from pyffpf.daemon.testing import Tool
+
+ETHERTYPE = 0x88B5  # for experiments
+NUMBER = struct.Struct(">Q")
+HEADER_BYTES = 14
+
+
+class Ffpfd:
+    """ffpfd's command, in a namespace, with a holder process of its own."""
+
+    def __init__(self, ns: Netns, folder: Path, more: str = "") -> None:
+        self.ns = ns
+        self.socket = folder / "run" / "ffpfd.sock"
+        self.log = folder / "ffpfd.log"
+        self._config = folder / "ffpfd.toml"
+        self._config.write_text('[daemon]\nuser = ""\nholder = "process"\n' + more)
+        self._process: subprocess.Popen[Any] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Returns at once."""
+        command = [sys.executable, "-m", "pyffpf.cli.ffpfd", "--config", str(self._config), "--socket",
+                   str(self.socket)]  # fmt: skip
+        with self.log.open("ab") as log:
+            self._process = self.ns.popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def wait_ready(self, adoptions: int | None = None) -> Status:
+        """Until it answers; its status then. adoptions: how many it must speak of."""
+
+        def answers() -> bool:
+            assert self._process is not None
+            if self._process.poll() is not None:
+                raise AssertionError(f"ffpfd ended with {self._process.returncode}:\n{self.said()}")
+            with contextlib.suppress(ControlError):
+                self.status()
+                return True
+            return False
+
+        wait_until(answers, f"ffpfd to answer\n{self.said()}", 60)
+        status = self.status()
+        assert adoptions is None or status.adoptions == adoptions, self.said()
+        return status
+
+    def kill(self) -> None:
+        """SIGKILL, and no more of it when this returns."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(20)
+
+    def stop(self) -> None:
+        """The orderly end."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        assert self._process.wait(30) == 0, self.said()
+
+    def connect(self, program: str = "test") -> Tool:
+        with self.ns.entered():
+            return Tool(self.socket, program)
+
+    def status(self) -> Status:
+        with self.connect() as tool:
+            assert isinstance(tool, Tool)
+            return tool.status()
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+def frame(number: int, octets: int = 100) -> bytes:
+    head = b"\xff" * 6 + b"\x02\x00\x00\x00\x00\x01" + ETHERTYPE.to_bytes(2, "big") + NUMBER.pack(number)
+    return head.ljust(octets, b"\xa5")
+
+
+class Sender:
+    """Numbered frames out of one interface, from 0 on, at a rate; a context manager."""
+
+    def __init__(self, ns: Netns, interface: str, per_second: int) -> None:
+        self.sent = 0
+        self._socket = ns.sender(interface)
+        self._per_second = per_second
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._frame = bytearray(frame(0))
+
+    def _run(self) -> None:
+        began = time.monotonic()
+        while not self._end.is_set():
+            due = int((time.monotonic() - began) * self._per_second)
+            while self.sent < due:
+                NUMBER.pack_into(self._frame, HEADER_BYTES, self.sent)
+                self._socket.send(self._frame)
+                self.sent += 1
+            time.sleep(0.001)
+
+    def __enter__(self) -> Sender:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def wait_more(self, count: int) -> None:
+        goal = self.sent + count
+        wait_until(lambda: self.sent >= goal, f"{count} more packets", 30)
+
+
+def numbers(capture: Path) -> list[int]:
+    """Of a pcap file of such frames, in the order of the file."""
+    data = capture.read_bytes()
+    found, at = [], 24
+    while at + 16 <= len(data):
+        (cap_len,) = struct.unpack_from("<I", data, at + 8)
+        if at + 16 + cap_len > len(data):
+            break
+        if data[at + 28 : at + 30] == ETHERTYPE.to_bytes(2, "big"):
+            found.append(NUMBER.unpack_from(data, at + 16 + HEADER_BYTES)[0])
+        at += 16 + cap_len
+    return found
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
