@@ -24,6 +24,7 @@ JA, JEQ, JGT, JGE, JSET = (op << 4 for op in range(5))
 SRC_X, RVAL_A, TXA = 0x08, 0x10, 0x80
 SIZES = {0x00: 4, 0x08: 2, 0x10: 1}
 MAX_MSH = 60  # 4 * 15
+MEMORY_WORDS = 16  # BPF_MEMWORDS
 WORD = 0xFFFFFFFF
 
 LL_OFF, AD_OFF, AD_ALU_XOR_X = 0xFFE00000, 0xFFFFF000, 40  # of include/uapi/linux/filter.h; NET_OFF lies between
@@ -117,47 +118,64 @@ def reachable(program: Program) -> list[int]:
     return sorted(found)
 
 
+class _Greatest(NamedTuple):
+    """The greatest values that A, X and the words of M[] may have."""
+
+    a: int
+    x: int
+    memory: tuple[int, ...]
+
+    def or_those_of(self, other: _Greatest) -> _Greatest:
+        """Where two ways meet."""
+        memory = tuple(max(words) for words in zip(self.memory, other.memory, strict=True))
+        return _Greatest(max(self.a, other.a), max(self.x, other.x), memory)
+
+
 def fetch_len(program: Program) -> int:
     """How many octets of a packet the filter may need. Raises ClassifyRefused when that is more than the scratch has.
 
-    X is followed by its greatest value only; what a word of M[] may hold is not followed.
+    X is followed by its greatest value only.
     """
-    unknown = WORD
-    a_max: dict[int, int] = {0: 0}
-    x_max: dict[int, int] = {0: 0}
+    before = {0: _Greatest(0, 0, (0,) * MEMORY_WORDS)}
     need = 0
     for at in reachable(program):
-        insn = program[at]
-        a, x = a_max[at], x_max[at]
+        insn, greatest = program[at], before[at]
         if insn.kind == LD and insn.mode in (ABS, IND) and not is_far(insn):
-            end = insn.k + insn.size + (x if insn.mode == IND else 0)
+            end = insn.k + insn.size + (greatest.x if insn.mode == IND else 0)
             if insn.mode == IND and end > layout.SCRATCH_DATA_BYTES:
                 raise ClassifyRefused(f"instruction {at} may load beyond {layout.SCRATCH_DATA_BYTES} octets")
             need = max(need, end)
         elif insn.kind == LDX and insn.mode == MSH:
             need = max(need, insn.k + 1)
-        a, x = _greatest(insn, a, x, unknown)
+        behind = _greatest_behind(insn, greatest)
         for after in successors(program, at):
-            a_max[after] = max(a_max.get(after, 0), a)
-            x_max[after] = max(x_max.get(after, 0), x)
+            before[after] = before[after].or_those_of(behind) if after in before else behind
     if need > layout.SCRATCH_DATA_BYTES:
         raise ClassifyRefused(f"it loads octet {need}: the hook looks at {layout.SCRATCH_DATA_BYTES}")
     return need
 
 
-def _greatest(insn: Insn, a: int, x: int, unknown: int) -> tuple[int, int]:
-    """The greatest values of A and X behind an instruction."""
+def _greatest_behind(insn: Insn, before: _Greatest) -> _Greatest:
+    a, x, memory = before
+    if insn.kind in (ST, STX):
+        stored = a if insn.kind == ST else x
+        return _Greatest(a, x, (*memory[: insn.k], stored, *memory[insn.k + 1 :]))
     if insn.kind == LD:
-        sizes = {ABS: unknown if is_far(insn) else 256**insn.size - 1, IND: 256**insn.size - 1, IMM: insn.k}
-        return sizes.get(insn.mode, unknown), x
+        sizes = {ABS: WORD if is_far(insn) else 256**insn.size - 1, IND: 256**insn.size - 1, IMM: insn.k}
+        return before._replace(a=memory[insn.k] if insn.mode == MEM else sizes.get(insn.mode, WORD))
     if insn.kind == LDX:
-        return a, {IMM: insn.k, MSH: MAX_MSH}.get(insn.mode, unknown)
+        return before._replace(
+            x=memory[insn.k] if insn.mode == MEM else {IMM: insn.k, MSH: MAX_MSH}.get(insn.mode, WORD)
+        )
     if insn.kind == MISC:
-        return (x, x) if insn.code & TXA else (a, a)
-    if insn.kind != ALU:
-        return a, x
+        return before._replace(a=x) if insn.code & TXA else before._replace(x=a)
+    return before._replace(a=_greatest_sum(insn, a, x)) if insn.kind == ALU else before
+
+
+def _greatest_sum(insn: Insn, a: int, x: int) -> int:
+    """Of A behind a calculation."""
     operand = x if insn.by_x else insn.k
     greatest = {ADD: a + operand, MUL: a * operand, AND: min(a, operand), LSH: a << min(operand, 32), DIV: a, MOD: a,
                 RSH: a if insn.by_x else a >> (insn.k & 31), OR: (1 << max(a.bit_length(), operand.bit_length())) - 1,
-                XOR: (1 << max(a.bit_length(), operand.bit_length())) - 1}.get(insn.op, unknown)  # fmt: skip
-    return (greatest if greatest <= WORD else unknown), x
+                XOR: (1 << max(a.bit_length(), operand.bit_length())) - 1}.get(insn.op, WORD)  # fmt: skip
+    return greatest if greatest <= WORD else WORD

@@ -12,7 +12,7 @@ import pytest
 from bpf.engines import CannotCompileError, Insn, stock_compile
 from bpf.filter_texts import MANUAL_PAGE
 from bpf.programs import directed
-from fpl.classify import Classifier, ClassifyRefused
+from fpl.classify import Classifier, ClassifyRefused, bytecode
 from fpl.classify.testing import Oracle, Packet, TestSource, octets_of
 
 ETHERNET = 1
@@ -58,3 +58,15 @@ def test_a_program_that_linux_would_not_attach_is_refused(source: TestSource, cl
         with pytest.raises(ClassifyRefused):
             classifier.set(0, octets)
     assert source.judge(Packet(bytes(60)))[0] == 0
+
+
+def test_loads_behind_an_offset_in_memory_are_bounded() -> None:
+    """As libpcap looks behind a VLAN tag: ngrep's and p0f's filters."""
+    text = "tcp or (vlan and tcp)"
+    add, load_m, index = 0x04, 0x61, 0x48  # add #k; ldx M[k]; ldh [x + k]
+    program = [(0x00, 0, 0, 0), (0x02, 0, 0, 1), (add, 0, 0, 4), (0x02, 0, 0, 1), (load_m, 0, 0, 1), (index, 0, 0, 12)]
+    assert bytecode.fetch_len(bytecode.decode(octets_of([*program, (0x06, 0, 0, 1)]))) == 18
+    assert bytecode.fetch_len(bytecode.decode(octets_of(stock_compile(ETHERNET, text)))) < 100
+    unknown = [(0x00, 0, 0, 0xFFFFFFF0), *program[1:], (0x06, 0, 0, 1)]
+    with pytest.raises(ClassifyRefused, match="beyond"):
+        bytecode.fetch_len(bytecode.decode(octets_of(unknown)))
