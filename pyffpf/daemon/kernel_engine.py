@@ -271,7 +271,10 @@ class KernelSource:
     def _lane_counts(self, slot: int, cpu: int) -> LaneCounts:
         status = ffi.new("struct ffpf_kernel_ibuf_status *")
         _call(lib.ffpf_kernel_ibuf_status, self._kernel, slot, cpu, status)
-        return LaneCounts(int(status.slots), int(status.w), int(status.r), int(status.behind) * CELL_BYTES)
+        first, w = int(status.first_pos), int(status.w)
+        # R is the reader's word, and of the IBuf before as long as it has not followed.
+        r = min(max(int(status.r), first), w)
+        return LaneCounts(int(status.slots), w, r, int(status.behind) * CELL_BYTES)
 
     # ---- outliving this process
 

@@ -76,6 +76,8 @@ class Operations:
             async with self.locked(source):
                 if self._captures.sources.get(resolved.key) is not source:
                     continue  # closed while this waited for the lock
+                if source.state is SourceState.DOWN:
+                    raise RefusedError(Code.DEVICE_DOWN, f"{source.name} is down")
                 if source.engine is None:
                     source.engine = await engine_call(self._engine.open_source, resolved, pbuf_bytes)
                     source.state = SourceState.UP

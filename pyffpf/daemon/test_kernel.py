@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ffpfd as it is run, with the kernel's hook, on a veth pair of a network namespace. Needs root and eBPF."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from compat_tests.netns import Netns, receivers, wait_until
+from pyffpf.cli.control import ControlError
+from pyffpf.daemon.status import FlowStatus
+from pyffpf.daemon.testing import Opened, Tool
+
+IPV4, IPV6 = 0x0800, 0x86DD
+BPF_PROG_GET_NEXT_ID, BPF_MAP_GET_NEXT_ID = 11, 12  # linux/bpf.h
+SYS_BPF = 321  # x86-64
+IBUF_STATE, IBUF_W = 24, 64  # csrc/layout.h
+LIVE, DETACHED, MOVED = 0, 2, 3
+READER_R = 2048
+PAGE_BYTES = 4096
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def ethertype_is(ethertype: int) -> bytes:
+    """`ldh [12]; jeq #ethertype, 0, 1; ret #262144; ret #0`"""
+    insns = [(0x28, 0, 0, 12), (0x15, 0, 1, ethertype), (0x06, 0, 0, 262144), (0x06, 0, 0, 0)]
+    return b"".join(struct.pack("<HBBI", *insn) for insn in insns)
+
+
+def frames(ethertype: int, count: int) -> list[bytes]:
+    return [bytes(12) + ethertype.to_bytes(2, "big") + number.to_bytes(4, "big") + bytes(46) for number in range(count)]
+
+
+class Ffpfd:
+    """The daemon in a namespace, as its own process."""
+
+    def __init__(self, ns: Netns, folder: Path, config: str = "") -> None:
+        self.ns = ns
+        self.path = folder / "ffpfd.sock"
+        (folder / "ffpfd.toml").write_text(config)
+        command = [sys.executable, "-m", "pyffpf.cli.ffpfd", "--socket", str(self.path)]
+        self.process = ns.popen([*command, "--config", str(folder / "ffpfd.toml")], stderr=subprocess.PIPE)
+        wait_until(self.path.exists, "ffpfd's socket")
+
+    def connect(self, program: str = "test") -> Tool:
+        with self.ns.entered():
+            return Tool(self.path, program)
+
+    def flow(self, tool: Tool, opened: Opened) -> FlowStatus:
+        (flow,) = [flow for flow in tool.status().flows if flow.id == opened["flow"]]
+        return flow
+
+    def stop(self) -> None:
+        self.process.terminate()
+        assert self.process.wait(20) == 0
+        assert not self.path.exists()
+
+    def held(self) -> set[tuple[str, int]]:
+        """("map"|"prog", id) of what the process has descriptors of."""
+        found = set()
+        for info in Path(f"/proc/{self.process.pid}/fdinfo").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found |= {
+                    (kind, int(number)) for kind, number in re.findall(r"(map|prog)_id:\s+(\d+)", info.read_text())
+                }
+        return found
+
+    def descriptors(self) -> int:
+        return sum(1 for _ in Path(f"/proc/{self.process.pid}/fd").iterdir())
+
+
+def exists(kind: str, number: int) -> bool:
+    """Whether the kernel still has this map or program. It is only asked for numbers: a descriptor of a program array
+    that is being emptied would, when it is closed, have it emptied once more, and never freed (kernel/bpf/arraymap.c,
+    prog_array_map_clear takes a reference for work that is queued already, Linux 6.18)."""
+    attributes = (ctypes.c_uint32 * 32)(number - 1)
+    command = BPF_MAP_GET_NEXT_ID if kind == "map" else BPF_PROG_GET_NEXT_ID
+    more = _libc.syscall(SYS_BPF, command, attributes, ctypes.sizeof(attributes)) == 0
+    return more and attributes[1] == number
+
+
+def left(held: set[tuple[str, int]]) -> list[tuple[str, int]]:
+    return [one for one in held if exists(*one)]
+
+
+@pytest.fixture(scope="module")
+def ns() -> Iterator[Netns]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    with Netns() as made:
+        wait_until(lambda: made.is_up(made.left), "the interface")
+        yield made
+
+
+@pytest.fixture
+def ffpfd(ns: Netns, tmp_path: Path) -> Iterator[Ffpfd]:
+    made = Ffpfd(ns, tmp_path)
+    try:
+        yield made
+        made.stop()
+    finally:
+        if made.process.poll() is None:
+            made.process.kill()
+            made.process.wait()
+        if made.process.stderr:
+            print(made.process.stderr.read().decode())
+            made.process.stderr.close()
+    assert receivers(ns.name) == 0
+
+
+def send(ns: Netns, ethertype: int, count: int) -> None:
+    """From the other end; the sender's own socket is no receiver, and does not stay."""
+    with ns.entered(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as raw:
+        raw.bind((ns.right, 0))
+        for frame in frames(ethertype, count):
+            raw.send(frame)
+
+
+def obeys_the_law(flow: FlowStatus) -> bool:
+    return flow.seen == flow.filtered + flow.delivered + flow.waiting + sum(flow.dropped.values())
+
+
+def test_two_clients_share_one_socket_and_each_gets_what_its_filter_lets_pass(ffpfd: Ffpfd) -> None:
+    ns = ffpfd.ns
+    with ffpfd.connect("four") as four, ffpfd.connect("six") as six:
+        with four.open(ns.left, promisc=True) as one, six.open(ns.left) as other:
+            assert (one["link_type"], one["source"]) == (1, ns.left)
+            assert four.set_filter(one["flow"], ethertype_is(IPV4))["level"] == "kernel"
+            six.set_filter(other["flow"], ethertype_is(IPV6))
+            assert receivers(ns.name) == 1
+            send(ns, IPV4, 30)
+            send(ns, IPV6, 20)
+            flows = [ffpfd.flow(four, one), ffpfd.flow(six, other)]
+            assert [(flow.seen, flow.filtered, flow.waiting) for flow in flows] == [(50, 20, 30), (50, 30, 20)]
+            assert all(obeys_the_law(flow) for flow in flows)
+            (source,), (group,) = four.status().sources, four.status().groups
+            assert source.packets == 50
+            assert (group.records, group.flows) == (50, 2)
+        four.close()
+        wait_until(lambda: len(six.status().flows) == 1, "the end of the first flow")
+        assert receivers(ns.name) == 1
+    wait_until(lambda: receivers(ns.name) == 0, "the end of the capture")
+
+
+def test_what_nobody_wants_is_not_stored(ffpfd: Ffpfd) -> None:
+    with ffpfd.connect() as tool, tool.open(ffpfd.ns.left) as opened:
+        tool.set_filter(opened["flow"], ethertype_is(IPV6))
+        send(ffpfd.ns, IPV4, 25)
+        (group,) = tool.status().groups
+        assert group.records == 0
+        assert ffpfd.flow(tool, opened).seen == 25
+
+
+def test_a_change_of_filter_says_where_it_took_hold(ffpfd: Ffpfd) -> None:
+    with ffpfd.connect() as tool, tool.open(ffpfd.ns.left) as opened:
+        send(ffpfd.ns, IPV4, 7)
+        before = ffpfd.flow(tool, opened).waiting
+        positions = tool.set_filter(opened["flow"], ethertype_is(IPV6))["positions"]
+        assert (before, sum(positions) % 2**32) == (7, 7)
+        send(ffpfd.ns, IPV4, 5)
+        assert ffpfd.flow(tool, opened).waiting == 7
+
+
+def test_a_program_that_the_kernel_cannot_run_is_left_to_the_reader(ffpfd: Ffpfd) -> None:
+    backwards = struct.pack("<HBBI", 0x05, 0, 0, 0xFFFFFFFF)  # a jump to itself
+    with ffpfd.connect() as tool, tool.open(ffpfd.ns.left) as opened:
+        reply = tool.set_filter(opened["flow"], backwards)
+        assert reply["level"] == "userspace"
+        assert reply["reason"]
+        send(ffpfd.ns, IPV4, 5)
+        assert ffpfd.flow(tool, opened).waiting == 5
+
+
+def test_hundreds_of_flows_come_and_go_without_a_trace(ffpfd: Ffpfd) -> None:
+    with ffpfd.connect() as tool, tool.open(ffpfd.ns.left):
+        pass  # what is made once is made
+    wait_until(lambda: not ffpfd.held(), "the end of the first capture")
+    before, seen = ffpfd.descriptors(), set()
+    for number in range(40):
+        with ffpfd.connect() as tool, ffpfd.connect() as other:
+            opened = [connection.open(ffpfd.ns.left) for connection in (tool, tool, tool, other, other)]
+            for one in opened:
+                one.close()
+            if number % 4 == 0:
+                tool.set_filter(opened[0]["flow"], ethertype_is(IPV4))
+                tool.ask("close", flow=opened[1]["flow"])
+            seen |= ffpfd.held()
+    wait_until(lambda: ffpfd.descriptors() == before, "as many descriptors as before")
+    assert len(seen) > 200
+    wait_until(lambda: not left(seen), "the end of every map and program")
+
+
+def test_interfaces_go_down_and_up_are_renamed_deleted_and_made_again(ffpfd: Ffpfd) -> None:
+    ns = ffpfd.ns
+    ns.add_veth("vx0", "vx1")
+    with ffpfd.connect() as tool, tool.open("vx0") as opened:
+        ns.ip("link", "set", "vx0", "down")
+        assert tool.next_event() == {"event": "source", "flow": opened["flow"], "state": "down", "name": "vx0"}
+        with pytest.raises(ControlError) as refused, ffpfd.connect() as other:
+            other.open("vx0")
+        assert refused.value.code == "device-down"
+        ns.ip("link", "set", "vx0", "name", "vx9")
+        ns.ip("link", "set", "vx9", "up")
+        assert tool.next_event() == {"event": "source", "flow": opened["flow"], "state": "up", "name": "vx9"}
+        wait_until(lambda: tool.status().sources[0].name == "vx9", "its new name")
+        seen = ffpfd.flow(tool, opened).seen
+        with ns.entered(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as raw:
+            raw.bind(("vx1", 0))
+            raw.send(frames(IPV4, 1)[0])
+        assert ffpfd.flow(tool, opened).seen == seen + 1
+        ns.ip("link", "del", "vx9")
+        while (event := tool.next_event())["state"] == "down":
+            pass
+        assert event["state"] == "gone"
+        ns.add_veth("vx0", "vx1")
+        with ffpfd.connect() as other, other.open("vx0") as again:
+            assert again["ifindex"] != opened["ifindex"]
+            assert [source.state for source in other.status().sources] == ["gone", "up"]
+        ns.ip("link", "del", "vx0")
+
+
+def ibuf_page(opened: Opened, lane: int) -> tuple[int, int]:
+    """State, and W."""
+    with contextlib.closing(_mapped(opened.fds[f"ibuf:{lane}"])) as page:
+        return struct.unpack_from("=I", page, IBUF_STATE)[0], struct.unpack_from("=Q", page, IBUF_W)[0]
+
+
+def _mapped(fd: int, writable: bool = False) -> mmap.mmap:
+    return mmap.mmap(fd, PAGE_BYTES, mmap.MAP_SHARED, mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0))
+
+
+def test_a_revoked_flow_sees_no_later_packet_and_its_group_goes_on(ffpfd: Ffpfd) -> None:
+    with contextlib.ExitStack() as open_ones:
+        tool, other = open_ones.enter_context(ffpfd.connect()), open_ones.enter_context(ffpfd.connect())
+        gone = open_ones.enter_context(tool.open(ffpfd.ns.left))
+        kept = open_ones.enter_context(other.open(ffpfd.ns.left))
+        send(ffpfd.ns, IPV4, 3)
+        other.ask("revoke", flow=gone["flow"], reason="enough")
+        assert tool.next_event() == {"event": "revoked", "flow": gone["flow"], "reason": "enough"}
+        with pytest.raises(ControlError) as refused:
+            tool.set_filter(gone["flow"], None)
+        assert refused.value.code == "denied"
+        send(ffpfd.ns, IPV4, 4)
+        lanes = range(gone["lanes"])
+        assert {ibuf_page(gone, lane)[0] for lane in lanes} == {DETACHED}
+        assert {ibuf_page(kept, lane)[0] for lane in lanes} == {MOVED}
+        assert sum(ibuf_page(gone, lane)[1] for lane in lanes) == 3
+        flow = ffpfd.flow(other, kept)
+        assert (flow.seen, flow.waiting) == (7, 7)
+        inodes = set()
+        for lane in lanes:
+            with other.do("successor", flow=kept["flow"], lane=lane) as successor:
+                assert list(successor.fds) == [f"lane:{lane}", f"ibuf:{lane}"]
+                assert ibuf_page(successor, lane)[0] == LIVE
+                inodes.add(ibuf_page(successor, lane)[1] % 2**32)
+        assert sum(inodes) == 4
+        with pytest.raises(ControlError) as busy:
+            other.ask("successor", flow=kept["flow"], lane=0)
+        assert busy.value.code == "busy"
+
+
+def test_memories_cannot_be_written_by_who_was_given_them(ffpfd: Ffpfd) -> None:
+    with ffpfd.connect() as tool, tool.open(ffpfd.ns.left) as opened:
+        for name, fd in opened.fds.items():
+            if name not in ("reader", "wake"):
+                with pytest.raises(PermissionError):
+                    _mapped(fd, writable=True)
+
+
+def test_a_reload_revokes_rights_that_ended_and_leaves_other_captures_alone(ns: Netns, tmp_path: Path) -> None:
+    allow = '[[allow]]\nusers = ["65534"]\n'
+    made = Ffpfd(ns, tmp_path, allow)
+    try:
+        for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+            folder.chmod(0o755)
+        script = (
+            "import sys, pathlib; from pyffpf.daemon.testing import Tool\n"
+            "tool = Tool(pathlib.Path(sys.argv[1]), 'nobody'); tool.open(sys.argv[2])\n"
+            "print('open', flush=True); print(tool.next_event()['event'], flush=True)"
+        )
+        command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c", script]
+        child = ns.popen([*command, str(made.path), ns.left], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "open\n"
+        with made.connect() as root, root.open(ns.left) as kept:
+            (tmp_path / "ffpfd.toml").write_text("[deamon]")
+            made.process.send_signal(signal.SIGHUP)
+            (tmp_path / "ffpfd.toml").write_text(allow)
+            made.process.send_signal(signal.SIGHUP)
+            time.sleep(0.1)
+            assert {flow.state for flow in root.status().flows} == {"live"}
+            (tmp_path / "ffpfd.toml").write_text("")
+            made.process.send_signal(signal.SIGHUP)
+            assert child.stdout.readline() == "revoked\n"
+            assert made.flow(root, kept).state == "live"
+        made.stop()
+    finally:
+        made.process.kill()
+        made.process.wait()
+        if made.process.stderr:
+            made.process.stderr.close()
+
+
+def test_another_namespace_is_refused(ffpfd: Ffpfd) -> None:
+    with pytest.raises(ControlError) as refused:
+        Tool(ffpfd.path, "outside")
+    assert refused.value.code == "not-supported"
+
+
+def test_the_end_of_ffpfd_ends_its_captures(ns: Netns, tmp_path: Path) -> None:
+    made = Ffpfd(ns, tmp_path)
+    with made.connect() as tool, tool.open(ns.left) as opened:
+        held = made.held()
+        made.process.send_signal(signal.SIGINT)
+        assert made.process.wait(20) == 0
+        assert {ibuf_page(opened, lane)[0] for lane in range(opened["lanes"])} == {DETACHED}
+    assert receivers(ns.name) == 0
+    assert made.process.stderr is not None
+    assert not [line for line in made.process.stderr if b"ERROR" in line]
+    made.process.stderr.close()
+    wait_until(lambda: not left(held), "the end of every map and program")
