@@ -17,6 +17,9 @@
 #define TAG_BYTES    4
 #define COOKED_BYTES 20
 
+#define TYPE_VLAN         0x8100
+#define TYPE_SERVICE_VLAN 0x88a8
+#define TAGS_MAX          8
 #define ARPHRD_ETHER_     1
 #define ARPHRD_LOOPBACK_  772
 #define ETHER_ADDR_BYTES  6
@@ -74,15 +77,48 @@ copy(struct __sk_buff *skb, __u32 from, void *to, __s32 len)
 	return bpf_skb_load_bytes(skb, from, to, octets);
 }
 
+/* A tag that is still in the frame, of a packet without link header: what is sent through an interface that leaves tags
+ * to software. */
+struct inner {
+	__u16 protocol;
+	__u16 tci; /* of the outermost tag */
+	bool tagged;
+};
+
+static __always_inline bool
+is_tag(__u16 type)
+{
+	return type == TYPE_VLAN || type == TYPE_SERVICE_VLAN;
+}
+
+/* net/packet/af_packet.c (6.10), vlan_get_protocol_dgram and vlan_get_tci: the type behind all tags. */
+static __always_inline struct inner
+inner_of(const struct pass *p)
+{
+	struct inner inner = { .protocol = p->scratch->protocol };
+	__u16 words[2]; /* tag, and type behind it */
+
+	for (__u32 i = 0; i < TAGS_MAX && is_tag(inner.protocol); i++) {
+		if (bpf_skb_load_bytes_relative(p->skb, TAG_OFFSET + 2 + TAG_BYTES * i, words, sizeof(words),
+						BPF_HDR_START_MAC))
+			break;
+		if (i == 0)
+			inner.tci = bpf_ntohs(words[0]);
+		inner.tagged = true;
+		inner.protocol = bpf_ntohs(words[1]);
+	}
+	return inner;
+}
+
 /* 20 octets, big-endian: see source/cooked.h. The address is the sender's, of Ethernet and what looks like it. */
 static __always_inline void
-write_cooked(const struct pass *p, __u8 *to)
+write_cooked(const struct pass *p, __u8 *to, __u16 protocol)
 {
 	const struct ffpf_scratch *s = p->scratch;
 	bool address = s->hatype == ARPHRD_ETHER_ || s->hatype == ARPHRD_LOOPBACK_;
 	__u8 *sender = to + 12;
 
-	*(__u16 *)(to + 0) = bpf_htons(s->protocol);
+	*(__u16 *)(to + 0) = bpf_htons(protocol);
 	*(__u16 *)(to + 2) = 0;
 	*(__u32 *)(to + 4) = bpf_htonl(s->ifindex);
 	*(__u16 *)(to + 8) = bpf_htons(s->hatype);
@@ -96,13 +132,13 @@ write_cooked(const struct pass *p, __u8 *to)
 }
 
 static __always_inline long
-write_packet(const struct pass *p, const struct shape *shape, __u8 *data)
+write_packet(const struct pass *p, const struct shape *shape, __u16 protocol, __u8 *data)
 {
 	const struct ffpf_scratch *s = p->scratch;
 	__s32 len = shape->cap_len;
 
 	if (constants.cooked) {
-		write_cooked(p, data);
+		write_cooked(p, data, protocol);
 		return copy(p->skb, 0, data + COOKED_BYTES, len - COOKED_BYTES);
 	}
 	if (!shape->tag)
@@ -120,27 +156,36 @@ write_record(const struct pass *p, const struct shape *shape, __s64 time_ns)
 {
 	const struct ffpf_scratch *s = p->scratch;
 	struct ffpf_record *record = cell_of(p);
-	__u32 flags = 0;
+	struct inner inner = { .protocol = s->protocol };
+	__u32 flags = shape->tag ? FFPF_RECORD_VLAN : 0;
+	__u16 tpid = 0, tci = 0;
 
-	if (shape->tag)
-		flags = FFPF_RECORD_VLAN;
-	else if (s->vlan_present)
-		flags = FFPF_RECORD_VLAN_BESIDE;
-	if (constants.cooked)
-		flags |= FFPF_RECORD_COOKED;
+	if (constants.cooked) {
+		flags = FFPF_RECORD_COOKED;
+		inner = inner_of(p);
+	}
+	if (s->vlan_present) {
+		tpid = s->vlan_tpid;
+		tci = s->vlan_tci;
+	} else if (inner.tagged) {
+		tpid = s->protocol;
+		tci = inner.tci;
+	}
+	if (tpid && !shape->tag)
+		flags |= FFPF_RECORD_VLAN_BESIDE;
 	record->time_ns = time_ns;
 	record->cap_len = shape->cap_len;
 	record->wire_len = shape->wire_len;
 	record->ifindex = s->ifindex;
-	record->vlan_tci = s->vlan_present ? s->vlan_tci : 0;
-	record->vlan_tpid = s->vlan_present ? s->vlan_tpid : 0;
+	record->vlan_tci = tci;
+	record->vlan_tpid = tpid;
 	record->protocol = s->protocol;
 	record->hatype = s->hatype;
 	record->pkt_type = s->pkt_type;
 	record->flags = flags;
 	record->vlan_offset = shape->tag ? TAG_OFFSET : 0;
 	record->reserved = 0;
-	return write_packet(p, shape, (__u8 *)record + FFPF_RECORD_DATA);
+	return write_packet(p, shape, inner.protocol, (__u8 *)record + FFPF_RECORD_DATA);
 }
 
 #endif
