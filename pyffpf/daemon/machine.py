@@ -33,6 +33,10 @@ TOP = Path("/mnt")
 PYTHON = TOP / "python" / "bin" / Path(sys.base_prefix, "bin", "python3").resolve().name
 PROJECT = TOP / "project"
 PACKAGES = TOP / "packages"
+# For a service's [Service] section: how it finds all that.
+ENVIRONMENT = (
+    f"Environment=PYTHONPATH={PROJECT}:{PACKAGES} PYTHONDONTWRITEBYTECODE=1 LD_LIBRARY_PATH={TOP / 'python' / 'lib'}"
+)
 
 # In a mount namespace: a control group, and what lives in it. $1 is its name, the rest what to run.
 OUTER = """
@@ -53,7 +57,7 @@ find "$group/$name" -depth -type d -exec rmdir {} +
 INNER = """
 set -eu
 mount -t proc proc /proc
-umount -R /sys/fs/cgroup
+umount -R /sys/fs/cgroup 2>/dev/null || true  # in a network namespace /sys is a new one
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount --bind "$1" /dev/console
 mount -t tmpfs tmpfs /run

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import struct
@@ -94,6 +95,32 @@ def frame(number: int, octets: int = 100) -> bytes:
     return head.ljust(octets, b"\xa5")
 
 
+def tcpdump(ns: Netns, socket: Path, folder: Path, name: str, *more: str) -> subprocess.Popen[Any]:
+    """An unmodified tcpdump in the shared engine, that writes folder/name.pcap; its statistics are in name.stats."""
+    environ = {**os.environ, "FFPF_SOCKET": str(socket), "FFPF_STATS": str(folder / f"{name}.stats")}
+    command = [sys.executable, "-m", "pyffpf.cli.run", "--engine", "shared", "tcpdump", "-i", ns.left, "-U", "-w",
+               str(folder / f"{name}.pcap"), "-Z", "root", *more]  # fmt: skip
+    with (folder / f"{name}.err").open("wb") as errors:
+        return ns.popen(command, stdin=subprocess.DEVNULL, stderr=errors, env=environ)
+
+
+def wait_listening(folder: Path, name: str) -> None:
+    path = folder / f"{name}.err"
+    wait_until(lambda: "listening on" in path.read_text(), f"{name} to listen", 30)
+
+
+def check_unbroken(folder: Path, name: str, process: subprocess.Popen[Any], last: int) -> None:
+    """Once the packet `last` has come: ends the tcpdump, which must have every number between its first and that."""
+    wait_until(lambda: numbers(folder / f"{name}.pcap")[-1:] == [last], f"packet {last}", 20)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    found = numbers(folder / f"{name}.pcap")
+    odd = [(one, other) for one, other in itertools.pairwise(found) if other != one + 1]
+    assert not odd and found[0] < last, f"{len(odd)} gaps from {found[0]} to {last}: {odd[:10]}"
+    stats = (folder / f"{name}.stats").read_text()
+    assert "engine=shared" in stats, stats
+
+
 class Sender:
     """Numbered frames out of one interface, from 0 on, at a rate; a context manager."""
 
@@ -140,11 +167,3 @@ def numbers(capture: Path) -> list[int]:
             found.append(NUMBER.unpack_from(data, at + 16 + HEADER_BYTES)[0])
         at += 16 + cap_len
     return found
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

@@ -12,9 +12,13 @@ from typing import Any
 
 import pytest
 
-from compat_tests.netns import wait_until
-from pyffpf.daemon.machine import PACKAGES, PROJECT, PYTHON, Machine
+from compat_tests.netns import Netns, wait_until
+from pyffpf.daemon.machine import ENVIRONMENT, PYTHON, Machine
 from pyffpf.daemon.privileges import NETFILTER, Capabilities
+from pyffpf.daemon.survival import Sender, check_unbroken, tcpdump, wait_listening
+from pyffpf.daemon.testing import Tool
+
+RATE = 2000
 
 # Stands for ffpfd: takes over what is stored, says so, adds one descriptor more, and lives.
 SERVICE = """
@@ -71,7 +75,7 @@ DROP_IN = f"""
 [Service]
 ExecStart=
 ExecStart={PYTHON} /run/units/service.py
-Environment=PYTHONPATH={PROJECT}:{PACKAGES} PYTHONDONTWRITEBYTECODE=1
+{ENVIRONMENT}
 """
 
 
@@ -125,6 +129,33 @@ def test_the_store_and_the_hardening(machine: Machine) -> None:
     machine.systemctl("stop", "ffpfd.service")
     machine.systemctl("start", "ffpfd.service")
     assert report(machine, 1)["names"] == []
+
+
+@pytest.mark.live
+def test_captures_in_the_service(tmp_path: Path) -> None:
+    """ffpfd itself, as the user ffpf, with all that is refused to it."""
+    drop_in = DROP_IN.replace("/run/units/service.py", "-m pyffpf.cli.ffpfd")
+    folder = tmp_path / "machine"
+    folder.mkdir()
+    with Netns() as ns, Machine(folder, {"ffpfd.service.d/test.conf": drop_in}, "ffpfd.socket", ns.name) as machine:
+        control = machine.path("/run/ffpf/ffpfd.sock")
+        wait_until(control.exists, "the socket", 30)
+        reader = tcpdump(ns, control, tmp_path, "reader", "ether", "proto", "0x88b5")  # its connection starts ffpfd
+        wait_listening(tmp_path, "reader")
+        with Sender(ns, ns.right, RATE) as sender:
+            for turn in range(1, 4):
+                sender.wait_more(RATE // 10)
+                if turn < 3:
+                    os.kill(machine.outer_pid(int(machine.shown("ffpfd", "MainPID"))), signal.SIGKILL)
+                else:
+                    machine.systemctl("restart", "ffpfd.service")
+                with ns.entered(), Tool(control, "test") as tool:
+                    assert isinstance(tool, Tool)
+                    status = tool.status()
+                assert (status.adoptions, status.holder, [flow.program for flow in status.flows]) == (
+                    turn, "systemd", ["tcpdump"])  # fmt: skip
+            sender.wait_more(RATE // 10)
+        check_unbroken(tmp_path, "reader", reader, sender.sent - 1)
 
 
 def test_the_control_socket_is_everybodys(machine: Machine) -> None:

@@ -16,7 +16,7 @@ from pyffpf.daemon.holder_store import SYSTEMD_LIMIT
 from pyffpf.daemon.privileges import NETFILTER, Cap
 
 UNITS = Path(__file__).resolve().parent / "units"
-EXPOSURE_MAX = 2.0  # of 10: what remains is the network, which is what it is for
+EXPOSURE_MAX = 2.2  # of 10: what remains is the network, which is what it is for
 
 
 def run(*argv: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -49,7 +49,7 @@ def test_systemd_understands_them(units: Path) -> None:
 
 def test_a_mistake_would_be_seen(units: Path) -> None:
     service = units / "ffpfd.service"
-    service.write_text(service.read_text().replace("ProtectClock=yes", "ProtectClock=perhaps"))
+    service.write_text(service.read_text().replace("ProtectHostname=yes", "ProtectHostname=perhaps"))
     done = run("systemd-analyze", "verify", "--man=no", service)
     assert "perhaps" in done.stdout
 
