@@ -3,5 +3,6 @@
 
 from fpl.classify.bytecode import ClassifyRefused
 from fpl.classify.classifier import Classifier, ColumnInfo, Maps
+from fpl.classify.compiler import Compiler
 
-__all__ = ["Classifier", "ClassifyRefused", "ColumnInfo", "Maps"]
+__all__ = ["Classifier", "ClassifyRefused", "ColumnInfo", "Compiler", "Maps"]

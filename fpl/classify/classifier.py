@@ -62,10 +62,10 @@ class _Column:
 
 
 class Classifier:
-    def __init__(self, maps: Maps, state: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, maps: Maps, state: Mapping[str, Any] | None = None, compiler: Compiler | None = None) -> None:
         """With a state that export_state() gave, also another process's: the same filters stand in the same columns,
         and take over from the programs of that process without a gap. What cannot run in the hook any more is in
-        `refused`, and its column accepts everything.
+        `refused`, and its column accepts everything. A compiler that is given is shared, and stays its owner's.
         """
         self._maps = maps
         self._columns: dict[int, _Column] = {}
@@ -73,8 +73,9 @@ class Classifier:
         old_bank = self._bank_in_force(int(state["bank"]) if state else 1)
         self._bank = 1 - old_bank
         with contextlib.ExitStack() as made:
-            self._compiler = Compiler()
-            made.callback(self._compiler.close)
+            self._compiler = compiler or Compiler()
+            if compiler is None:
+                made.callback(self._compiler.close)
             self._control = mmap.mmap(maps.control, layout.CONTROL_BYTES)
             made.callback(self._control.close)
             self._grace = bpf.Grace()

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class Compiler:
         self._seconds, self._memory_bytes = seconds, memory_bytes
         self._child: subprocess.Popen[bytes] | None = None
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as this object)
+        self._lock = threading.Lock()  # classifiers of several sources may share one
         self.count = 0  # modules compiled
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -38,12 +40,20 @@ class Compiler:
 
     def warm(self) -> None:
         """Starts the process, so that the first compilation need not wait for it."""
+        with self._lock:
+            self._warm()
+
+    def _warm(self) -> None:
         if self._child is None:
             self._child = self._start()
 
     def compile(self, text: str) -> bytes:
         """eBPF of an LLVM module. Raises ClassifyRefused when LLVM says no, dies, or takes too long."""
-        self.warm()
+        with self._lock:
+            return self._compile(text)
+
+    def _compile(self, text: str) -> bytes:
+        self._warm()
         assert self._child is not None
         self.count += 1
         octets = text.encode()

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fpl.classify import Classifier, ClassifyRefused, ColumnInfo, Maps
+from fpl.classify import Classifier, ClassifyRefused, ColumnInfo, Compiler, Maps
 from pyffpf._core import ffi, lib
 from pyffpf.daemon import pages
 from pyffpf.daemon.engine import (
@@ -106,7 +106,9 @@ class _Group:
 class KernelSource:
     """One AF_PACKET socket, its programs and maps. See engine.EngineSource."""
 
-    def __init__(self, name: str, kernel: Any, classifier_state: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, name: str, kernel: Any, compiler: Compiler, classifier_state: Mapping[str, Any] | None = None
+    ) -> None:
         """classifier_state: of the predecessor's, for a source that is adopted."""
         self._kernel = kernel
         self._name = name
@@ -119,7 +121,7 @@ class KernelSource:
             for which in range(lib.FFPF_KERNEL_FD_COUNT)
         }
         maps = Maps(self._fds["progs"], self._fds["scratch"], self._fds["control"], self._fds["columns"])
-        self._classifier = Classifier(maps, classifier_state)
+        self._classifier = Classifier(maps, classifier_state, compiler)
         self._serial = 0  # of the files of groups and flows
         self._columns: dict[int, ColumnInfo] = {}
         self._groups: dict[int, _Group] = {}
@@ -371,6 +373,9 @@ class KernelSource:
 class KernelEngine:
     """Interfaces of the network namespace that this process is in, and `any`."""
 
+    def __init__(self) -> None:
+        self._compiler = Compiler()
+
     def resolve(self, name: str) -> Resolved:
         if name == ANY:
             return Resolved(ANY, ANY)
@@ -381,6 +386,7 @@ class KernelEngine:
             raise RefusedError(Code.NO_SUCH_DEVICE, f"{name}: No such device exists") from error
 
     def open_source(self, resolved: Resolved, pbuf_bytes: int) -> KernelSource:
+        self._compiler.warm()  # it starts while the kernel verifies the hook
         made = ffi.new("struct ffpf_kernel **")
         source = self._describe(resolved)
         lanes = min(os.sysconf("SC_NPROCESSORS_CONF"), lib.FFPF_FLOW_LANES_MAX)
@@ -388,7 +394,7 @@ class KernelEngine:
         source.cells_log2 = (lane_bytes(pbuf_bytes, lanes) // CELL_BYTES).bit_length() - 1
         _call(lib.ffpf_kernel_create, made, source)
         try:
-            return KernelSource(resolved.name, made[0])
+            return KernelSource(resolved.name, made[0], self._compiler)
         except BaseException:
             lib.ffpf_kernel_close(made[0])
             raise
@@ -417,7 +423,7 @@ class KernelEngine:
             del files[ffi.string(lib.ffpf_kernel_fd_name(which)).decode()]
         columns = {str(f.column): None if f.insns is None else base64.b64encode(f.insns).decode() for f in flows}
         try:
-            source = KernelSource(resolved.name, made[0], {"bank": text["bank"], "columns": columns})
+            source = KernelSource(resolved.name, made[0], self._compiler, {"bank": text["bank"], "columns": columns})
         except BaseException:
             lib.ffpf_kernel_close(made[0])
             _close_all(list(files.values()))
@@ -448,6 +454,7 @@ class KernelEngine:
 
     def close(self) -> None:
         """Sources are closed by those who opened them."""
+        self._compiler.close()
 
 
 def _renew_unknown(source: KernelSource, flows: Sequence[KeptFlow]) -> None:
