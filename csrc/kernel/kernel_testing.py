@@ -83,9 +83,11 @@ def load_program(code: bytes) -> int:
     return fd
 
 
-def classify(fds: Any, verdict: Sequence[int], octet: tuple[int, int] | None = None, otherwise: int = 0) -> int:
-    """A program that accepts these columns, by word; with an octet (offset, value): if it has the value, and else
-    `otherwise` in word 0. To be closed by the caller."""
+def classify(
+    fds: Any, verdict: Sequence[int], octet: tuple[int, int] | None = None, otherwise: int = 0, mask: int = 255
+) -> int:
+    """A program that accepts these columns, by word; with an octet (offset, value): unless it has the value, under the
+    mask, when it is `otherwise` in word 0. To be closed by the caller."""
     program = insn(0xBF, 6, 1)  # r6 = the packet
     program += insn(0x85, imm=GET_SMP_PROCESSOR_ID)
     program += insn(0x63, 10, 0, -4)
@@ -97,8 +99,8 @@ def classify(fds: Any, verdict: Sequence[int], octet: tuple[int, int] | None = N
     for word, columns in enumerate(verdict):
         program += load_64(1, columns) + insn(0x7B, 7, 1, 8 * word)
     if octet is not None:
-        program += insn(0x71, 2, 7, 4288 + octet[0])
-        program += insn(0x15, 2, off=3, imm=octet[1]) + load_64(1, otherwise) + insn(0x7B, 7, 1, 0)
+        program += insn(0x71, 2, 7, 4288 + octet[0]) + insn(0x57, 2, imm=mask)
+        program += insn(0x55, 2, off=3, imm=octet[1]) + load_64(1, otherwise) + insn(0x7B, 7, 1, 0)
     program += insn(0xBF, 1, 6) + load_map(2, fds.fd[lib.FFPF_KERNEL_FD_PROGS])
     program += insn(0xB7, 3, imm=lib.FFPF_KERNEL_PROG_STORE) + insn(0x85, imm=TAIL_CALL)
     program += insn(0x62, 7, off=128) + insn(0xB7, 0) + insn(0x95)
@@ -233,6 +235,7 @@ class Flow:
     wake_fd: int
     ibufs: list[int]
     successors: dict[int, tuple[int, int]] = field(default_factory=dict)
+    first: set[int] = field(default_factory=set)  # addresses of the lanes with which a reader was opened
 
     def close(self) -> None:
         """Gives the descriptors back; the flow goes on."""
@@ -262,6 +265,14 @@ def _succeed(remote: Any, lane: int, out: Any, err: Any) -> int:
     return int(lib.ffpf_lanes_map_part(out, lane_fd, ibuf_fd, err))
 
 
+def _retire(remote: Any, lane: int, part: Any) -> None:
+    """What a reader was given by _succeed is unmapped; what it was opened with is the Reader's."""
+    flow: Flow = ffi.from_handle(remote)
+    if int(ffi.cast("uintptr_t", part.lane.base)) not in flow.first:
+        lib.ffpf_lanes_unmap_part(ffi.new("struct ffpf_lanes_part *", part[0]))
+
+
+_retire_pointer = ffi.callback("void(void *, uint32_t, const struct ffpf_lanes_part *)", _retire)
 _succeed_pointer = ffi.callback("int(void *, uint32_t, struct ffpf_lanes_part *, struct ffpf_error *)", _succeed)
 
 
@@ -274,11 +285,12 @@ class Reader:
         self._parts = ffi.new("struct ffpf_lanes_part[]", source.cpus)
         for cpu in range(source.cpus):
             check(lib.ffpf_lanes_map_part, self._parts + cpu, source.lanes[flow.group][cpu], flow.ibufs[cpu])
+            flow.first.add(int(ffi.cast("uintptr_t", self._parts[cpu].lane.base)))
         self._page, self._counts = ffi.new("struct ffpf_region *"), ffi.new("struct ffpf_region *")
         check(lib.ffpf_lanes_map_reader, self._page, flow.reader_fd)
         check(lib.ffpf_lanes_map_counts, self._counts, source.fds.fd[lib.FFPF_KERNEL_FD_COUNTS])
         self._handle = ffi.new_handle(flow)
-        self._ops = ffi.new("struct ffpf_lanes_remote_ops *", {"succeed": _succeed_pointer})
+        self._ops = ffi.new("struct ffpf_lanes_remote_ops *", {"succeed": _succeed_pointer, "retire": _retire_pointer})
         parts = ffi.new(
             "struct ffpf_lanes_parts *",
             {

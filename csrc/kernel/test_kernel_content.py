@@ -8,12 +8,12 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from kernel.kernel_testing import Packet, Reader, Source
 from pyffpf._core import lib
-from source.live_frames import TAGGINGS, numbered
-from source.live_reader import OurReader, StockReader
 
 from compat_tests.netns import Netns
+from kernel.kernel_testing import Packet, Reader, Source
+from source.live_frames import TAGGINGS, numbered
+from source.live_reader import OurReader, StockReader
 
 PACKET_HOST, PACKET_OTHERHOST, PACKET_OUTGOING = 0, 3, 4
 SO_TIMESTAMPNS = 35
@@ -75,9 +75,11 @@ def test_packet_for_this_host_is_told_apart(ns: Netns, source: Source) -> None:
 @pytest.mark.parametrize("plain", [False, True], ids=["context", "plain"])
 def test_tcp_segments_of_64_kilobytes(ns: Netns, plain: bool) -> None:
     """As large as segmentation offload makes them: on the loopback interface they are never cut."""
-    with ns.entered(), Source(ns, "lo", cells_log2=16, plain=plain) as source, StockReader(
-        ns, "lo", buffer_bytes=1 << 27
-    ) as stock:
+    with (
+        ns.entered(),
+        Source(ns, "lo", cells_log2=16, plain=plain) as source,
+        StockReader(ns, "lo", buffer_bytes=1 << 27) as stock,
+    ):
         source.group(0)
         reader = capture_all(source)
         listener = socket.create_server(("127.0.0.1", 0))
@@ -176,14 +178,10 @@ def test_time_never_goes_back_over_two_lanes(ns: Netns, stamped: bool) -> None:
             for cpu, end in ((0, ns.right), (1, ns.right))
         ]
         times: list[int] = []
-        running = threading.Event()
-        waiter = threading.Thread(target=lambda: ([s.wait() for s in senders], running.set()))
-        waiter.start()
         done = False
         while not done:
-            done = running.is_set()
+            done = all(sender.poll() is not None for sender in senders)
             times += [p.time_ns for p in reader.drain()]
-        waiter.join()
         asks.close()
         counted = reader.counters()
         assert len(times) + lib.ffpf_counters_dropped(counted) == 2 * count
