@@ -51,22 +51,47 @@ oldest_unread(const struct ffpf_lane *lane, const struct ffpf_ibuf *ibuf)
 	return ffpf_index_position(lane->w, index);
 }
 
+/* Of an IBuf that the flow has left: whatever R says, it is never taken back, and no more is there than there was. */
+static void
+take_r_before(struct ffpf_ibuf *ibuf)
+{
+	uint64_t r = ffpf_ibuf_reader_r(ibuf); /* acquire, as in take_r */
+
+	if (r > ibuf->published)
+		r = ibuf->published;
+	if (r > ibuf->r)
+		ibuf->r = r;
+}
+
+static void
+constrain(struct ffpf_lane *lane, const struct ffpf_ibuf *ibuf)
+{
+	uint64_t position;
+
+	if (ibuf->r == ibuf->w)
+		return;
+	position = oldest_unread(lane, ibuf);
+	if (position < lane->r_star)
+		lane->r_star = position;
+}
+
 static void
 compute_r_star(struct ffpf_lane *lane)
 {
 	lane->r_star = lane->w;
 	for (uint32_t i = 0; i < lane->ibuf_count; i++) {
 		struct ffpf_ibuf *ibuf = lane->ibufs[i];
-		uint64_t position;
 
 		if (ibuf->evicted)
 			continue;
 		take_r(ibuf);
-		if (ibuf->evicted || ibuf->r == ibuf->w)
+		if (ibuf->evicted)
 			continue;
-		position = oldest_unread(lane, ibuf);
-		if (position < lane->r_star)
-			lane->r_star = position;
+		constrain(lane, ibuf);
+		for (struct ffpf_ibuf *before = ibuf->before; before; before = before->before) {
+			take_r_before(before);
+			constrain(lane, before);
+		}
 	}
 }
 

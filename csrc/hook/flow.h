@@ -67,7 +67,9 @@ void ffpf_flow_set_generation(struct ffpf_flow *flow, const struct ffpf_bpf_prog
  *             -> arrive (each flow) -> the reader is given the new descriptors
  *
  * prepare makes the IBuf, and attaches the flow to `to` where that is another hook; on failure nothing has changed.
- * abandon takes it back, until leave. The last three cannot fail. A filter must not be changed in between.
+ * abandon takes it back, until leave. The last three cannot fail. arrive, on the same hook, waits until the hook's
+ * source has published what it stored. On another one, the source that left `from` has (ffpf_hook_flush). A filter must
+ * not be changed in between.
  */
 int ffpf_flow_prepare(struct ffpf_flow *flow, struct ffpf_hook *from, struct ffpf_hook *to, uint32_t ibuf_slots,
 		      struct ffpf_error *err);

@@ -105,8 +105,9 @@ publish(struct ffpf_hook *hook, struct ffpf_graph *graph)
 	hook->stored = 0;
 	ffpf_lane_publish(hook->lane);
 	for (uint32_t i = 0; i < graph->count; i++)
-		if (ffpf_ibuf_publish(graph->entries[i].ibuf))
-			ffpf_wake_if_due(graph->entries[i].ibuf);
+		for (struct ffpf_ibuf *ibuf = graph->entries[i].ibuf; ibuf; ibuf = ibuf->before)
+			if (ffpf_ibuf_publish(ibuf))
+				ffpf_wake_if_due(ibuf);
 }
 
 void

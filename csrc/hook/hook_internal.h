@@ -78,6 +78,7 @@ void ffpf_graph_destroy(struct ffpf_graph *graph); /* NULL is legal */
 void ffpf_wake_if_due(struct ffpf_ibuf *ibuf);
 uint64_t ffpf_wake_tick(struct ffpf_ibuf *ibuf, uint64_t now_ns); /* when the next wake-up is due */
 void ffpf_wake(struct ffpf_ibuf *ibuf);                           /* if it sleeps */
+void ffpf_wake_unasked(const struct ffpf_ibuf *ibuf);             /* the same, by whoever is not the writer */
 
 /* flow.c */
 int ffpf_flow_make_ibuf(struct ffpf_ibuf **out, const struct ffpf_flow *flow, uint32_t lane, uint32_t slots,

@@ -5,6 +5,10 @@
  */
 #include "hook/hook_internal.h"
 
+#include <time.h>
+
+#define PUBLISHED_WAIT_NS 50000
+
 /* Far beyond all that the old IBuf may still come to hold. */
 static uint64_t
 first_pos_behind(const struct ffpf_ibuf *ibuf)
@@ -67,40 +71,54 @@ ffpf_flow_leave(struct ffpf_flow *flow, struct ffpf_hook *from)
 }
 
 static void
-swap_ibuf(struct ffpf_hook *hook, const struct ffpf_ibuf *old, struct ffpf_ibuf *ibuf)
+swap_ibuf(struct ffpf_hook *hook, struct ffpf_ibuf *old, struct ffpf_ibuf *ibuf)
 {
 	ibuf->page->nested_before = ffpf_counted(&hook->lane->page->nested);
+	ibuf->before = old;
 	pthread_mutex_lock(&hook->control);
 	ffpf_graph_find(hook, old)->ibuf = ibuf;
 	ffpf_graph_replace(hook);
 	pthread_mutex_unlock(&hook->control);
 }
 
+/* Nothing is added to it any more, but the writer may be a batch behind with publishing. */
+static void
+wait_until_published(const struct ffpf_ibuf *ibuf)
+{
+	const uint64_t end = ffpf_counted(&ibuf->page->intent);
+
+	/* acquire: pairs with ffpf_ibuf_publish */
+	while (atomic_load_explicit(&ibuf->page->w, memory_order_acquire) != end)
+		nanosleep(&(struct timespec){ .tv_nsec = PUBLISHED_WAIT_NS }, NULL);
+}
+
 void
 ffpf_flow_arrive(struct ffpf_flow *flow, struct ffpf_hook *from)
 {
 	struct ffpf_flow_lane *lane = find(flow, from);
-	struct ffpf_ibuf *old = lane->ibuf;
-
-	if (lane->next_hook == from)
-		swap_ibuf(from, old, lane->next_ibuf);
-	else
-		ffpf_graph_take(from, old);
-	/* the writer has left it */
-	ffpf_ibuf_publish(old);
-	ffpf_flow_count_ibuf(old, ffpf_counted(&from->lane->page->nested), &flow->past);
-	ffpf_wake(old);
-	*lane = (struct ffpf_flow_lane){
+	const struct ffpf_flow_lane next = {
 		.hook = lane->next_hook,
 		.ibuf = lane->next_ibuf,
 		.lane = lane->next_hook->lane->region,
 	};
-	ffpf_ibuf_destroy(old);
+	struct ffpf_ibuf *old = lane->ibuf;
+
+	if (next.hook == from) {
+		swap_ibuf(from, old, next.ibuf);
+		wait_until_published(old);
+	} else {
+		ffpf_graph_take(from, old);
+	}
+	ffpf_flow_count_ibuf(old, ffpf_counted(&from->lane->page->nested), &flow->past);
+	ffpf_wake_unasked(old);
+	if (next.hook != from)
+		ffpf_ibuf_destroy(old);
+	*lane = next;
 }
 
 void
 ffpf_flow_strand(struct ffpf_flow *flow, struct ffpf_hook *from)
 {
 	ffpf_flow_leave(flow, from);
-	ffpf_wake(find(flow, from)->ibuf);
+	ffpf_wake_unasked(find(flow, from)->ibuf);
 }

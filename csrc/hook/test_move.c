@@ -62,18 +62,19 @@ map_present(struct peer *p, struct ffpf_lanes_part *out)
 }
 
 static struct ffpf_hook *
-new_hook(enum ffpf_bms_id bms)
+new_hook(enum ffpf_bms_id bms, uint32_t batch)
 {
 	struct ffpf_hook_config cfg = test_hook_config(bms, 256);
 	struct ffpf_hook *hook = NULL;
 
 	cfg.memory = FFPF_MEMORY_FD;
+	cfg.publish_batch = batch;
 	must(ffpf_hook_create(&hook, &cfg, &test_err));
 	return hook;
 }
 
 static void
-peer_open(struct peer *p, enum ffpf_bms_id bms)
+peer_open(struct peer *p, enum ffpf_bms_id bms, uint32_t batch)
 {
 	static const struct ffpf_lanes_remote_ops ops = { .succeed = succeed, .retire = retire };
 	const struct ffpf_flow_config cfg = { .memory = FFPF_MEMORY_FD,
@@ -82,7 +83,7 @@ peer_open(struct peer *p, enum ffpf_bms_id bms)
 	const struct ffpf_lanes_config lanes = test_reader_config();
 	struct ffpf_lanes_parts parts;
 
-	*p = (struct peer){ .hook = new_hook(bms) };
+	*p = (struct peer){ .hook = new_hook(bms, batch) };
 	must(ffpf_flow_create(&p->flow, &cfg, &test_err));
 	must(ffpf_hook_attach(p->hook, p->flow, &test_err));
 	map_present(p, &p->first);
@@ -154,12 +155,12 @@ reader_follows_without_a_loss(void **state)
 		struct peer p;
 		struct ffpf_counters c;
 
-		peer_open(&p, bms);
+		peer_open(&p, bms, 1);
 		for (unsigned i = 0; i < STEPS; i++) {
 			uint64_t choice = test_random(&seed) % 8;
 
 			if (choice == 0 && !p.has_successor)
-				peer_move(&p, test_random(&seed) % 2 ? p.hook : new_hook(bms),
+				peer_move(&p, test_random(&seed) % 2 ? p.hook : new_hook(bms, 1),
 					  256u << test_random(&seed) % 4);
 			else if (choice < 4 && p.sent - p.read < 100)
 				peer_send(&p, test_random(&seed) % 100);
@@ -180,11 +181,11 @@ reader_follows_without_a_loss(void **state)
 static void
 abandoned_move_leaves_things_as_they_were(void **state)
 {
-	struct ffpf_hook *other = new_hook(FFPF_BMS_SRP);
+	struct ffpf_hook *other = new_hook(FFPF_BMS_SRP, 1);
 	struct peer p;
 
 	(void)state;
-	peer_open(&p, FFPF_BMS_SRP);
+	peer_open(&p, FFPF_BMS_SRP, 1);
 	peer_send(&p, 10);
 	must(ffpf_flow_prepare(p.flow, p.hook, other, 512, &test_err));
 	assert_int_equal(ffpf_flow_prepare(p.flow, p.hook, other, 512, &test_err), -FFPF_E_INVALID);
@@ -195,6 +196,73 @@ abandoned_move_leaves_things_as_they_were(void **state)
 	peer_send(&p, 10);
 	peer_read(&p);
 	assert_int_equal(p.read, 20);
+	peer_close(&p);
+}
+
+/* Entries of the IBuf that was left keep their records until the reader has come from there. */
+static void
+records_are_kept_for_who_has_not_followed(void **state)
+{
+	struct peer p;
+	uint64_t accepted;
+
+	(void)state;
+	peer_open(&p, FFPF_BMS_SRP, 1);
+	peer_send(&p, 10);
+	peer_move(&p, p.hook, 1024);
+	while (test_send(p.hook, p.sent, 16))
+		p.sent++;
+	accepted = p.sent; /* as many as the PBuf has cells */
+	assert_int_equal(accepted, 256);
+	assert_int_equal(test_send(p.hook, p.sent, 16), 0);
+	peer_read(&p);
+	assert_int_equal(p.read, accepted);
+	peer_send(&p, 100);
+	peer_read(&p);
+	assert_int_equal(p.read, accepted + 100);
+	peer_close(&p);
+}
+
+/* Moves while another thread is the hook's source, in batches. */
+struct source {
+	struct ffpf_hook *hook;
+	_Atomic bool over;
+	uint64_t sent;
+};
+
+static void *
+send_on(void *arg)
+{
+	struct source *s = arg;
+
+	while (!atomic_load(&s->over))
+		if (ffpf_hook_has_room(s->hook, 16))
+			s->sent += test_send(s->hook, s->sent, 16);
+	ffpf_hook_flush(s->hook);
+	return NULL;
+}
+
+static void
+flow_grows_while_packets_come(void **state)
+{
+	struct source source = { 0 };
+	pthread_t thread;
+	struct peer p;
+
+	(void)state;
+	peer_open(&p, FFPF_BMS_SRP, 32);
+	source.hook = p.hook;
+	assert_int_equal(pthread_create(&thread, NULL, send_on, &source), 0);
+	for (unsigned i = 0; i < 200; i++) {
+		if (!p.has_successor)
+			peer_move(&p, p.hook, 64u << i % 3);
+		peer_read(&p);
+	}
+	atomic_store(&source.over, true);
+	pthread_join(thread, NULL);
+	peer_read(&p);
+	assert_int_equal(p.read, source.sent);
+	test_law(p.flow, p.reader);
 	peer_close(&p);
 }
 
@@ -220,7 +288,7 @@ event_descriptor_never_stops_the_writer(void **state)
 	pthread_t thread;
 
 	(void)state;
-	peer_open(&p, FFPF_BMS_FRP);
+	peer_open(&p, FFPF_BMS_FRP, 1);
 	assert_int_equal(pthread_create(&thread, NULL, spoil, &p), 0);
 	for (uint32_t i = 1; i < 20000; i++) {
 		/* each packet wakes, and nobody drains */
@@ -238,7 +306,7 @@ sleeper_is_woken_by_a_timerfd(void **state)
 	struct peer p;
 
 	(void)state;
-	peer_open(&p, FFPF_BMS_SRP);
+	peer_open(&p, FFPF_BMS_SRP, 1);
 	p.reader->ops->settle(p.reader);
 	for (unsigned i = 0; i < 100; i++) {
 		struct pollfd event = { .fd = p.reader->ops->poll_fd(p.reader), .events = POLLIN };
@@ -260,6 +328,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reader_follows_without_a_loss),
+		cmocka_unit_test(records_are_kept_for_who_has_not_followed),
+		cmocka_unit_test(flow_grows_while_packets_come),
 		cmocka_unit_test(abandoned_move_leaves_things_as_they_were),
 		cmocka_unit_test(event_descriptor_never_stops_the_writer),
 		cmocka_unit_test(sleeper_is_woken_by_a_timerfd),

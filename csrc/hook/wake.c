@@ -44,10 +44,8 @@ ring(const struct ffpf_ibuf *ibuf)
 }
 
 static void
-answer(struct ffpf_ibuf *ibuf, uint32_t sleep)
+wake(const struct ffpf_ibuf *ibuf, uint32_t sleep)
 {
-
-	ibuf->woken = sleep;
 	if ((sleep & FFPF_SLEEP_MASK) == FFPF_SLEEPS_ON_FUTEX) {
 		/* release: pairs with the load in lanes/wait.c; FUTEX_WAIT compares the word with what was loaded there
 		 */
@@ -56,6 +54,13 @@ answer(struct ffpf_ibuf *ibuf, uint32_t sleep)
 	} else {
 		ring(ibuf);
 	}
+}
+
+static void
+answer(struct ffpf_ibuf *ibuf, uint32_t sleep)
+{
+	ibuf->woken = sleep;
+	wake(ibuf, sleep);
 }
 
 /* The value of `sleep` that wants an answer; FFPF_AWAKE when there is none. */
@@ -124,4 +129,13 @@ ffpf_wake(struct ffpf_ibuf *ibuf)
 
 	if (sleep != FFPF_AWAKE)
 		answer(ibuf, sleep);
+}
+
+void
+ffpf_wake_unasked(const struct ffpf_ibuf *ibuf)
+{
+	uint32_t sleep = atomic_load(&ibuf->reader->sleep); /* seq_cst: what it is woken for was stored before */
+
+	if ((sleep & FFPF_SLEEP_MASK) != FFPF_AWAKE)
+		wake(ibuf, sleep);
 }

@@ -45,10 +45,13 @@ ffpf_ibuf_create(struct ffpf_ibuf **out, const struct ffpf_ibuf_config *cfg, str
 void
 ffpf_ibuf_destroy(struct ffpf_ibuf *ibuf)
 {
-	if (!ibuf)
-		return;
-	ffpf_region_close(&ibuf->region);
-	free(ibuf);
+	while (ibuf) {
+		struct ffpf_ibuf *before = ibuf->before;
+
+		ffpf_region_close(&ibuf->region);
+		free(ibuf);
+		ibuf = before;
+	}
 }
 
 void

@@ -45,6 +45,9 @@ struct ffpf_ibuf {
 	uint64_t r;         /* SRP: the last R that was accepted */
 	uint64_t sweep;     /* FRP: w at the last sweep */
 	uint64_t generation;
+	/* SRP: the flow's IBuf on this lane before this one. While its reader has not come from there, its unread
+	 * entries keep their records. Set while the writer cannot reach this one; destroyed with it. */
+	struct ffpf_ibuf *before;
 
 	struct ffpf_reader_page *reader;
 	const _Atomic uint64_t *reader_r; /* not trusted */
@@ -56,7 +59,7 @@ struct ffpf_ibuf {
 };
 
 int ffpf_ibuf_create(struct ffpf_ibuf **out, const struct ffpf_ibuf_config *cfg, struct ffpf_error *err);
-void ffpf_ibuf_destroy(struct ffpf_ibuf *ibuf); /* NULL is legal */
+void ffpf_ibuf_destroy(struct ffpf_ibuf *ibuf); /* and those before it; NULL is legal */
 
 /* R as the reader says it, for whom nothing of this IBuf was read while it is below first_pos. */
 static inline uint64_t

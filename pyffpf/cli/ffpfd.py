@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyffpf.daemon.config import ConfigError
+from pyffpf.daemon.config import Config, ConfigError
 from pyffpf.daemon.engine import Engine, EngineError
 from pyffpf.daemon.fdstore import StoreError
 from pyffpf.daemon.listener import ListenError
@@ -58,11 +58,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def kernel_engine() -> Engine:
+def all_sources(config: Config) -> Engine:
     """To be called after drop_privileges(): numpy, which the compiler uses, starts threads when it is imported."""
     from pyffpf.daemon.kernel_engine import KernelEngine
+    from pyffpf.daemon.sources import Sources
 
-    return KernelEngine()
+    return Sources(KernelEngine(), config)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         missing = drop_privileges(config.daemon, settings.socket_path(config))
         if missing:
             log.warning("%s missing: captures will be refused", ", ".join(missing))
-        asyncio.run(serve(settings, config, kernel_engine(), around))
+        asyncio.run(serve(settings, config, all_sources(config), around))
     except (ListenError, EngineError, StoreError, PrivilegeError, OSError) as error:
         log.error("%s", error)
         return 1

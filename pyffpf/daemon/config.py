@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pyffpf.daemon import replay
 from pyffpf.daemon.listener import loopback_address
 from pyffpf.daemon.protocol import SNAP_LEN_MAX
+from pyffpf.daemon.replay import Replay
 
 DEFAULT_FILE = Path("/etc/ffpf/ffpfd.toml")
 DEFAULT_SOCKET = Path("/run/ffpf/ffpfd.sock")
@@ -26,6 +28,7 @@ _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE = re.compile(r"(\d{1,12}) ?(KiB|MiB|GiB)?")
 BMS = ("srp", "frp")
 HOLDERS = ("auto", "systemd", "process", "none")
+REPLAY_KEYS = ("rate", "loops", "times", "lossless", "patience_ms", "readers")
 
 
 class ConfigError(Exception):
@@ -72,9 +75,16 @@ class GroupConfig:
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """What differs from [buffers] for one source."""
+    """What differs from [buffers] for one source, and of a savefile how it is replayed (replay.py). None: nothing."""
 
     bytes: int | None = None
+    file: Path | None = None
+    rate: replay.Rate | None = None
+    loops: int | None = None
+    times: str | None = None
+    lossless: bool | None = None
+    patience_ms: int | None = None
+    readers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,17 @@ class Config:
     group: Mapping[str, GroupConfig] = field(default_factory=dict)
     source: Mapping[str, SourceConfig] = field(default_factory=dict)
     allow: tuple[AllowRule, ...] = ()
+
+    def replays(self) -> dict[str, Replay]:
+        """The savefiles that clients may open, by name."""
+        return {name: made for name, source in self.source.items() if (made := _replay(source)) is not None}
+
+
+def _replay(source: SourceConfig) -> Replay | None:
+    if source.file is None:
+        return None
+    said = {name: getattr(source, name) for name in REPLAY_KEYS}
+    return Replay(source.file, **{name: value for name, value in said.items() if value is not None})
 
 
 def size(value: object) -> int:
@@ -190,7 +211,16 @@ KEYS: dict[str, dict[str, Callable[[object], Any]]] = {
     "buffers": {"bms": _bms, "bytes": _PBUF, "ibuf_bytes": _IBUF, "ibuf_bytes_max": _IBUF, "stall_ms": _STALL},
     "metrics": {"socket": _text, "listen": _loopback},
     "group": {"bms": _bms, "stall_ms": _STALL},
-    "source": {"bytes": _PBUF},
+    "source": {
+        "bytes": _PBUF,
+        "file": replay.file,
+        "rate": replay.rate,
+        "loops": replay.loops,
+        "times": replay.times,
+        "lossless": _flag,
+        "patience_ms": _whole(1, 3_600_000),
+        "readers": _whole(1, 512),
+    },
     "allow": {"users": _texts, "groups": _texts, "sources": _texts, "promisc": _flag, "snap_len": _SNAP_LEN},
 }
 
@@ -260,6 +290,10 @@ def load(main: Path) -> Config:
         config = _merge(config, file, document)
     if config.buffers.ibuf_bytes > config.buffers.ibuf_bytes_max:
         raise ConfigError(f"{main}: buffers.ibuf_bytes: more than buffers.ibuf_bytes_max")
+    for name, source in config.source.items():
+        for key in REPLAY_KEYS:
+            if source.file is None and getattr(source, key) is not None:
+                raise ConfigError(f"{main}: source.{name}.{key}: only for a savefile: source.{name}.file is missing")
     return config
 
 

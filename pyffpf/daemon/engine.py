@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pyffpf.daemon.config import Config
+
 FLOWS_MAX = 512  # FFPF_KERNEL_FLOWS_MAX
 GROUPS_MAX = 32  # FFPF_KERNEL_GROUPS_MAX
 NamedFd = tuple[str, int]  # the descriptor stays the engine's
@@ -207,6 +209,9 @@ def is_interface(key: str) -> bool:
 
 class Engine(Protocol):
     """All sources."""
+
+    def configure(self, config: Config) -> None:
+        """Another configuration is in force."""
 
     def resolve(self, name: str) -> Resolved:
         """Does not block. RefusedError when there is no such source."""

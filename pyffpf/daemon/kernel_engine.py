@@ -16,6 +16,7 @@ from typing import Any
 from fpl.classify import Classifier, ClassifyRefused, ColumnInfo, Compiler, Maps
 from pyffpf._core import ffi, lib
 from pyffpf.daemon import pages
+from pyffpf.daemon.config import Config
 from pyffpf.daemon.engine import (
     FLOWS_MAX,
     GROUPS_MAX,
@@ -376,6 +377,9 @@ class KernelEngine:
     def __init__(self) -> None:
         self._compiler = Compiler()
 
+    def configure(self, config: Config) -> None:
+        """The kernel's sources have nothing of it."""
+
     def resolve(self, name: str) -> Resolved:
         if name == ANY:
             return Resolved(ANY, ANY)
@@ -446,7 +450,7 @@ class KernelEngine:
             source.cooked, source.link_type = 1, DLT_LINUX_SLL2
             return source
         link = ffi.new("struct link_type *")
-        _call(lib.ffpf_link_type_of, link, resolved.name.encode(), _hardware_type(resolved.name))
+        _call(lib.ffpf_link_type_of, link, resolved.name.encode(), hardware_type(resolved.name))
         if link.cooked:
             raise RefusedError(Code.NOT_SUPPORTED, f"{resolved.name}: ffpfd does not capture from this link type")
         source.ifindex, source.link_type = int(resolved.key.partition(":")[2]), link.dlt
@@ -482,7 +486,7 @@ def _flow_names(serial: int) -> list[str]:
     return [f"reader.{serial}", f"wake.{serial}"]
 
 
-def _hardware_type(name: str) -> int:
+def hardware_type(name: str) -> int:
     """ARPHRD_* of an interface."""
     request = struct.pack("16s16x8x", name.encode())
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:

@@ -137,6 +137,7 @@ class Daemon:
         self.server.spawn(self._reloaded(config))
 
     async def _reloaded(self, config: Config) -> None:
+        self.engine.configure(config)
         await self.service.reload(config)
         log.info("configuration reloaded")
         self.notifier.ready("serving")

@@ -226,6 +226,9 @@ class FakeEngine:
     def live(self) -> list[FakeSource]:
         return [source for source in self.opened if not source.closed]
 
+    def configure(self, config: Config) -> None:
+        """Its sources are those it was made with."""
+
     def resolve(self, name: str) -> Resolved:
         if name not in self.names:
             raise RefusedError(Code.NO_SUCH_DEVICE, f"{name}: No such device exists")

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which engine a source is captured by.
+
+    a savefile of the configuration  -> userspace lanes
+    an interface, `any`              -> the kernel's hook; where the kernel refuses that, TPACKET and userspace lanes
+
+Clients see no difference but in `ffpf status`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from pyffpf.daemon.config import Config
+from pyffpf.daemon.engine import (
+    Engine,
+    EngineError,
+    EngineSource,
+    Kept,
+    KeptFlow,
+    KeptGroup,
+    Placement,
+    Resolved,
+    is_interface,
+)
+from pyffpf.daemon.kernel_engine import hardware_type
+from pyffpf.daemon.replay import Replay
+from pyffpf.daemon.userspace import UserspaceEngine, is_replay
+
+log = logging.getLogger(__name__)
+
+
+class Sources:
+    """The engine that ffpfd has: see engine.Engine. The configuration may change while it runs."""
+
+    def __init__(self, kernel: Engine, config: Config) -> None:
+        self._kernel = kernel
+        self._replays: Mapping[str, Replay] = config.replays()
+        self._userspace = UserspaceEngine(lambda: self._replays)
+
+    def configure(self, config: Config) -> None:
+        """Sources that are open go on as they are."""
+        self._replays = config.replays()
+
+    def resolve(self, name: str) -> Resolved:
+        return self._userspace.resolve(name) or self._kernel.resolve(name)
+
+    def open_source(self, resolved: Resolved, pbuf_bytes: int) -> EngineSource:
+        if is_replay(resolved.key):
+            return self._userspace.open_replay(resolved.name, pbuf_bytes)
+        try:
+            return self._kernel.open_source(resolved, pbuf_bytes)
+        except EngineError as refused:
+            log.warning("%s: not in the kernel, but by TPACKET: %s", resolved.name, refused)
+            return self._fall_back(resolved, pbuf_bytes, refused)
+
+    def _fall_back(self, resolved: Resolved, pbuf_bytes: int, refused: EngineError) -> EngineSource:
+        ifindex = int(resolved.key.partition(":")[2]) if is_interface(resolved.key) else 0
+        hatype = hardware_type(resolved.name) if ifindex else 0
+        try:
+            return self._userspace.open_live(resolved, ifindex, hatype, pbuf_bytes)
+        except EngineError as error:
+            raise EngineError(f"{refused}; and by TPACKET: {error}") from error
+
+    def adopt_source(
+        self,
+        resolved: Resolved,
+        pbuf_bytes: int,
+        kept: Kept,
+        groups: Sequence[KeptGroup],
+        flows: Sequence[KeptFlow],
+    ) -> tuple[EngineSource, Mapping[int, Placement]]:
+        """Only the kernel's sources outlive a process."""
+        return self._kernel.adopt_source(resolved, pbuf_bytes, kept, groups, flows)
+
+    def close(self) -> None:
+        self._kernel.close()
