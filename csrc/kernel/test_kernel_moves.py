@@ -154,7 +154,7 @@ def test_group_moves_under_load(ns: Netns, large: Source, bms: int) -> None:
         tell(source, 1, list(lanes), list(ibufs))
         finish(sender, reader, got, count)
         assert reader.counters().delivered == source.counters(1).delivered == count
-        stalled.successors = {cpu: (-1, -1) for cpu in range(source.cpus)}
+        stalled.successors = dict.fromkeys(range(source.cpus), (-1, -1))
         kept = []
         outcome = lib.FFPF_BATCH
         while outcome in (lib.FFPF_BATCH, lib.FFPF_LAPPED):
