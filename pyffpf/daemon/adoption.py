@@ -174,7 +174,7 @@ def _adopt_engine(
 def _group(known: SavedGroup, service: Service, source: Source) -> Group:
     """With the BMS that its buffers were made for, whatever the configuration says now."""
     key = GroupKey(known.gid, known.snap_len)
-    group = Group(key, replace(service.policy.plan(known.gid), bms=known.bms), known.number, known.moves)
+    group = Group(key, replace(service.policy.plan(known.gid), bms=known.bms), known.number, known.moves, known.closed)
     source.groups[key] = group
     source.group_numbers.take_this(known.number)
     return group

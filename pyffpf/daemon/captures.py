@@ -20,10 +20,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pyffpf.daemon import transport
-from pyffpf.daemon.engine import FLOWS_MAX, GROUPS_MAX, EngineSource, NamedFd, flow_memory, group_memory
+from pyffpf.daemon.engine import FLOWS_MAX, GROUPS_MAX, EngineSource, FlowCounts, NamedFd, flow_memory, group_memory
 from pyffpf.daemon.policy import GroupKey, GroupPlan, Usage
 from pyffpf.daemon.protocol import Code, RefusedError
 from pyffpf.daemon.server import Client
+from pyffpf.daemon.status import Totals
 
 
 class Numbers:
@@ -67,6 +68,18 @@ class Group:
     plan: GroupPlan
     number: int
     moves: int = 0
+    closed: Totals = field(default_factory=Totals)  # what its flows that were closed had counted
+
+    def count_closed(self, counts: FlowCounts) -> None:
+        """Of a flow that is about to go: what it had not read yet was never delivered."""
+        before = self.closed
+        causes = {*before.dropped, *(cause for cause, count in counts.dropped.items() if count)}
+        self.closed = Totals(
+            before.seen + counts.seen,
+            before.filtered + counts.filtered,
+            before.delivered + counts.delivered,
+            {cause: before.dropped.get(cause, 0) + counts.dropped.get(cause, 0) for cause in sorted(causes)},
+        )
 
 
 @dataclass(eq=False)

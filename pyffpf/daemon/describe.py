@@ -85,6 +85,7 @@ def _group(source: Source, group: Group) -> GroupStatus:
         records=source.open.group_records(group.number),
         moves=group.moves,
         flows=len(source.members(group)),
+        closed=group.closed,
     )
 
 

@@ -120,7 +120,7 @@ class Keeper:
             engine=kept.text,
             fds=list(kept.fds),
             groups=[
-                SavedGroup(group.number, group.key.gid, group.key.snap_len, group.plan.bms, group.moves)
+                SavedGroup(group.number, group.key.gid, group.key.snap_len, group.plan.bms, group.moves, group.closed)
                 for group in source.groups.values()
             ],
             flows=[self._flow(flow, facts.lanes) for flow in flows],

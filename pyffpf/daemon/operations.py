@@ -139,6 +139,7 @@ class Operations:
         del source.flows[flow.slot]
         if flow.state is FlowState.LIVE:
             await engine_call(engine.activate, flow.slot, None, flow.generation)
+        flow.group.count_closed(await engine_call(engine.flow_counts, flow.slot))
         await engine_call(engine.close_flow, flow.slot)
         await engine_call(engine.clear, flow.column)
         source.slots.give(flow.slot)

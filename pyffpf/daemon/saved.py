@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pyffpf.daemon import jsonform
+from pyffpf.daemon.status import Totals
 
 FORMAT = 1
 
@@ -32,6 +33,7 @@ class SavedGroup:
     snap_len: int
     bms: str = "srp"
     moves: int = 0
+    closed: Totals = field(default_factory=Totals)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import ctypes
+import errno
 import itertools
 import os
+import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -23,6 +28,9 @@ from pyffpf.daemon.testing import Tool
 ETHERTYPE = 0x88B5  # for experiments
 NUMBER = struct.Struct(">Q")
 HEADER_BYTES = 14
+SYS_BPF = 321  # x86-64
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Ffpfd:
@@ -88,6 +96,46 @@ class Ffpfd:
 
     def said(self) -> str:
         return self.log.read_text(errors="replace")
+
+
+def bpf_objects(pid: int) -> set[tuple[str, int]]:
+    """The maps and programs that a process has descriptors of, by kind and the kernel's number."""
+    found = set()
+    for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            for line in entry.read_text().splitlines():
+                name, _, value = line.partition(":")
+                if name in ("map_id", "prog_id"):
+                    found.add((name, int(value)))
+    return found
+
+
+def exists(kind: str, number: int) -> bool:
+    """Whether the kernel still has a map or program, whoever holds it (bpf(2), BPF_MAP_GET_FD_BY_ID and its like)."""
+    command = {"map_id": 14, "prog_id": 13}[kind]
+    attributes = ctypes.create_string_buffer(number.to_bytes(4, "little"), 128)
+    fd = _libc.syscall(SYS_BPF, command, attributes, 128)
+    if fd < 0:
+        assert ctypes.get_errno() == errno.ENOENT, os.strerror(ctypes.get_errno())
+        return False
+    os.close(fd)
+    return True
+
+
+def holder_pid(socket_path: Path) -> int:
+    """Of the holder that listens at a path; it must not be busy with that for long."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
+        asking.connect(str(socket_path))
+        return int(struct.unpack("iII", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+
+
+def descriptors(pid: int) -> collections.Counter[str]:
+    """A process's descriptors, by what they are."""
+    found: collections.Counter[str] = collections.Counter()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found[re.sub(r"\d+", "N", str(entry.readlink()))] += 1
+    return found
 
 
 def frame(number: int, octets: int = 100) -> bytes:

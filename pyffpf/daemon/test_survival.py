@@ -11,10 +11,24 @@ from pathlib import Path
 
 import pytest
 
-from compat_tests.netns import Netns
-from pyffpf.daemon.survival import Ffpfd, Sender, check_unbroken, tcpdump, wait_listening
+from compat_tests.netns import Netns, wait_until
+from pyffpf.daemon.survival import (
+    Ffpfd,
+    Sender,
+    bpf_objects,
+    check_unbroken,
+    descriptors,
+    exists,
+    holder_pid,
+    tcpdump,
+    wait_listening,
+)
+from pyffpf.daemon.testing import Tool
 
-KILLS = int(os.environ.get("FFPF_TEST_KILLS", "5"))
+KILLS = int(os.environ.get("FFPF_TEST_KILLS", "5"))  # of ffpfd
+CLIENT_KILLS = int(os.environ.get("FFPF_TEST_CLIENT_KILLS", "50"))
+AT_ONCE = 5
+NOTHING = bytes.fromhex("0600000000000000")  # BPF's ret #0
 RATE = 5000
 
 
@@ -53,3 +67,43 @@ def test_no_packet_is_lost_over_kills(ns: Netns, tmp_path: Path) -> None:
         sender.wait_more(RATE // 10)
     check_unbroken(tmp_path, "old", old, sender.sent - 1)
     ffpfd.stop()
+
+
+@pytest.mark.live
+def test_killed_clients_leave_nothing(ns: Netns, tmp_path: Path) -> None:
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    ffpfd = Ffpfd(ns, tmp_path)
+    ffpfd.start()
+    ffpfd.wait_ready()
+    with ffpfd.connect("stays") as staying, Sender(ns, ns.right, RATE):
+        assert isinstance(staying, Tool)
+        with staying.open(ns.left) as flow:
+            staying.set_filter(flow["flow"], NOTHING).close()  # a reader that does not read would be given more buffers
+
+        def only_who_stays() -> bool:
+            return [flow.program for flow in ffpfd.status().flows] == ["stays"]
+
+        holder = holder_pid(ffpfd.socket.with_name("holder.sock"))
+        pids = (ffpfd.pid, holder)
+        wait_until(only_who_stays, "the first flow")
+        before = [descriptors(pid) for pid in pids]
+        seen: set[tuple[str, int]] = set()
+        for turn in range(0, CLIENT_KILLS, AT_ONCE):
+            clients = [tcpdump(ns, ffpfd.socket, tmp_path, f"c{turn}.{n}", "udp", "or", "arp") for n in range(AT_ONCE)]
+            for client in clients:
+                time.sleep(chance.random() * 0.3)
+                seen |= bpf_objects(ffpfd.pid)
+                client.kill()
+            for client in clients:
+                client.wait(20)
+        wait_until(only_who_stays, "the end of the killed clients' flows", 60)
+        wait_until(lambda: [descriptors(pid) for pid in pids] == before, "their descriptors to be closed", 20)
+        held = bpf_objects(ffpfd.pid)
+        gone = seen - held
+        assert len(gone) > CLIENT_KILLS // 5, "hardly a client had come so far as to have a flow"
+        wait_until(lambda: not any(exists(*one) for one in gone), "their maps and programs to go", 20)
+        assert all(exists(*one) for one in held)
+    ffpfd.stop()
+    wait_until(lambda: not any(exists(*one) for one in seen | held), "everything to go", 20)
