@@ -90,13 +90,14 @@ share_file_position(struct pcap *p)
 }
 
 /* The program gets control back and may wait for the selectable descriptor: what it has read must not make that
- * readable. The memory of the packet handed over last stays. */
+ * readable, and what is left of the batch must. The memory of the packet handed over last stays. */
 static inline void
 leave(struct pcap *p)
 {
-	if (p->next < p->batch.count || !p->reader->ops->settle)
+	if (!p->reader->ops->settle)
 		return;
-	ffpf_handle_settle(p);
+	if (p->next == p->batch.count)
+		ffpf_handle_settle(p);
 	p->reader->ops->settle(p->reader);
 }
 
@@ -253,6 +254,8 @@ next_packet(struct pcap *p, struct pcap_pkthdr **header, const u_char **data, bo
 		case REFILLED:
 			break;
 		case NOTHING_NOW:
+			if (!savefile)
+				leave(p);
 			return 0;
 		case AT_END:
 			return PCAP_ERROR_BREAK;

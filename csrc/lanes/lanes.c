@@ -182,8 +182,11 @@ lanes_settle(struct ffpf_reader *r)
 
 	if (!l->again)
 		pass_turned_away(l);
-	if (l->open == l->count)
+	if (l->open == l->count) {
 		give_back(l, true);
+		if (l->rung) /* for what has been read since */
+			lanes_disarm(l);
+	}
 	lanes_arm_for_caller(l);
 }
 

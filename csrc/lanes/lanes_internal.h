@@ -79,6 +79,7 @@ struct lanes {
 	uint32_t sleeps;    /* count for page->sleep */
 	bool armed;         /* page->sleep says that we sleep on the event descriptor */
 	uint32_t want;      /* ... until so many packets are there */
+	bool rung;          /* ... which we have rung ourselves */
 	bool due;           /* ... and somebody woke us */
 	bool held;          /* there are packets that the merge must hold back, or a lane that moves */
 	uint64_t owed;      /* packets that were there when we stopped waiting: they come before the next wait */

@@ -35,6 +35,13 @@ descriptor_is_readable_while_next_would_not_wait(void **state)
 	r->ops->release(r, batch.count - 1);
 	r->ops->settle(r); /* not all released: there is something to read */
 	assert_true(test_is_readable(r));
+	r->ops->release(r, 1);
+	r->ops->settle(r); /* now all are, without another call of next */
+	assert_false(test_is_readable(r));
+	test_send(hook, 20, 16);
+	test_send(hook, 21, 16);
+	assert_int_equal(r->ops->next(r, &batch), FFPF_BATCH);
+	r->ops->release(r, batch.count - 1);
 	assert_int_equal(r->ops->next(r, &batch), FFPF_BATCH); /* the one that was not released comes again */
 	assert_int_equal(batch.count, 1);
 	r->ops->release(r, 1);

@@ -82,8 +82,10 @@ lanes_arm(struct lanes *l, uint32_t want)
 		say_sleep(l, FFPF_SLEEPS_ON_FD, want);
 	}
 	l->armed = true;
-	if (lanes_ready(l))
-		lanes_event_ring(&l->event);
+	if (l->rung || !lanes_ready(l))
+		return;
+	l->rung = true;
+	lanes_event_ring(&l->event);
 }
 
 /* The kernel's hook keeps no time for readers: who waits outside is told of every packet. */
@@ -98,7 +100,7 @@ lanes_disarm(struct lanes *l)
 {
 	if (!l->armed)
 		return;
-	l->armed = false;
+	l->armed = l->rung = false;
 	say_awake(l);
 	l->due = lanes_event_drain(&l->event);
 }

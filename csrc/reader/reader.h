@@ -110,7 +110,7 @@ struct ffpf_reader_ops {
 
 	/* May be NULL: nothing to do. The consumer leaves off reading and its caller may now wait for poll_fd: when
 	 * every descriptor has been released, all memory but that of the last one goes back to its writer now, so that
-	 * poll_fd is not readable on account of packets that were read. */
+	 * poll_fd is not readable on account of packets that were read. While one has not, poll_fd stays readable. */
 	void (*settle)(struct ffpf_reader *r);
 
 	/* From now on only packets that pass `prog` (NULL: all) are delivered. Descriptors not yet released are given
