@@ -106,13 +106,23 @@ first_ibufs(struct ffpf_kernel *kernel, const struct fresh *f, int *ibuf_fds, st
 	return rc ? rc : insert_ibufs(kernel, f, ibuf_fds, err);
 }
 
-/* The bank that is not in use may be written over: there is nothing in it, or nothing unread. */
+/* A move of its group left it behind. */
+static bool
+is_left_behind(const struct ffpf_kernel *kernel, uint32_t slot)
+{
+	const struct ffpf_kernel_group *group = &kernel->groups[kernel->flows[slot].group];
+
+	return !(atomic_load(&group->columns[FFPF_KERNEL_WORD_OF(slot)]) & FFPF_KERNEL_BOTH_COLUMNS(slot));
+}
+
+/* The bank that is not in use may be written over: there is nothing in it, or nothing unread, or no record in a lane
+ * that is in use. */
 static int
 check_read(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err)
 {
 	uint32_t bank = ffpf_kernel_bank_of(kernel, slot);
 
-	if (atomic_load(&kernel->flows[slot].lane_changed))
+	if (atomic_load(&kernel->flows[slot].lane_changed) || is_left_behind(kernel, slot))
 		return 0;
 	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++) {
 		struct ffpf_kernel_request q;
@@ -220,10 +230,12 @@ int
 ffpf_kernel_flow_grow(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_slots, int *ibuf_fds,
 		      struct ffpf_error *err)
 {
+	bool comes_back;
 	int rc = ffpf_kernel_check_flow(kernel, slot, false, err);
 
 	if (rc)
 		return rc;
+	comes_back = is_left_behind(kernel, slot);
 	rc = ffpf_kernel_flow_prepare(kernel, slot, ibuf_slots, ibuf_fds, err);
 	if (rc)
 		return rc;
@@ -232,8 +244,11 @@ ffpf_kernel_flow_grow(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_s
 		ffpf_kernel_close_all(ibuf_fds, kernel->cpus);
 		return rc;
 	}
-	atomic_store(&kernel->flows[slot].lane_changed, 0);
+	atomic_store(&kernel->flows[slot].lane_changed, comes_back);
 	ffpf_kernel_flow_flip(kernel, slot);
+	if (comes_back)
+		atomic_fetch_or(&kernel->groups[kernel->flows[slot].group].columns[FFPF_KERNEL_WORD_OF(slot)],
+				FFPF_KERNEL_BOTH_COLUMNS(slot));
 	ffpf_kernel_group_changed(kernel, kernel->flows[slot].group);
 	rc = ffpf_kernel_synchronize(kernel, err);
 	rc = rc ? rc : ffpf_kernel_flow_settle(kernel, slot, err);

@@ -112,8 +112,9 @@ int ffpf_kernel_flow_create(struct ffpf_kernel *kernel, const struct ffpf_kernel
 			    int *wake_fd, int *ibuf_fds, struct ffpf_error *err);
 /* Both columns must be inactive. The IBufs become FFPF_IBUF_DETACHED, and the reader is woken. (graces) */
 int ffpf_kernel_flow_remove(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err);
-/* Moves one flow to fresh IBufs, on the same lanes: as group_move. -FFPF_E_GENERIC, here and there: its reader has not
- * come from the move before yet, and what it has not read would be lost. (graces) */
+/* Moves one flow to fresh IBufs, on the same lanes: as group_move. One that its group left behind is then on the
+ * group's lanes of now, and may be activated. -FFPF_E_GENERIC, here and there: its reader has not come from the move
+ * before yet, and what it has not read would be lost. (graces) */
 int ffpf_kernel_flow_grow(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_slots, int *ibuf_fds,
 			  struct ffpf_error *err);
 int ffpf_kernel_flow_snap(struct ffpf_kernel *kernel, uint32_t slot, uint32_t snap_len, struct ffpf_error *err);

@@ -104,6 +104,7 @@ class Flow:
     opened_at: float = field(default_factory=time.time)
     successors: dict[int, collections.deque[list[NamedFd]]] = field(default_factory=dict)  # by lane; ours to close
     kept_names: dict[int, str] = field(default_factory=dict)  # of the descriptors in `successors`: Kept.fds' names
+    grown: bool = True  # the latest change of its IBufs, if any, may have been on the same lanes
 
     @property
     def idle_column(self) -> int:

@@ -56,6 +56,7 @@ class LaneCounts:
     w: int
     r: int
     behind_bytes: int
+    followed: bool = True  # the reader has come to this IBuf from the one before
 
 
 @dataclass(frozen=True)

@@ -277,7 +277,7 @@ class KernelSource:
         first, w = int(status.first_pos), int(status.w)
         # R is the reader's word, and of the IBuf before as long as it has not followed.
         r = min(max(int(status.r), first), w)
-        return LaneCounts(int(status.slots), w, r, int(status.behind) * CELL_BYTES)
+        return LaneCounts(int(status.slots), w, r, int(status.behind) * CELL_BYTES, int(status.r) >= first)
 
     # ---- outliving this process
 

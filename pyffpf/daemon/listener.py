@@ -28,22 +28,27 @@ def _answers(path: Path) -> bool:
 
 
 def listen(path: Path, mode: int) -> socket.socket:
-    """A listening socket at `path`, whose folder is made if need be. A socket that nobody answers on is replaced."""
+    """A listening socket at `path`, whose folder is made if need be. A socket that nobody answers on is replaced. It
+    appears there when it can be connected to, by everybody who may."""
+    fresh = path.with_name(f"{path.name}.new")
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        if path.is_socket() and not _answers(path):
-            path.unlink()
+        if path.is_socket() and _answers(path):
+            raise ListenError(f"{path}: another ffpfd answers there")
+        if path.exists() and not path.is_socket():
+            raise ListenError(f"{path}: that is no socket")
+        fresh.unlink(missing_ok=True)
         made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
-            made.bind(str(path))
-            path.chmod(mode)
+            made.bind(str(fresh))
+            fresh.chmod(mode)
             made.listen(BACKLOG)
+            fresh.rename(path)
         except BaseException:
             made.close()
             raise
     except OSError as error:
-        why = "another ffpfd answers there" if error.errno == errno.EADDRINUSE else str(error.strerror or error)
-        raise ListenError(f"{path}: {why}") from error
+        raise ListenError(f"{path}: {error.strerror or error}") from error
     return made
 
 

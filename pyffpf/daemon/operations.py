@@ -167,12 +167,13 @@ class Operations:
         engine = flow.source.open
         if lane >= engine.facts.lanes:
             raise RefusedError(Code.INVALID, f"flow {flow.id} has {engine.facts.lanes} lanes")
-        if flow.state is FlowState.PARKED:
+        waiting = flow.successors.get(lane)
+        if not waiting and flow.state is FlowState.PARKED:
             await self._renew(flow, flow.ibuf_bytes)
             await engine_call(engine.activate, flow.slot, flow.column, flow.generation)
             flow.state = FlowState.LIVE
             self._changed(flow.source)
-        waiting = flow.successors.get(lane)
+            waiting = flow.successors.get(lane)
         if not waiting:
             raise RefusedError(Code.BUSY, f"lane {lane} of flow {flow.id} has not moved")
         named = waiting.popleft()
@@ -185,7 +186,7 @@ class Operations:
         for flow in source.members(group):
             if flow.state is not FlowState.LIVE:
                 continue
-            if flow in left or flow.behind >= BEHIND_MAX:
+            if flow in left or not await self._can_move(flow):
                 await engine_call(engine.activate, flow.slot, None, flow.generation)
                 flow.state = FlowState.PARKED
             else:
@@ -193,8 +194,17 @@ class Operations:
         await engine_call(engine.move_group, group.number, {flow.slot: flow.ibuf_bytes for flow in moving})
         group.moves += 1
         for flow in moving:
+            flow.grown = False
             flow.keep_successors(engine)
         self._changed(source)
+
+    async def _can_move(self, flow: Flow) -> bool:
+        """Not one that is too far behind, or has not come to the larger IBufs that it was given: records that it has
+        yet to read lie in lanes that are left."""
+        if flow.behind >= BEHIND_MAX:
+            return False
+        counts = await engine_call(flow.source.open.flow_counts, flow.slot)
+        return not flow.grown or all(lane.followed for lane in counts.lanes)
 
     async def revoke(self, flow: Flow) -> None:
         """The flow's right has ended: its group moves, and it sees no later packet."""
@@ -216,6 +226,7 @@ class Operations:
     async def _renew(self, flow: Flow, ibuf_bytes: int) -> None:
         engine = flow.source.open
         await engine_call(engine.grow_flow, flow.slot, ibuf_bytes)
+        flow.grown = flow.state is FlowState.LIVE
         flow.keep_successors(engine)
 
     async def set_state(self, source: Source, state: SourceState) -> None:

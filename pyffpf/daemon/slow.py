@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 GROWTH = 4  # times, of an IBuf that was too small
-OUTSTANDING_MAX = 2  # IBufs that the reader has not followed to yet, beyond which there is no use in larger ones
 SMALLEST_RECORD_BYTES = (
     128  # header and packet: an IBuf with one entry for each that fits a lane never is the narrow one
 )
@@ -116,5 +115,6 @@ class SlowReaders:
         for flow in members:
             dropped_before = before[flow.id].dropped_ibuf if flow.id in before else 0
             wanted = wanted_ibuf(flow, counts[flow.id], dropped_before, facts)
-            if wanted > flow.ibuf_bytes and flow.behind < OUTSTANDING_MAX:
+            followed = not flow.behind and all(lane.followed for lane in counts[flow.id].lanes)
+            if wanted > flow.ibuf_bytes and followed:
                 await self._operations.grow(flow, wanted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import mmap
 import os
 import re
@@ -15,6 +16,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,8 @@ IBUF_STATE, IBUF_W = 24, 64  # csrc/layout.h
 LIVE, DETACHED, MOVED = 0, 2, 3
 READER_R = 2048
 PAGE_BYTES = 4096
+STALL_MS = 400
+CONFIG = f'[buffers]\nbytes = "512 KiB"\nstall_ms = {STALL_MS}\n'
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -41,8 +46,9 @@ def ethertype_is(ethertype: int) -> bytes:
     return b"".join(struct.pack("<HBBI", *insn) for insn in insns)
 
 
-def frames(ethertype: int, count: int) -> list[bytes]:
-    return [bytes(12) + ethertype.to_bytes(2, "big") + number.to_bytes(4, "big") + bytes(46) for number in range(count)]
+def frames(ethertype: int, count: int, size: int = 64) -> list[bytes]:
+    head = bytes(12) + ethertype.to_bytes(2, "big")
+    return [(head + number.to_bytes(4, "big")).ljust(size, b"x") for number in range(count)]
 
 
 class Ffpfd:
@@ -68,6 +74,15 @@ class Ffpfd:
         self.process.terminate()
         assert self.process.wait(20) == 0
         assert not self.path.exists()
+
+    def clear_up(self) -> None:
+        """After stop(), or when there was none; shows what the process said."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stderr is not None and not self.process.stderr.closed:
+            print(self.process.stderr.read().decode())
+            self.process.stderr.close()
 
     def held(self) -> set[tuple[str, int]]:
         """("map"|"prog", id) of what the process has descriptors of."""
@@ -106,27 +121,29 @@ def ns() -> Iterator[Netns]:
         yield made
 
 
-@pytest.fixture
-def ffpfd(ns: Netns, tmp_path: Path) -> Iterator[Ffpfd]:
-    made = Ffpfd(ns, tmp_path)
+@pytest.fixture(scope="module")
+def running(ns: Netns, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ffpfd]:
+    """One for most tests: it takes a second to start."""
+    made = Ffpfd(ns, tmp_path_factory.mktemp("ffpfd"), CONFIG)
     try:
         yield made
         made.stop()
     finally:
-        if made.process.poll() is None:
-            made.process.kill()
-            made.process.wait()
-        if made.process.stderr:
-            print(made.process.stderr.read().decode())
-            made.process.stderr.close()
-    assert receivers(ns.name) == 0
+        made.clear_up()
 
 
-def send(ns: Netns, ethertype: int, count: int) -> None:
+@pytest.fixture
+def ffpfd(running: Ffpfd) -> Iterator[Ffpfd]:
+    """Nothing is captured when a test begins, nor soon after it has ended."""
+    yield running
+    wait_until(lambda: not running.held() and receivers(running.ns.name) == 0, "the end of every capture")
+
+
+def send(ns: Netns, ethertype: int, count: int, size: int = 64) -> None:
     """From the other end; the sender's own socket is no receiver, and does not stay."""
     with ns.entered(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as raw:
         raw.bind((ns.right, 0))
-        for frame in frames(ethertype, count):
+        for frame in frames(ethertype, count, size):
             raw.send(frame)
 
 
@@ -185,20 +202,29 @@ def test_a_program_that_the_kernel_cannot_run_is_left_to_the_reader(ffpfd: Ffpfd
         assert ffpfd.flow(tool, opened).waiting == 5
 
 
+def come_and_go(ffpfd: Ffpfd, interface: str, turns: int) -> set[tuple[str, int]]:
+    """Five flows of two connections a turn; what ffpfd had of maps and programs meanwhile."""
+    seen = set()
+    for turn in range(turns):
+        with ffpfd.connect() as tool, ffpfd.connect() as other:
+            opened = [connection.open(interface) for connection in (tool, tool, tool, other, other)]
+            for one in opened:
+                one.close()
+            if turn % 4 == 0:
+                tool.set_filter(opened[0]["flow"], ethertype_is(IPV4))
+                tool.ask("close", flow=opened[1]["flow"])
+            seen |= ffpfd.held()
+    return seen
+
+
 def test_hundreds_of_flows_come_and_go_without_a_trace(ffpfd: Ffpfd) -> None:
     with ffpfd.connect() as tool, tool.open(ffpfd.ns.left):
         pass  # what is made once is made
     wait_until(lambda: not ffpfd.held(), "the end of the first capture")
-    before, seen = ffpfd.descriptors(), set()
-    for number in range(40):
-        with ffpfd.connect() as tool, ffpfd.connect() as other:
-            opened = [connection.open(ffpfd.ns.left) for connection in (tool, tool, tool, other, other)]
-            for one in opened:
-                one.close()
-            if number % 4 == 0:
-                tool.set_filter(opened[0]["flow"], ethertype_is(IPV4))
-                tool.ask("close", flow=opened[1]["flow"])
-            seen |= ffpfd.held()
+    before = ffpfd.descriptors()
+    interfaces = [ffpfd.ns.left, ffpfd.ns.right, "lo", "any"]
+    with ThreadPoolExecutor() as pool:  # flows of one source wait for one another
+        seen = set().union(*pool.map(lambda interface: come_and_go(ffpfd, interface, 10), interfaces))
     wait_until(lambda: ffpfd.descriptors() == before, "as many descriptors as before")
     assert len(seen) > 200
     wait_until(lambda: not left(seen), "the end of every map and program")
@@ -243,8 +269,73 @@ def _mapped(fd: int, writable: bool = False) -> mmap.mmap:
     return mmap.mmap(fd, PAGE_BYTES, mmap.MAP_SHARED, mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0))
 
 
+class Reader:
+    """What a reader does with R, and with IBufs that moved."""
+
+    def __init__(self, tool: Tool, opened: Opened) -> None:
+        self.tool, self.opened = tool, opened
+        self.page = _mapped(opened.fds["reader"], writable=True)
+
+    def read_all(self) -> None:
+        for lane in range(self.opened["lanes"]):
+            state, w = ibuf_page(self.opened, lane)
+            struct.pack_into("=Q", self.page, READER_R + 8 * lane, w)
+            if state == MOVED:
+                self.follow(lane)
+
+    def follow(self, lane: int) -> None:
+        successor = self.tool.do("successor", flow=self.opened["flow"], lane=lane)
+        for name in (f"lane:{lane}", f"ibuf:{lane}"):
+            os.close(self.opened.fds[name])
+            self.opened.fds[name] = successor.fds.pop(name)
+
+
+def lane_digest(opened: Opened, lane: int) -> bytes:
+    fd = opened.fds[f"lane:{lane}"]
+    with mmap.mmap(fd, 256 << 10, mmap.MAP_SHARED, mmap.PROT_READ) as memory:
+        return hashlib.sha256(memory).digest()
+
+
+def test_a_reader_that_stands_still_is_left_behind_on_buffers_that_do_not_change(ffpfd: Ffpfd) -> None:
+    with ffpfd.connect("stalled") as tool, ffpfd.connect("other") as other, ExitStack() as opened:
+        stalled = opened.enter_context(tool.open(ffpfd.ns.left))
+        reader = Reader(other, opened.enter_context(other.open(ffpfd.ns.left)))
+        event = None
+        deadline = time.monotonic() + 30
+        while event is None and time.monotonic() < deadline:
+            send(ffpfd.ns, IPV4, 100, 1500)
+            reader.read_all()
+            event = tool.event_now()
+        assert event is not None
+        assert (event["event"], event["flow"]) == ("moved", stalled["flow"])
+        assert "read nothing for" in event["reason"]
+        lanes = range(stalled["lanes"])
+        assert {ibuf_page(stalled, lane)[0] for lane in lanes} == {MOVED}
+
+        left_there = [lane_digest(stalled, lane) for lane in lanes]
+        reader.read_all()
+        lost = sum(ffpfd.flow(other, reader.opened).dropped.values())
+        assert lost > 0
+        for _ in range(10):
+            send(ffpfd.ns, IPV4, 100, 1500)
+            reader.read_all()
+        flow = ffpfd.flow(other, reader.opened)
+        assert sum(flow.dropped.values()) == lost  # nobody stops the group any more
+        assert obeys_the_law(flow)
+        assert [lane_digest(stalled, lane) for lane in lanes] == left_there
+        assert ffpfd.flow(tool, stalled).state == "parked"
+
+        follower = Reader(tool, stalled)  # it reads again
+        follower.read_all()
+        assert {ibuf_page(stalled, lane)[0] for lane in lanes} == {LIVE}
+        before = sum(ibuf_page(stalled, lane)[1] for lane in lanes)
+        send(ffpfd.ns, IPV4, 10)
+        assert sum(ibuf_page(stalled, lane)[1] for lane in lanes) == before + 10
+        assert ffpfd.flow(tool, stalled).state == "live"
+
+
 def test_a_revoked_flow_sees_no_later_packet_and_its_group_goes_on(ffpfd: Ffpfd) -> None:
-    with contextlib.ExitStack() as open_ones:
+    with ExitStack() as open_ones:
         tool, other = open_ones.enter_context(ffpfd.connect()), open_ones.enter_context(ffpfd.connect())
         gone = open_ones.enter_context(tool.open(ffpfd.ns.left))
         kept = open_ones.enter_context(other.open(ffpfd.ns.left))
@@ -309,10 +400,7 @@ def test_a_reload_revokes_rights_that_ended_and_leaves_other_captures_alone(ns: 
             assert made.flow(root, kept).state == "live"
         made.stop()
     finally:
-        made.process.kill()
-        made.process.wait()
-        if made.process.stderr:
-            made.process.stderr.close()
+        made.clear_up()
 
 
 def test_another_namespace_is_refused(ffpfd: Ffpfd) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyffpf.cli.control import Answer, Control
+from pyffpf.cli.control import TIMEOUT_S, Answer, Control
 from pyffpf.daemon import listener, status, transport
 from pyffpf.daemon.config import Config
 from pyffpf.daemon.engine import (
@@ -308,6 +308,16 @@ class Tool(Control):
 
     def set_filter(self, flow: int, insns: bytes | None) -> Opened:
         return self.do("filter", flow=flow, insns=None if insns is None else base64.b64encode(insns).decode())
+
+    def event_now(self) -> dict[str, Any] | None:
+        """An event that has come already."""
+        self._socket.setblocking(False)
+        try:
+            return self.next_event()
+        except BlockingIOError:
+            return None
+        finally:
+            self._socket.settimeout(TIMEOUT_S)
 
     def status(self) -> status.Status:
         with self.do("status") as answer:
