@@ -220,7 +220,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--engine",
         choices=ENGINES,
-        help="who captures on devices: ffpfd, shared with others; FFPF in COMMAND itself, embedded; or libpcap, system, "
+        help="who captures on devices: ffpfd, shared with others; FFPF in COMMAND itself, embedded; libpcap, system, "
         "for comparison (default: auto, ffpfd where it is there and allows it, else embedded, where it can)",
     )
     parser.add_argument(

@@ -35,6 +35,7 @@ from pyffpf.daemon.engine import (
     interface_key,
     lane_bytes,
 )
+from pyffpf.daemon.kernel_files import FlowFiles, GroupFiles, call, close_all, flow_names, ibuf_names, lane_names
 from pyffpf.daemon.protocol import Code, RefusedError
 
 log = logging.getLogger(__name__)
@@ -48,60 +49,6 @@ CELL_BYTES = 64
 IBUF_ENTRY_BYTES = 8
 BMS = {"srp": lib.FFPF_BMS_SRP, "frp": lib.FFPF_BMS_FRP}
 STATES = {"up": lib.FFPF_SOURCE_UP, "down": lib.FFPF_SOURCE_DOWN, "gone": lib.FFPF_SOURCE_GONE}
-CODES = {
-    lib.FFPF_E_NO_SUCH_DEVICE: Code.NO_SUCH_DEVICE,
-    lib.FFPF_E_DEVICE_DOWN: Code.DEVICE_DOWN,
-    lib.FFPF_E_NOT_SUPPORTED: Code.NOT_SUPPORTED,
-    lib.FFPF_E_NO_MEMORY: Code.LIMIT,
-}
-
-
-def _call(function: Callable[..., int], *arguments: Any) -> None:
-    """A call of the core; its story becomes the exception."""
-    error = ffi.new("struct ffpf_error *")
-    code = function(*arguments, error)
-    if code >= 0:
-        return
-    text = ffi.string(error.text).decode(errors="replace")
-    if error.sys_errno:
-        text += f" ({os.strerror(error.sys_errno)})"
-    if -code in CODES:
-        raise RefusedError(CODES[-code], text)
-    raise EngineError(text)
-
-
-class _Flow:
-    """A flow's descriptors, and the filter results of its two columns."""
-
-    def __init__(self, group: int, reader: int, wake: int, ibufs: list[int], serial: int) -> None:
-        """serial: of these files, and with renew() of the IBufs; none is used twice."""
-        self.group = group
-        self.reader = reader
-        self.wake = wake
-        self.ibufs = ibufs
-        self.serial = self.ibufs_serial = serial
-
-    def renew(self, ibufs: list[int], serial: int) -> None:
-        _close_all(self.ibufs)
-        self.ibufs, self.ibufs_serial = ibufs, serial
-
-    def close(self) -> None:
-        _close_all([self.reader, self.wake, *self.ibufs])
-
-
-class _Group:
-    def __init__(self, lanes: list[int], serial: int, past_records: int = 0) -> None:
-        self.lanes = lanes
-        self.serial = serial
-        self.past_records = past_records
-
-    def renew(self, lanes: list[int], serial: int) -> None:
-        self.past_records = self.records()
-        _close_all(self.lanes)
-        self.lanes, self.serial = lanes, serial
-
-    def records(self) -> int:
-        return self.past_records + sum(pages.lane_records(fd) for fd in self.lanes)
 
 
 class KernelSource:
@@ -125,21 +72,21 @@ class KernelSource:
         self._classifier = Classifier(maps, classifier_state, compiler)
         self._serial = 0  # of the files of groups and flows
         self._columns: dict[int, ColumnInfo] = {}
-        self._groups: dict[int, _Group] = {}
-        self._flows: dict[int, _Flow] = {}
+        self._groups: dict[int, GroupFiles] = {}
+        self._flows: dict[int, FlowFiles] = {}
 
     # ---- groups
 
     def open_group(self, group: int, bms: str) -> None:
         lanes = ffi.new("int[]", self._cpus)
-        _call(lib.ffpf_kernel_group_create, self._kernel, group, BMS[bms], lanes)
-        self._groups[group] = _Group(list(lanes), self._next_serial())
+        call(lib.ffpf_kernel_group_create, self._kernel, group, BMS[bms], lanes)
+        self._groups[group] = GroupFiles(list(lanes), self._next_serial())
 
     def move_group(self, group: int, moving: Mapping[int, int]) -> None:
         slots = list(moving)
         lanes = ffi.new("int[]", self._cpus)
         ibufs = ffi.new("int[]", max(1, len(slots) * self._cpus))
-        _call(
+        call(
             lib.ffpf_kernel_group_move,
             self._kernel,
             group,
@@ -155,8 +102,8 @@ class KernelSource:
             self._flows[slot].renew(fresh, self._next_serial())
 
     def close_group(self, group: int) -> None:
-        _call(lib.ffpf_kernel_group_remove, self._kernel, group)
-        _close_all(self._groups.pop(group).lanes)
+        call(lib.ffpf_kernel_group_remove, self._kernel, group)
+        close_all(self._groups.pop(group).lanes)
 
     def group_records(self, group: int) -> int:
         return self._groups[group].records()
@@ -166,16 +113,16 @@ class KernelSource:
     def open_flow(self, slot: int, group: int, ibuf_bytes: int, snap_len: int) -> None:
         config = ffi.new("struct ffpf_kernel_flow_config *", [slot, group, ibuf_bytes // IBUF_ENTRY_BYTES, snap_len])
         reader, wake, ibufs = ffi.new("int *"), ffi.new("int *"), ffi.new("int[]", self._cpus)
-        _call(lib.ffpf_kernel_flow_create, self._kernel, config, reader, wake, ibufs)
-        self._flows[slot] = _Flow(group, reader[0], wake[0], list(ibufs), self._next_serial())
+        call(lib.ffpf_kernel_flow_create, self._kernel, config, reader, wake, ibufs)
+        self._flows[slot] = FlowFiles(group, reader[0], wake[0], list(ibufs), self._next_serial())
 
     def grow_flow(self, slot: int, ibuf_bytes: int) -> None:
         ibufs = ffi.new("int[]", self._cpus)
-        _call(lib.ffpf_kernel_flow_grow, self._kernel, slot, ibuf_bytes // IBUF_ENTRY_BYTES, ibufs)
+        call(lib.ffpf_kernel_flow_grow, self._kernel, slot, ibuf_bytes // IBUF_ENTRY_BYTES, ibufs)
         self._flows[slot].renew(list(ibufs), self._next_serial())
 
     def close_flow(self, slot: int) -> None:
-        _call(lib.ffpf_kernel_flow_remove, self._kernel, slot)
+        call(lib.ffpf_kernel_flow_remove, self._kernel, slot)
         self._flows.pop(slot).close()
 
     def descriptors(self, slot: int) -> list[NamedFd]:
@@ -211,22 +158,22 @@ class KernelSource:
         word, at = divmod(2 * slot, 64)
         columns = int(lib.ffpf_kernel_active(self._kernel, word)) & ~(3 << at)
         if column is not None:
-            _call(lib.ffpf_kernel_column_set, self._kernel, column, self._columns[column].result, generation)
+            call(lib.ffpf_kernel_column_set, self._kernel, column, self._columns[column].result, generation)
             columns |= 1 << (column % 64)
-        _call(lib.ffpf_kernel_activate, self._kernel, word, columns)
+        call(lib.ffpf_kernel_activate, self._kernel, word, columns)
 
     def synchronize(self) -> None:
-        _call(lib.ffpf_kernel_synchronize, self._kernel)
+        call(lib.ffpf_kernel_synchronize, self._kernel)
 
     def positions(self, slot: int, generation: int) -> list[int]:
         positions = ffi.new("uint64_t[]", self._cpus)
-        _call(lib.ffpf_kernel_flow_positions, self._kernel, slot, generation, positions)
+        call(lib.ffpf_kernel_flow_positions, self._kernel, slot, generation, positions)
         return list(positions)
 
     # ---- the source
 
     def set_state(self, state: str) -> None:
-        _call(lib.ffpf_kernel_set_state, self._kernel, STATES[state])
+        call(lib.ffpf_kernel_set_state, self._kernel, STATES[state])
 
     def set_promiscuous(self, on: bool) -> None:
         if not self.facts.ifindex:
@@ -237,7 +184,7 @@ class KernelSource:
             packet.setsockopt(SOL_PACKET, option, membership)
 
     def update_clock(self) -> None:
-        _call(lib.ffpf_kernel_update_tai, self._kernel)
+        call(lib.ffpf_kernel_update_tai, self._kernel)
 
     def counts(self) -> SourceCounts:
         lanes = pages.traffic(self._fds["counts"], self._cpus)
@@ -250,7 +197,7 @@ class KernelSource:
 
     def flow_counts(self, slot: int) -> FlowCounts:
         totals = ffi.new("struct ffpf_counters *")
-        _call(lib.ffpf_kernel_flow_counters, self._kernel, slot, totals)
+        call(lib.ffpf_kernel_flow_counters, self._kernel, slot, totals)
         said = pages.reader_counts(self._flows[slot].reader)
         dropped = {
             ffi.string(lib.ffpf_drop_name(cause)).decode(): int(totals.dropped[cause])
@@ -273,7 +220,7 @@ class KernelSource:
 
     def _lane_counts(self, slot: int, cpu: int) -> LaneCounts:
         status = ffi.new("struct ffpf_kernel_ibuf_status *")
-        _call(lib.ffpf_kernel_ibuf_status, self._kernel, slot, cpu, status)
+        call(lib.ffpf_kernel_ibuf_status, self._kernel, slot, cpu, status)
         first, w = int(status.first_pos), int(status.w)
         # R is the reader's word, and of the IBuf before as long as it has not followed.
         r = min(max(int(status.r), first), w)
@@ -288,10 +235,10 @@ class KernelSource:
     def kept(self) -> Kept:
         files = dict(self._fds)
         for group in self._groups.values():
-            files |= zip(_lane_names(group.serial, self._cpus), group.lanes, strict=True)
+            files |= zip(lane_names(group.serial, self._cpus), group.lanes, strict=True)
         for flow in self._flows.values():
-            files |= zip(_flow_names(flow.serial), (flow.reader, flow.wake), strict=True)
-            files |= zip(_ibuf_names(flow.ibufs_serial, self._cpus), flow.ibufs, strict=True)
+            files |= zip(flow_names(flow.serial), (flow.reader, flow.wake), strict=True)
+            files |= zip(ibuf_names(flow.ibufs_serial, self._cpus), flow.ibufs, strict=True)
         text = {
             "serial": self._serial,
             "bank": self._classifier.export_state()["bank"],
@@ -311,20 +258,20 @@ class KernelSource:
         for slot in range(FLOWS_MAX):
             if lib.ffpf_kernel_flow_in_use(self._kernel, slot) and slot not in known:
                 self.activate(slot, None, 0)
-                _call(lib.ffpf_kernel_flow_remove, self._kernel, slot)
+                call(lib.ffpf_kernel_flow_remove, self._kernel, slot)
         numbers = {group.number for group in groups}
         for number in range(GROUPS_MAX):
             if lib.ffpf_kernel_group_in_use(self._kernel, number) and number not in numbers:
-                _call(lib.ffpf_kernel_group_remove, self._kernel, number)
+                call(lib.ffpf_kernel_group_remove, self._kernel, number)
         for group in groups:
             serial, past_records = text["groups"][str(group.number)]
-            lanes = [files.pop(name) for name in _lane_names(serial, self._cpus)]
-            self._groups[group.number] = _Group(lanes, serial, past_records)
+            lanes = [files.pop(name) for name in lane_names(serial, self._cpus)]
+            self._groups[group.number] = GroupFiles(lanes, serial, past_records)
         for slot, flow in known.items():
             serial, ibufs_serial = text["flows"][str(slot)]
-            reader, wake = (files.pop(name) for name in _flow_names(serial))
-            ibufs = [files.pop(name) for name in _ibuf_names(ibufs_serial, self._cpus)]
-            self._flows[slot] = _Flow(flow.group, reader, wake, ibufs, serial)
+            reader, wake = (files.pop(name) for name in flow_names(serial))
+            ibufs = [files.pop(name) for name in ibuf_names(ibufs_serial, self._cpus)]
+            self._flows[slot] = FlowFiles(flow.group, reader, wake, ibufs, serial)
             self._flows[slot].ibufs_serial = ibufs_serial
             info = self._classifier.info(flow.column)
             if info is None:
@@ -351,7 +298,7 @@ class KernelSource:
         same = ffi.new("bool *")
 
         def is_other(holds: Callable[..., int], number: int, fds: list[int]) -> bool:
-            _call(holds, self._kernel, number, fds, same)
+            call(holds, self._kernel, number, fds, same)
             return not same[0]
 
         groups = [n for n, group in self._groups.items() if is_other(lib.ffpf_kernel_group_holds, n, group.lanes)]
@@ -364,7 +311,7 @@ class KernelSource:
         for flow in self._flows.values():
             flow.close()
         for group in self._groups.values():
-            _close_all(group.lanes)
+            close_all(group.lanes)
         self._flows.clear()
         self._groups.clear()
         lib.ffpf_kernel_close(self._kernel)
@@ -396,7 +343,7 @@ class KernelEngine:
         lanes = min(os.sysconf("SC_NPROCESSORS_CONF"), lib.FFPF_FLOW_LANES_MAX)
         source.cpus = lanes
         source.cells_log2 = (lane_bytes(pbuf_bytes, lanes) // CELL_BYTES).bit_length() - 1
-        _call(lib.ffpf_kernel_create, made, source)
+        call(lib.ffpf_kernel_create, made, source)
         try:
             return KernelSource(resolved.name, made[0], self._compiler)
         except BaseException:
@@ -416,12 +363,12 @@ class KernelEngine:
         try:
             for which in range(lib.FFPF_KERNEL_FD_COUNT):
                 fds.fd[which] = files[ffi.string(lib.ffpf_kernel_fd_name(which)).decode()]
-            _call(lib.ffpf_kernel_adopt, made, fds)
+            call(lib.ffpf_kernel_adopt, made, fds)
         except KeyError as error:
-            _close_all(list(files.values()))
+            close_all(list(files.values()))
             raise EngineError(f"the ffpfd before this one did not have {error} for its sources") from error
         except BaseException:
-            _close_all(list(files.values()))
+            close_all(list(files.values()))
             raise
         for which in range(lib.FFPF_KERNEL_FD_COUNT):
             del files[ffi.string(lib.ffpf_kernel_fd_name(which)).decode()]
@@ -430,7 +377,7 @@ class KernelEngine:
             source = KernelSource(resolved.name, made[0], self._compiler, {"bank": text["bank"], "columns": columns})
         except BaseException:
             lib.ffpf_kernel_close(made[0])
-            _close_all(list(files.values()))
+            close_all(list(files.values()))
             raise
         try:
             placements = source.take_over(text, files, groups, flows)
@@ -438,7 +385,7 @@ class KernelEngine:
             source.close()
             raise
         finally:
-            _close_all(list(files.values()))
+            close_all(list(files.values()))
         _renew_unknown(source, flows)
         return source, placements
 
@@ -450,7 +397,7 @@ class KernelEngine:
             source.cooked, source.link_type = 1, DLT_LINUX_SLL2
             return source
         link = ffi.new("struct link_type *")
-        _call(lib.ffpf_link_type_of, link, resolved.name.encode(), hardware_type(resolved.name))
+        call(lib.ffpf_link_type_of, link, resolved.name.encode(), hardware_type(resolved.name))
         if link.cooked:
             raise RefusedError(Code.NOT_SUPPORTED, f"{resolved.name}: ffpfd does not capture from this link type")
         source.ifindex, source.link_type = int(resolved.key.partition(":")[2]), link.dlt
@@ -474,18 +421,6 @@ def _renew_unknown(source: KernelSource, flows: Sequence[KeptFlow]) -> None:
             source.grow_flow(flow.slot, flow.ibuf_bytes)
 
 
-def _lane_names(serial: int, lanes: int) -> list[str]:
-    return [f"lane.{serial}.{lane}" for lane in range(lanes)]
-
-
-def _ibuf_names(serial: int, lanes: int) -> list[str]:
-    return [f"ibuf.{serial}.{lane}" for lane in range(lanes)]
-
-
-def _flow_names(serial: int) -> list[str]:
-    return [f"reader.{serial}", f"wake.{serial}"]
-
-
 def hardware_type(name: str) -> int:
     """ARPHRD_* of an interface."""
     request = struct.pack("16s16x8x", name.encode())
@@ -495,8 +430,3 @@ def hardware_type(name: str) -> int:
         except OSError as error:
             raise RefusedError(Code.NO_SUCH_DEVICE, f"{name}: {error.strerror}") from error
     return int(struct.unpack_from("=H", answer, 16)[0])
-
-
-def _close_all(descriptors: list[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
