@@ -14,16 +14,41 @@ lane_page(__u32 at)
 	return lane ? bpf_map_lookup_elem(lane, &first) : NULL;
 }
 
+/* How far the lane has come since the record that this entry points to. */
+static __always_inline __u64
+distance(const struct ffpf_lane_page *lane, void *ibuf, __u64 pos, const struct ffpf_ibuf_page *page)
+{
+	__u64 mask = (1ull << (page->slots_log2 & 31)) - 1;
+	struct ffpf_index *entry = ibuf_entry(ibuf, pos & mask);
+	__u64 w = once(lane->w);
+
+	return entry && pos < once(page->w) ? w - index_position(w, once(entry->index)) : 0;
+}
+
+/* Of the oldest record that was not read; it may be one that the IBuf before points to. */
+static __always_inline __u64
+behind(const struct ffpf_kernel_request *q, void *ibuf, const struct ffpf_ibuf_page *page)
+{
+	struct ffpf_lane_page *lane = lane_page(q->lane_at);
+	__u32 at = q->before_at;
+	void *before = q->r < page->first_pos ? bpf_map_lookup_elem(&ibufs, &at) : NULL;
+	struct ffpf_ibuf_page *page_before = before ? ibuf_page(before) : NULL;
+	__u64 oldest = 0;
+
+	if (lane && page_before)
+		oldest = distance(lane, before, q->r, page_before);
+	if (lane && !oldest)
+		oldest = distance(lane, ibuf, q->r < page->first_pos ? page->first_pos : q->r, page);
+	return oldest;
+}
+
 static __always_inline void
 read_ibuf(struct ffpf_kernel_request *q, void *ibuf, struct ffpf_ibuf_page *page)
 {
 	const __u32 first = 0;
 	struct ffpf_counts_page *all = bpf_map_lookup_elem(&counts, &first);
 	struct ffpf_reader_page *reader = reader_page(q->slot);
-	struct ffpf_lane_page *lane = lane_page(q->lane_at);
 	__u32 cpu = q->cpu & (FFPF_FLOW_LANES_MAX - 1);
-	__u64 mask = (1ull << (page->slots_log2 & 31)) - 1;
-	struct ffpf_index *oldest;
 
 	q->state = once(page->state);
 	q->slots_log2 = page->slots_log2;
@@ -41,9 +66,7 @@ read_ibuf(struct ffpf_kernel_request *q, void *ibuf, struct ffpf_ibuf_page *page
 		q->nested = once(all->counts[cpu].nested);
 	}
 	q->r = reader ? once(reader->r[cpu]) : 0;
-	oldest = ibuf_entry(ibuf, q->r & mask);
-	if (lane && oldest && q->r != q->w)
-		q->behind = once(lane->w) - index_position(once(lane->w), once(oldest->index));
+	q->behind = behind(q, ibuf, page);
 }
 
 SEC("syscall")

@@ -22,12 +22,21 @@ ibuf_at(const struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank, uint32_t
 	return FFPF_KERNEL_IBUF_AT(bank, slot, kernel->cpus, cpu);
 }
 
-/* Of the bank that is in use. */
+/* It was left behind when its group moved: its IBufs are of lanes that are not used any more. */
+static bool
+is_left(const struct ffpf_kernel *kernel, uint32_t slot)
+{
+	const struct ffpf_kernel_group *group = &kernel->groups[kernel->flows[slot].group];
+
+	return !(atomic_load(&group->columns[FFPF_KERNEL_WORD_OF(slot)]) & FFPF_KERNEL_BOTH_COLUMNS(slot));
+}
+
 static int
 read_ibuf(struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank, uint32_t cpu, struct ffpf_kernel_request *q,
 	  struct ffpf_error *err)
 {
-	const struct ffpf_kernel_group *group = &kernel->groups[kernel->flows[slot].group];
+	const struct ffpf_kernel_flow *flow = &kernel->flows[slot];
+	uint32_t lane_bank = atomic_load(&kernel->groups[flow->group].bank) & 1;
 	int rc;
 
 	*q = (struct ffpf_kernel_request){
@@ -35,9 +44,13 @@ read_ibuf(struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank, uint32_t cpu
 		.at = ibuf_at(kernel, slot, bank, cpu),
 		.slot = slot,
 		.cpu = cpu,
-		.lane_at =
-		    FFPF_KERNEL_LANE_AT(atomic_load(&group->bank) & 1, kernel->flows[slot].group, kernel->cpus, cpu),
+		.lane_at = FFPF_KERNEL_LANE_AT(lane_bank, flow->group, kernel->cpus, cpu),
+		.before_at = ibuf_at(kernel, slot, bank ^ 1, cpu),
 	};
+	if (is_left(kernel, slot))
+		q->lane_at = FFPF_KERNEL_NOWHERE;
+	if (atomic_load(&flow->lane_changed))
+		q->before_at = FFPF_KERNEL_NOWHERE;
 	rc = ffpf_kernel_ask(kernel, q, err);
 	if (!rc && !q->done)
 		return ffpf_error_set(err, FFPF_E_INVALID, "flow %u has no IBuf for CPU %u", slot, cpu);
@@ -106,23 +119,13 @@ first_ibufs(struct ffpf_kernel *kernel, const struct fresh *f, int *ibuf_fds, st
 	return rc ? rc : insert_ibufs(kernel, f, ibuf_fds, err);
 }
 
-/* A move of its group left it behind. */
-static bool
-is_left_behind(const struct ffpf_kernel *kernel, uint32_t slot)
-{
-	const struct ffpf_kernel_group *group = &kernel->groups[kernel->flows[slot].group];
-
-	return !(atomic_load(&group->columns[FFPF_KERNEL_WORD_OF(slot)]) & FFPF_KERNEL_BOTH_COLUMNS(slot));
-}
-
-/* The bank that is not in use may be written over: there is nothing in it, or nothing unread, or no record in a lane
- * that is in use. */
+/* The bank that is not in use may be written over: there is nothing in it, or nothing unread. */
 static int
 check_read(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err)
 {
 	uint32_t bank = ffpf_kernel_bank_of(kernel, slot);
 
-	if (atomic_load(&kernel->flows[slot].lane_changed) || is_left_behind(kernel, slot))
+	if (atomic_load(&kernel->flows[slot].lane_changed))
 		return 0;
 	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++) {
 		struct ffpf_kernel_request q;
@@ -221,6 +224,14 @@ set_bank(struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank)
 }
 
 void
+ffpf_kernel_flow_join(struct ffpf_kernel *kernel, uint32_t slot)
+{
+	struct ffpf_kernel_group *group = &kernel->groups[kernel->flows[slot].group];
+
+	atomic_fetch_or(&group->columns[FFPF_KERNEL_WORD_OF(slot)], FFPF_KERNEL_BOTH_COLUMNS(slot));
+}
+
+void
 ffpf_kernel_flow_flip(struct ffpf_kernel *kernel, uint32_t slot)
 {
 	set_bank(kernel, slot, atomic_load(&kernel->flows[slot].bank) ^ 1);
@@ -230,12 +241,12 @@ int
 ffpf_kernel_flow_grow(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_slots, int *ibuf_fds,
 		      struct ffpf_error *err)
 {
-	bool comes_back;
+	bool left;
 	int rc = ffpf_kernel_check_flow(kernel, slot, false, err);
 
 	if (rc)
 		return rc;
-	comes_back = is_left_behind(kernel, slot);
+	left = is_left(kernel, slot);
 	rc = ffpf_kernel_flow_prepare(kernel, slot, ibuf_slots, ibuf_fds, err);
 	if (rc)
 		return rc;
@@ -244,14 +255,14 @@ ffpf_kernel_flow_grow(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_s
 		ffpf_kernel_close_all(ibuf_fds, kernel->cpus);
 		return rc;
 	}
-	atomic_store(&kernel->flows[slot].lane_changed, comes_back);
+	atomic_store(&kernel->flows[slot].lane_changed, left);
 	ffpf_kernel_flow_flip(kernel, slot);
-	if (comes_back)
-		atomic_fetch_or(&kernel->groups[kernel->flows[slot].group].columns[FFPF_KERNEL_WORD_OF(slot)],
-				FFPF_KERNEL_BOTH_COLUMNS(slot));
+	ffpf_kernel_flow_join(kernel, slot);
 	ffpf_kernel_group_changed(kernel, kernel->flows[slot].group);
 	rc = ffpf_kernel_synchronize(kernel, err);
 	rc = rc ? rc : ffpf_kernel_flow_settle(kernel, slot, err);
+	if (left)
+		ffpf_kernel_flow_forget(kernel, slot);
 	return rc ? rc : ffpf_kernel_flow_wake(kernel, slot, err);
 }
 
@@ -336,8 +347,7 @@ ffpf_kernel_flow_create(struct ffpf_kernel *kernel, const struct ffpf_kernel_flo
 	atomic_store(&flow->lane_changed, 1);
 	atomic_store(&flow->snap_len, limited(kernel, cfg->snap_len));
 	flow->in_use = 1;
-	atomic_fetch_or(&kernel->groups[cfg->group].columns[FFPF_KERNEL_WORD_OF(cfg->slot)],
-			FFPF_KERNEL_BOTH_COLUMNS(cfg->slot));
+	ffpf_kernel_flow_join(kernel, cfg->slot);
 	ffpf_kernel_group_changed(kernel, cfg->group);
 	return 0;
 }
@@ -396,7 +406,7 @@ ffpf_kernel_ibuf_status(struct ffpf_kernel *kernel, uint32_t slot, uint32_t cpu,
 		.slots = 1u << (q.slots_log2 & 31),
 		.first_pos = q.first_pos,
 		.w = q.w,
-		.r = q.r,
+		.r = q.r < q.first_pos ? q.first_pos : q.r,
 		.behind = q.behind,
 		.generation = q.generation,
 		.generation_pos = q.generation_pos,

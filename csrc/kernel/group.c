@@ -160,6 +160,7 @@ leave_behind(struct ffpf_kernel *kernel, uint32_t group, const uint32_t *slots, 
 		if (only_check)
 			continue;
 		atomic_fetch_and(&kernel->groups[group].columns[word], ~FFPF_KERNEL_BOTH_COLUMNS(slot));
+		atomic_store(&flow->lane_changed, 1);
 		ffpf_kernel_flow_flip(kernel, slot);
 	}
 	return 0;
@@ -222,6 +223,8 @@ ffpf_kernel_group_move(struct ffpf_kernel *kernel, uint32_t group, const uint32_
 	for (uint32_t i = 0; i < count; i++)
 		atomic_store(&kernel->flows[slots[i]].lane_changed, 1);
 	atomic_fetch_xor(&g->bank, 1);
+	for (uint32_t i = 0; i < count; i++)
+		ffpf_kernel_flow_join(kernel, slots[i]);
 	ffpf_kernel_group_changed(kernel, group);
 	rc = ffpf_kernel_synchronize(kernel, err);
 	for (uint32_t i = 0; i < count && !rc; i++) {

@@ -112,9 +112,9 @@ int ffpf_kernel_flow_create(struct ffpf_kernel *kernel, const struct ffpf_kernel
 			    int *wake_fd, int *ibuf_fds, struct ffpf_error *err);
 /* Both columns must be inactive. The IBufs become FFPF_IBUF_DETACHED, and the reader is woken. (graces) */
 int ffpf_kernel_flow_remove(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err);
-/* Moves one flow to fresh IBufs, on the same lanes: as group_move. One that its group left behind is then on the
- * group's lanes of now, and may be activated. -FFPF_E_GENERIC, here and there: its reader has not come from the move
- * before yet, and what it has not read would be lost. (graces) */
+/* Moves one flow to fresh IBufs, on the group's lanes: as group_move. Also one that was left behind: it comes back.
+ * -FFPF_E_GENERIC, here and there: its reader has not come from the move before yet, and what it has not read would be
+ * lost. (graces) */
 int ffpf_kernel_flow_grow(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_slots, int *ibuf_fds,
 			  struct ffpf_error *err);
 int ffpf_kernel_flow_snap(struct ffpf_kernel *kernel, uint32_t slot, uint32_t snap_len, struct ffpf_error *err);
@@ -125,8 +125,8 @@ struct ffpf_kernel_ibuf_status {
 	uint32_t state; /* enum ffpf_ibuf_state */
 	uint32_t slots;
 	uint64_t first_pos, w;
-	uint64_t r;      /* as the reader's page says it: not checked */
-	uint64_t behind; /* cells that the oldest unread entry lies behind the lane's W; 0: none */
+	uint64_t r;      /* as the reader's page says it, not checked; first_pos while it reads IBufs before this */
+	uint64_t behind; /* cells from the oldest record that was not read, of those that R protects, to the lane's W */
 	uint64_t generation, generation_pos;
 	uint64_t packets, nested; /* of the lane, since the flow came */
 	uint64_t dropped[FFPF_COUNTED_DROPS_MAX];

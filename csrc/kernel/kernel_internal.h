@@ -57,6 +57,8 @@ ffpf_kernel_bank_of(const struct ffpf_kernel *kernel, uint32_t slot)
 
 /* The IBufs of the bank that is not in use become those that are. */
 void ffpf_kernel_flow_flip(struct ffpf_kernel *kernel, uint32_t slot);
+/* Its columns are of the group's again. */
+void ffpf_kernel_flow_join(struct ffpf_kernel *kernel, uint32_t slot);
 int ffpf_kernel_check_flow(const struct ffpf_kernel *kernel, uint32_t slot, bool idle, struct ffpf_error *err);
 /* Fresh IBufs in the bank that is not in use, that go on where the flow's are now. */
 int ffpf_kernel_flow_prepare(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_slots, int *ibuf_fds,

@@ -230,22 +230,24 @@ FFPF_SIZE(ffpf_kernel_flow_state, 64);
 enum ffpf_kernel_op {
 	FFPF_KERNEL_OP_LANE_STATE = 1, /* lanes[at].state = value */
 	FFPF_KERNEL_OP_IBUF_STATE = 2, /* ibufs[at].state = value */
-	FFPF_KERNEL_OP_IBUF_READ = 3,  /* page = ibufs[at], r = readers[slot].r[cpu], lane_w, behind, packets, nested */
+	FFPF_KERNEL_OP_IBUF_READ = 3,  /* what ibufs[at], readers[slot].r[cpu], lanes[lane_at] and counts[cpu] say */
 	FFPF_KERNEL_OP_SOURCE_STATE = 4,
 	FFPF_KERNEL_OP_WAKE = 5, /* the reader of slot */
 };
+
+#define FFPF_KERNEL_NOWHERE 0xffffffffu
 
 /* Its context: asked and answered in place. */
 struct ffpf_kernel_request {
 	uint32_t op;
 	uint32_t at;
 	uint32_t slot, cpu;
-	uint32_t lane_at;
+	uint32_t lane_at;   /* its lane */
+	uint32_t before_at; /* the IBuf before it on the same lane; FFPF_KERNEL_NOWHERE: there is none */
 	uint32_t value;
 	uint32_t done; /* 1: the thing was there */
 	uint32_t state;
 	uint32_t slots_log2;
-	uint32_t reserved;
 	uint64_t first_pos, w, generation, generation_pos;
 	uint64_t packets_before, nested_before;
 	uint64_t r, behind;

@@ -244,6 +244,18 @@ class Flow:
         self.ibufs = []
 
     @contextlib.contextmanager
+    def reader_at(self, lanes: list[int], ibufs: list[int], **options: Any) -> Iterator[Reader]:
+        """A reader of the memories that the flow was moved to."""
+        before = self.source.lanes[self.group], self.ibufs
+        self.source.lanes[self.group], self.ibufs = lanes, ibufs
+        made = Reader(self, **options)
+        self.source.lanes[self.group], self.ibufs = before
+        try:
+            yield made
+        finally:
+            made.close()
+
+    @contextlib.contextmanager
     def reader(self, **options: Any) -> Iterator[Reader]:
         """A reader of all lanes, in this process."""
         made = Reader(self, **options)
