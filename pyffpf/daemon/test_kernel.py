@@ -25,7 +25,7 @@ import pytest
 from compat_tests.netns import Netns, receivers, wait_until
 from pyffpf.cli.control import ControlError
 from pyffpf.daemon.status import FlowStatus
-from pyffpf.daemon.testing import Opened, Tool
+from pyffpf.daemon.testing import Opened, Tool, open_to_all
 
 IPV4, IPV6 = 0x0800, 0x86DD
 BPF_PROG_GET_NEXT_ID, BPF_MAP_GET_NEXT_ID = 11, 12  # linux/bpf.h
@@ -376,8 +376,7 @@ def test_a_reload_revokes_rights_that_ended_and_leaves_other_captures_alone(ns: 
     allow = '[[allow]]\nusers = ["65534"]\n'
     made = Ffpfd(ns, tmp_path, allow)
     try:
-        for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-            folder.chmod(0o755)
+        open_to_all(tmp_path)
         script = (
             "import sys, pathlib; from pyffpf.daemon.testing import Tool\n"
             "tool = Tool(pathlib.Path(sys.argv[1]), 'nobody'); tool.open(sys.argv[2])\n"

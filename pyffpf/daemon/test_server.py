@@ -16,12 +16,33 @@ import pytest
 
 from pyffpf.cli.control import ControlError
 from pyffpf.daemon import protocol, transport
-from pyffpf.daemon.config import Config, DaemonConfig
+from pyffpf.daemon.config import AllowRule, Config, DaemonConfig, LimitsConfig
 from pyffpf.daemon.server import QUEUE_MESSAGES
-from pyffpf.daemon.testing import LANES, USERSPACE_FILTER, FakeRunning, Tool, descriptors, running, wait_until
+from pyffpf.daemon.testing import (
+    LANES,
+    NOBODY,
+    USERSPACE_FILTER,
+    FakeRunning,
+    Tool,
+    as_user,
+    descriptors,
+    open_to_all,
+    running,
+    wait_until,
+)
 
 ACCEPT_ALL = bytes.fromhex("0600000000000400")
 FILTER = bytes.fromhex("2800000000000c00") + ACCEPT_ALL
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+
+
+@contextlib.contextmanager
+def suppress_code(code: str) -> Iterator[None]:
+    with pytest.raises(ControlError) as refused:
+        yield
+    assert refused.value.code == code
 
 
 @pytest.fixture
@@ -258,3 +279,46 @@ def test_status_tells_of_flows_and_their_programs(server: FakeRunning) -> None:
         (flow,) = document.flows
         assert (flow.id, flow.program, flow.pid, flow.uid) == (reply["flow"], "tcpdump", os.getpid(), os.getuid())
         assert (flow.generation, flow.filter_instructions, flow.level) == (2, 2, "kernel")
+
+
+def test_status_shows_what_the_asker_may_see(server: FakeRunning) -> None:
+    assert server.daemon is not None
+    describer = server.daemon.service.describer
+    with server.connect() as control, control.open("eth1"):
+        mine = describer.document(frozenset({os.getgid()}))
+        assert [len(part) for part in (mine.sources, mine.groups, mine.flows)] == [1, 1, 1]
+        others = describer.document(frozenset({os.getgid() + 1}))
+        assert [len(part) for part in (others.sources, others.groups, others.flows)] == [0, 0, 0]
+
+
+@needs_root
+def test_another_users_rights_are_asked_of_the_kernel(tmp_path: Path) -> None:
+    rule = AllowRule(users=(str(NOBODY),), sources=("eth0",), promisc=False, snap_len=96)
+    config = Config(allow=(rule,), limits=LimitsConfig(flows=2, snap_len=128))
+    open_to_all(tmp_path)
+    with running(tmp_path, config) as server, server.connect() as root, root.open("eth0") as roots:
+
+        def attempts() -> list[str]:
+            said = []
+            with server.connect() as one, server.connect() as other:
+                for tool, source, fields in (
+                    (one, "eth0", {}),
+                    (one, "eth1", {}),
+                    (one, "eth0", {"promisc": True}),
+                    (one, "eth0", {"group": "0"}),
+                    (other, "eth0", {}),
+                    (other, "eth0", {}),
+                ):
+                    try:
+                        said.append(f"{tool.open(source, **fields)['snap_len']} octets")
+                    except ControlError as error:
+                        said.append(error.code)
+                with suppress_code("denied"):
+                    one.do("revoke", flow=roots["flow"])
+                said.append(" ".join(str(flow.uid) for flow in one.status().flows))
+            return said
+
+        assert as_user(NOBODY, attempts) == [
+            "96 octets", "denied", "denied", "denied", "96 octets", "limit", f"{NOBODY} {NOBODY}"
+        ]  # fmt: skip
+        assert len(server.fake.live[0].groups) == 1

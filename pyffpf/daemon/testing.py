@@ -44,6 +44,7 @@ from pyffpf.daemon.protocol import Code, RefusedError
 from pyffpf.daemon.run import Daemon, Settings
 
 LANES = 2
+NOBODY = 65534
 USERSPACE_FILTER = bytes(8)  # a program that this engine places in userspace
 
 
@@ -269,6 +270,33 @@ def wait_until(condition: Callable[[], Any], what: str) -> None:
         if time.monotonic() > end:
             raise AssertionError(f"waited for {what}")
         time.sleep(0.002)
+
+
+def open_to_all(folder: Path) -> None:
+    """Everybody may reach what lies in a folder that pytest made."""
+    for part in (folder, folder.parent, folder.parent.parent):
+        part.chmod(0o755)
+
+
+def as_user(uid: int, work: Callable[[], Any]) -> Any:
+    """What work() returns, as JSON, in a child that is this user, of the group of the same number and no other."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            os.write(write, json.dumps(work()).encode())
+        except BaseException as error:
+            os.write(write, json.dumps(repr(error)).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as answer:
+        text = answer.read()
+    os.waitpid(pid, 0)
+    return json.loads(text)
 
 
 def descriptors() -> int:
