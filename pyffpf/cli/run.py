@@ -220,8 +220,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--engine",
         choices=ENGINES,
-        help="who captures on devices: ffpfd, shared with others; FFPF in COMMAND itself, embedded; libpcap, system, "
-        "for comparison (default: auto, ffpfd where it is there and allows it, else embedded, where it can)",
+        help="who captures on devices: ffpfd, for all who ask (shared); FFPF in COMMAND itself (embedded); or libpcap "
+        "(system), for comparison. Default: auto, ffpfd where it is there and allows it, else embedded, where it can",
     )
     parser.add_argument(
         "--group", metavar="NAME", help="flow group to share captures with, of which you are a member (default: yours)"
