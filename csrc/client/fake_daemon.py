@@ -28,9 +28,8 @@ from typing import Any
 from pyffpf._core import ffi, lib
 
 PEER_MAX = 65536
-PAGE_BYTES, IBUF_LANE, IBUF_W, READER_R = 4096, 28, 64, 2048  # csrc/layout.h
+PAGE_BYTES, IBUF_LANE, IBUF_FIRST, IBUF_W, READER_R = 4096, 28, 48, 64, 2048  # csrc/layout.h
 DLT_EN10MB, DLT_LINUX_SLL2 = 1, 276
-SLL2_BYTES = 20
 Request = dict[str, Any]
 Messages = list[tuple[bytes, list[int]]]  # octets and descriptors of each
 Answer = Callable[[Request, Messages], Messages | None]  # None: close the connection
@@ -70,21 +69,26 @@ class Flow:
         config = {"memory": lib.FFPF_MEMORY_FD, "ibuf_slots": slots, "waker": waker}
         checked(lib.ffpf_flow_create(out, ffi.new("struct ffpf_flow_config *", config), self._error), self._error)
         self.flow = out[0]
-        self.hooks = [self._make_hook(pbuf_bytes) for _ in range(lanes)]
+        self.slots = slots
+        self.to_follow = [0] * lanes  # moves that the reader was not told of yet
+        self._pbuf_bytes = pbuf_bytes
+        self._left: list[Any] = []
+        self.hooks = [self._make_hook() for _ in range(lanes)]
+        for hook in self.hooks:
+            checked(lib.ffpf_hook_attach(hook, self.flow, self._error), self._error)
 
-    def _make_hook(self, pbuf_bytes: int) -> Any:
+    def _make_hook(self) -> Any:
         config = {
-            "pbuf_bytes": pbuf_bytes,
+            "pbuf_bytes": self._pbuf_bytes,
             "memory": lib.FFPF_MEMORY_FD,
             "bms": lib.FFPF_BMS_SRP,
             "link_type": self.source.link_type,
             "vlan_offset": -1 if self.source.cooked else 12,
-            "unfiltered": SLL2_BYTES if self.source.cooked else 0,
+            "cooked": self.source.cooked,
             "publish_batch": 1,
         }
         out = ffi.new("struct ffpf_hook **")
         checked(lib.ffpf_hook_create(out, ffi.new("struct ffpf_hook_config *", config), self._error), self._error)
-        checked(lib.ffpf_hook_attach(out[0], self.flow, self._error), self._error)
         return out[0]
 
     def descriptors(self) -> list[tuple[str, int]]:
@@ -92,6 +96,20 @@ class Flow:
         for i in range(self.flow.lane_count):
             named += [(f"lane:{i}", self.flow.lanes[i].lane.fd), (f"ibuf:{i}", self.flow.lanes[i].ibuf.region.fd)]
         return named
+
+    def move(self, lane: int, fresh: bool) -> None:
+        """To an IBuf of twice the size on the same PBuf, or of the same size on a fresh one."""
+        with self.lock:
+            old = self.hooks[lane]
+            new = self._make_hook() if fresh else old
+            self.slots *= 1 if fresh else 2
+            checked(lib.ffpf_flow_prepare(self.flow, old, new, self.slots, self._error), self._error)
+            lib.ffpf_flow_leave(self.flow, old)
+            if fresh:
+                self.hooks[lane] = new
+                self._left.append(old)
+            lib.ffpf_flow_arrive(self.flow, old)
+            self.to_follow[lane] += 1
 
     def set_filter(self, insns: bytes | None) -> None:
         prog = ffi.NULL
@@ -135,7 +153,7 @@ class Flow:
             self.detach()
         with self.lock:
             lib.ffpf_flow_destroy(self.flow)
-            for hook in self.hooks:
+            for hook in self.hooks + self._left:
                 lib.ffpf_hook_destroy(hook)
             self.hooks.clear()
 
@@ -146,9 +164,9 @@ class Flow:
         for i in range(self.flow.lane_count):
             ibuf = ffi.buffer(self.flow.lanes[i].ibuf.region.base, PAGE_BYTES)
             (lane,) = struct.unpack_from("=I", ibuf, IBUF_LANE)
-            waiting += (
-                struct.unpack_from("=Q", ibuf, IBUF_W)[0] - struct.unpack_from("=Q", page, READER_R + 8 * lane)[0]
-            )
+            first, w = (struct.unpack_from("=Q", ibuf, at)[0] for at in (IBUF_FIRST, IBUF_W))
+            (r,) = struct.unpack_from("=Q", page, READER_R + 8 * lane)
+            waiting += w - max(first, r)
         return waiting
 
 
@@ -200,8 +218,7 @@ class FakeDaemon:
         """Closes every socket, as a daemon that dies does. The hooks go on."""
         for sock in (self._listener, *self._connections):
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
+                sock.shutdown(socket.SHUT_RDWR)  # whoever waits for it closes it
         self.path.unlink(missing_ok=True)
 
     def stop(self) -> None:
@@ -210,6 +227,7 @@ class FakeDaemon:
         self.hang_up()
         for thread in self._threads:
             thread.join()
+        self._listener.close()
         for flow in self.flows:
             flow.destroy()
 
@@ -227,7 +245,19 @@ class FakeDaemon:
             self._connections.append(sock)
             self._start(self._serve, sock)
 
+    def connected(self) -> int:
+        """Clients that have not gone."""
+        return len(self._connections)
+
     def _serve(self, sock: socket.socket) -> None:
+        try:
+            self._answer_all(sock)
+        finally:
+            if sock in self._connections:
+                self._connections.remove(sock)
+            sock.close()
+
+    def _answer_all(self, sock: socket.socket) -> None:
         while True:
             try:
                 data = sock.recv(PEER_MAX)
@@ -242,7 +272,6 @@ class FakeDaemon:
             if change:
                 messages = change(request, messages or [])
             if messages is None:
-                sock.shutdown(socket.SHUT_RDWR)
                 return
             for octets, fds in messages:
                 send(sock, octets, fds)
@@ -272,6 +301,14 @@ class FakeDaemon:
             text = request["insns"]
             flow.set_filter(None if text is None else base64.b64decode(text, validate=True))
             reply |= {"generation": flow.flow.generation, "level": flow.source.level, "reason": "", "positions": []}
+        elif request["op"] == "successor":
+            flow, lane = self.flows[request["flow"] - 1], request["lane"]
+            if not flow.to_follow[lane]:
+                return [encode({"id": request["id"], "ok": False, "code": "busy", "error": "it has not moved"}, [])]
+            flow.to_follow[lane] -= 1
+            named = [entry for entry in flow.descriptors() if entry[0].endswith(f":{lane}")]
+            descriptors = [fd for _, fd in named]
+            reply |= {"fds": [name for name, _ in named]}
         return [encode(reply, descriptors)]
 
     def wait_flows(self, count: int, seconds: float = 20) -> list[Flow]:
@@ -298,7 +335,7 @@ class FakeDaemon:
 
     def say(self, message: dict[str, Any]) -> None:
         """An event, to everybody."""
-        for sock in self._connections:
+        for sock in list(self._connections):
             send(sock, *encode(message, []))
 
 

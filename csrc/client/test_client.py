@@ -130,6 +130,40 @@ def test_directions(daemon: FakeDaemon) -> None:
         assert (counters.seen, counters.delivered, counters.misdirected, counters.waiting) == (40, 10, 10, 0)
 
 
+# ---- moves ----
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_lanes_that_move_lose_nothing_and_stay_in_one_range(daemon: FakeDaemon, fresh: bool) -> None:
+    """A reader that is in the middle of what a lane holds reads that first. SharedReader looks at the range."""
+    with SharedReader(daemon.path, "feed0", immediate=True) as reader:
+        got: list[int] = []
+        for step in range(12):
+            daemon.feed(map(frame, range(100 * step, 100 * step + 50)))
+            if step % 3:
+                reader.until(lib.FFPF_BATCH)
+                got += [number_of(packet.data) for packet in reader.release()]
+            daemon.flows[0].move(step % 2, fresh)
+            daemon.feed(map(frame, range(100 * step + 50, 100 * step + 100)))
+            got += reader.numbers(100 * step + 100 - len(got))
+        assert got == list(range(1200))
+        assert sum(request["op"] == "successor" for request in daemon.requests) >= 12
+        counters = reader.counters()
+        assert (counters.seen, counters.delivered, counters.waiting) == (1200, 1200, 0)
+
+
+def test_memory_that_a_lane_left_is_given_back(daemon: FakeDaemon) -> None:
+    with SharedReader(daemon.path, "feed0", immediate=True) as reader:
+        mapped = []
+        for step in range(8):
+            daemon.flows[0].move(0, fresh=True)
+            daemon.feed([frame(2 * step), frame(2 * step + 1)])
+            reader.read(2)
+            lines = Path("/proc/self/maps").read_text().splitlines()
+            mapped.append(sum("ffpf-lane" in line and " r--s " in line for line in lines))
+        assert max(mapped[3:]) <= 3  # two lanes, and what one of them just left
+
+
 # ---- cooked ----
 
 
