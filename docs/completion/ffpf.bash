@@ -15,6 +15,12 @@ _ffpf_files() {
 	compopt -o filenames 2>/dev/null
 }
 
+_ffpf_groups() {
+	local word
+	COMPREPLY=()
+	while IFS= read -r word; do COMPREPLY+=("$word"); done < <(compgen -g -- "$1")
+}
+
 _ffpf() {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
 	case $previous in
@@ -33,8 +39,9 @@ _ffpf() {
 _ffpfd() {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
 	case $previous in
-	--config) _ffpf_files "$current" ;;
-	*) _ffpf_words "--config --check-config --help" "$current" ;;
+	--config | --socket) _ffpf_files "$current" ;;
+	--log-format) _ffpf_words "text json" "$current" ;;
+	*) _ffpf_words "--config --socket --check-config --log-format --verbose --help" "$current" ;;
 	esac
 }
 
@@ -44,7 +51,7 @@ _ffpf_run() {
 	for ((at = 1; at < COMP_CWORD; at++)); do
 		word=${COMP_WORDS[at]}
 		case $word in
-		--engine) ((at++)) ;;
+		--engine | --group | --socket) ((at++)) ;;
 		-*) ;;
 		*)
 			if declare -F _command_offset >/dev/null; then
@@ -58,7 +65,9 @@ _ffpf_run() {
 	done
 	case $previous:$current in
 	--engine:*) _ffpf_words "auto shared embedded system" "$current" ;;
-	*:-*) _ffpf_words "--engine --stats --help" "$current" ;;
+	--group:*) _ffpf_groups "$current" ;;
+	--socket:*) _ffpf_files "$current" ;;
+	*:-*) _ffpf_words "--engine --group --socket --stats --help" "$current" ;;
 	*)
 		COMPREPLY=()
 		while IFS= read -r word; do COMPREPLY+=("$word"); done < <(compgen -c -- "$current")
