@@ -11,6 +11,7 @@ import ctypes
 import os
 import platform
 import struct
+from pathlib import Path
 
 MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, MAP_DELETE, PROG_LOAD, PROG_TEST_RUN, OBJ_INFO = 0, 1, 2, 3, 5, 10, 15
 MAP_TYPE_ARRAY, MAP_TYPE_PROG_ARRAY, MAP_TYPE_ARRAY_OF_MAPS = 2, 3, 12
@@ -22,6 +23,7 @@ INFO_BYTES = 256
 INFO_ID, INFO_JITED_LEN, INFO_VERIFIED = 4, 16, 216  # struct bpf_prog_info: id, jited_prog_len, verified_insns
 LOG_BYTES = 1 << 20
 LOG_SHOWN = 600
+POSSIBLE = Path("/sys/devices/system/cpu/possible")
 
 _SYSCALLS = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -129,6 +131,11 @@ def prog_test_run(fd: int, packet: bytes, repeat: int = 1) -> tuple[int, int]:
     attr = _attr(struct.pack("=IIIIQQII", fd, 0, len(packet), 0, _address(data), 0, repeat, 0))
     _bpf(PROG_TEST_RUN, attr)
     return struct.unpack_from("=I", attr.raw, 4)[0], struct.unpack_from("=I", attr.raw, 36)[0]
+
+
+def possible_cpus() -> int:
+    """One more than the highest number a processor may ever have."""
+    return int(POSSIBLE.read_text().strip().replace(",", "-").split("-")[-1]) + 1
 
 
 class Grace:

@@ -23,8 +23,10 @@ from typing import Any
 
 from fpl.classify import bpf, bytecode, emit_code, layout
 from fpl.classify.bytecode import ClassifyRefused
-from fpl.classify.chain import Chain
+from fpl.classify.chain import Chain, Cost
 from fpl.classify.compiler import Compiler
+from fpl.classify.rules import rules_of
+from fpl.classify.symbolic import NotTable, graph
 from fpl.classify.tables import Tables
 
 STATE_VERSION = 1
@@ -80,14 +82,13 @@ class Classifier:
             made.callback(self._control.close)
             self._grace = bpf.Grace()
             made.callback(self._grace.close)
-            self._tables = Tables(self._compiler, maps.scratch, maps.progs, BANKS[self._bank])
+            self._tables = Tables(self._compiler, maps.scratch, maps.progs, BANKS[self._bank], self._grace.wait)
             made.callback(lambda: self._tables.close())
             self._chain = Chain(self._compiler, maps.scratch, maps.progs, BANKS[self._bank])
             made.callback(self._chain.close)
             self._empty_bank(self._bank)
             self._restore(state["columns"] if state else {})
-            bpf.prog_array_set(maps.progs, MARKS[self._bank], self._tables.prog_fd)
-            bpf.prog_array_set(maps.progs, layout.SLOT_CLASSIFY, self._tables.prog_fd)
+            self._tables.put_in_force()
             self._grace.wait()
             self._empty_bank(old_bank)
             self._closing = made.pop_all()
@@ -132,20 +133,24 @@ class Classifier:
         if not 0 <= column < layout.COLUMNS:
             raise ClassifyRefused(f"there is no column {column}: a source has {layout.COLUMNS}")
         compilations = self._compiler.count
-        if insns is None:
-            self._forget(column)
-            self._chain.purge(column)
-            result, kind, cost, fetch = bytecode.WORD, "table", None, 0
-            self._tables.set_always(column, True)
-        else:
-            program = bytecode.decode(insns)
+        kind, result, cost, fetch = "table", bytecode.WORD, Cost(0, 0), 0
+        program = bytecode.decode(insns) if insns is not None else None
+        if program is not None:
             fetch, result = bytecode.fetch_len(program), emit_code.one_result(program)
-            kind, cost = "code", self._chain.measure(insns, program)
             self._raise_fetch_len(fetch)
-            self._put_code(column, insns, program)
+        before = self._columns.get(column)
+        self._forget(column)
+        try:
+            if insns is None or program is None:
+                self._chain.purge(column)
+                self._tables.put_always(column)
+            else:
+                kind, cost = self._put(column, insns, program)
+        except ClassifyRefused:
+            self._put_back(column, before)
+            raise
         self._write_result(column, result)
-        info = ColumnInfo(result, kind, cost.insns if cost else 0, cost.steps if cost else 0, fetch,
-                          self._compiler.count > compilations)  # fmt: skip
+        info = ColumnInfo(result, kind, cost.insns, cost.steps, fetch, self._compiler.count > compilations)
         self._columns[column] = _Column(insns, info)
         self._write_control()
         if not self._restoring:
@@ -157,20 +162,30 @@ class Classifier:
         self._forget(column)
         self._write_control()
 
-    def _put_code(self, column: int, insns: bytes, program: bytecode.Program) -> None:
-        before = self._columns.get(column)
-        self._chain.drop(column)
+    def _put(self, column: int, insns: bytes, program: bytecode.Program) -> tuple[str, Cost]:
+        """As tables if it can be, else as code."""
         try:
+            rules = rules_of(graph(program))
+            self._chain.purge(column)
+            self._tables.put(column, rules)
+            return "table", Cost(0, 0)
+        except (NotTable, ClassifyRefused):
             self._chain.add(column, insns, program)
-        except ClassifyRefused:
-            if before and before.octets is not None and before.info.kind == "code":
-                self._chain.add(column, before.octets, bytecode.decode(before.octets))
-            raise
-        self._tables.set_always(column, False)
+            return "code", self._chain.measure(insns, program)
+
+    def _put_back(self, column: int, before: _Column | None) -> None:
+        """What was in a column before, which fitted then, and so fits now."""
+        if before is None:
+            return
+        if before.octets is None:
+            self._tables.put_always(column)
+        else:
+            self._put(column, before.octets, bytecode.decode(before.octets))
+        self._columns[column] = before
 
     def _forget(self, column: int) -> None:
         if self._columns.pop(column, None) is not None:
-            self._tables.set_always(column, False)
+            self._tables.take(column)
             self._chain.drop(column)
 
     def _write_result(self, column: int, result: int) -> None:

@@ -5,8 +5,9 @@ takes    (Insn*, columns)*: programs, and the columns that each one decides
 gives    body for ir.module(): one after the other; verdict bits of each are or-ed into the scratch
 
 Checks are instructions that this pass inserts, and nothing else makes the program safe: each load is compared with
-data_len, each division by X with 0; either ends the filter with 0. Loads at a constant offset lie inside the scratch
-whatever the packet's length, so those that several filters use are loaded once, ahead of all checks.
+data_len, each division by X with 0; either ends the filter with 0. Within a filter LLVM makes one of equal loads and
+checks. From filter to filter nothing is handed on, not even data_len: what a register holds the verifier knows the
+bounds of, which differ from way to way, so it would follow each way through one filter into the next. A load costs less.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ from dataclasses import dataclass, field
 from fpl.classify import bytecode as bpf
 from fpl.classify import ir, layout
 from fpl.classify.bytecode import Insn, Program
-
-SHARED_MAX = 16  # values that may lie on the stack while all filters run
 
 
 @dataclass(frozen=True)
@@ -52,22 +51,11 @@ def one_result(program: Program) -> int:
     return next(iter(results), bpf.WORD)
 
 
-def _shared(filters: Sequence[Decided]) -> list[tuple[int, int]]:
-    """(offset, size) of the loads that more than one filter has."""
-    uses: Counter[tuple[int, int]] = Counter()
-    for decided in filters:
-        uses.update({
-            (insn.k, insn.size) for insn in decided.program
-            if insn.kind == bpf.LD and insn.mode == bpf.ABS and insn.k + insn.size <= layout.SCRATCH_DATA_BYTES
-        })  # fmt: skip
-    return [load for load, count in uses.most_common(SHARED_MAX) if count > 1]
-
-
 class _Filter:
     """Lowers one filter; names begin with f<number>."""
 
-    def __init__(self, number: int, decided: Decided, shared: Sequence[tuple[int, int]], out: Lines) -> None:
-        self._name, self._decided, self._shared, self._out = f"f{number}", decided, shared, out
+    def __init__(self, number: int, decided: Decided, out: Lines) -> None:
+        self._name, self._decided, self._out = f"f{number}", decided, out
         self._count = 0
         self._stores_result = one_result(decided.program) == 0
 
@@ -109,6 +97,9 @@ class _Filter:
         for register in ("a", "x", "r", *(f"m{word}" for word in words)):
             self._out.allocas.append(f"%{self._name}.{register} = alloca i32, align 4")
             self._set(register, "0")
+        self._say(f"""%{self._name}.data = call ptr asm sideeffect "", "=r,0"(ptr %data)""")
+        self._say(f"%{self._name}.len.p = getelementptr i8, ptr %scratch, i64 {layout.SCRATCH_DATA_LEN}")
+        self._say(f"%{self._name}.len = load volatile i32, ptr %{self._name}.len.p, align 4")
         self._say(f"br label %{self._at(0)}")
         for at in bpf.reachable(program):
             self._block(self._at(at))
@@ -193,10 +184,8 @@ class _Filter:
             self._set("a", self._absolute(insn.k, insn.size))
 
     def _absolute(self, offset: int, size: int) -> str:
-        self._require(self._operation(f"icmp uge i32 %data_len, {offset + size}"))
-        if (offset, size) in self._shared:
-            return f"%shared.{offset}.{size}"
-        place, name = self._operation(f"getelementptr i8, ptr %data, i64 {offset}"), self._new()
+        self._require(self._operation(f"icmp uge i32 %{self._name}.len, {offset + size}"))
+        place, name = self._operation(f"getelementptr i8, ptr %{self._name}.data, i64 {offset}"), self._new()
         self._say(*ir.packet_load(name, place, size))
         return f"%{name}"
 
@@ -207,11 +196,11 @@ class _Filter:
         index = self._operation(f"zext i32 {self._get('x')} to i64")
         start = self._operation(f"add i64 {index}, {offset}")
         end = self._operation(f"add i64 {start}, {size}")
-        limit = self._operation("zext i32 %data_len to i64")
+        limit = self._operation(f"zext i32 %{self._name}.len to i64")
         self._require(self._operation(f"icmp ule i64 {end}, {limit}"))
         bounded = self._operation(f'call i64 asm "", "=r,0"(i64 {start})')
         self._require(self._operation(f"icmp ule i64 {bounded}, {layout.SCRATCH_DATA_BYTES - size}"))
-        place, name = self._operation(f"getelementptr i8, ptr %data, i64 {bounded}"), self._new()
+        place, name = self._operation(f"getelementptr i8, ptr %{self._name}.data, i64 {bounded}"), self._new()
         self._say(*ir.packet_load(name, place, size))
         return f"%{name}"
 
@@ -236,12 +225,7 @@ class _Filter:
 
 def body(filters: Sequence[Decided]) -> Lines:
     out = Lines()
-    shared = _shared(filters)
-    for offset, size in shared:
-        name = f"shared.{offset}.{size}"
-        out.body.append(f"  %{name}.p = getelementptr i8, ptr %data, i64 {offset}")
-        out.body += ir.packet_load(name, f"%{name}.p", size)
     for number, decided in enumerate(filters):
-        _Filter(number, decided, shared, out).lower()
+        _Filter(number, decided, out).lower()
     out.body.append("  br label %done")
     return out

@@ -2,7 +2,7 @@
 """What every emitted program has around its body, as text of LLVM IR.
 
 takes    body: IR that begins in a block of its own and ends by a jump to %done; it may use
-             %scratch (ptr to this CPU's struct ffpf_scratch), %data (ptr to its octets), %data_len, %wire_len (i32)
+             %scratch (ptr to this CPU's struct ffpf_scratch), %data (ptr to its octets), %wire_len (i32), %work
 gives    a module of one function in section "program": (ptr %ctx) -> i32 0
              entry: find the scratch | body | done: tail call each of `then`; the first slot that is not empty goes on
              behind tail calls that failed: inside = 0, lost += 1
@@ -69,7 +69,23 @@ def or_verdict(name: str, word: int, bits: str) -> list[str]:
             f"  store volatile i64 %{name}.new, ptr %{name}.p, align 8"]  # fmt: skip
 
 
-def module(scratch_fd: int, progs_fd: int, allocas: Sequence[str], body: Sequence[str], then: Sequence[int]) -> str:
+def _work(fd: int) -> list[str]:
+    """%work: this CPU's value of one more map."""
+    return [f"  %work.map.at = call i64 @llvm.bpf.pseudo(i64 {PSEUDO_MAP_FD}, i64 {fd})",
+            "  %work.map = inttoptr i64 %work.map.at to ptr",
+            f"  %work = call ptr inttoptr (i64 {MAP_LOOKUP} to ptr)(ptr %work.map, ptr %key)",
+            "  %work.none = icmp eq ptr %work, null", "  br i1 %work.none, label %done, label %working",
+            "working:"]  # fmt: skip
+
+
+def module(
+    scratch_fd: int,
+    progs_fd: int,
+    allocas: Sequence[str],
+    body: Sequence[str],
+    then: Sequence[int],
+    work_fd: int | None = None,
+) -> str:
     lines = [HEAD, 'define i32 @classify(ptr %ctx) section "program" {', "entry:", "  %key = alloca i32, align 4",
              *(f"  {line}" for line in allocas),
              f"  %cpu = call i32 inttoptr (i64 {SMP_PROCESSOR_ID} to ptr)()",
@@ -80,8 +96,8 @@ def module(scratch_fd: int, progs_fd: int, allocas: Sequence[str], body: Sequenc
              "  %none = icmp eq ptr %scratch, null", "  br i1 %none, label %nowhere, label %found",
              "nowhere:", "  ret i32 0", "found:",
              f"  %data = getelementptr i8, ptr %scratch, i64 {layout.SCRATCH_DATA}",
-             *scratch_load("data_len", layout.SCRATCH_DATA_LEN), *scratch_load("wire_len", layout.SCRATCH_WIRE_LEN),
-             *body, "done:",
+             *scratch_load("wire_len", layout.SCRATCH_WIRE_LEN),
+             *(_work(work_fd) if work_fd is not None else ()), *body, "done:",
              f"  %progs.at = call i64 @llvm.bpf.pseudo(i64 {PSEUDO_MAP_FD}, i64 {progs_fd})",
              "  %progs = inttoptr i64 %progs.at to ptr"]  # fmt: skip
     lines += [

@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The tables as a program.
+
+takes    a Store (store.py): where its arrays lie, and for each field its trie and its class outside
+gives    body for ir.module():
+             verdict = always
+             for each field that a rule word still alive asks for: class; alive &= ~dead[class]
+             for each rule word alive: verdict[column_word] |= live & ~(miss[class of field 0] | miss[...] | ...)
+
+An index that comes out of the map is masked where it is used: the verifier believes nothing that LLVM knows. And the
+verifier is to know nothing that differs from way to way, else it follows each way to the end: what one field leaves
+for the next lies in memory, `work` of this CPU, and lengths are loaded anew for each field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fpl.classify import ir, layout
+from fpl.classify.store import (
+    ASKED_AT_ONCE,
+    BLOCK,
+    DE_BRUIJN,
+    FIELDS_MAX,
+    FIELDS_PADDED,
+    INNER,
+    NO_FIELD,
+    Size,
+    Store,
+)
+from fpl.classify.symbolic import Field, Source
+
+# `work`, a value of an array map, one per CPU
+WORK_ALIVE = 0  # u64[S]: rule words that may yet say yes
+WORK_SUMMARY = 56  # u32: which of them is being worked off
+WORK_ROWS = 64  # u32[256]: by field, where the rule words of its class begin in `miss`; [NO_FIELD] stays 0
+WORK_BYTES = WORK_ROWS + 4 * 256
+
+
+class _Program:
+    def __init__(self, store: Store, order: Sequence[Field], fd: int) -> None:
+        self._store, self._order, self._size, self._fd = store, order, store.size, fd
+        self.lines: list[str] = []
+
+    @property
+    def _summaries(self) -> range:
+        return range(self._size.summaries)
+
+    def _say(self, text: str) -> None:
+        self.lines += [f"  {line.strip()}" for line in text.strip().splitlines()]
+
+    def _block(self, label: str) -> None:
+        self.lines.append(f"{label}:")
+
+    def _load(self, name: str, kind: str, offset: int | str) -> None:
+        """%name: from the store."""
+        self._say(f"%{name}.p = getelementptr i8, ptr %tables, i64 {offset}")
+        self._say(f"%{name} = load {kind}, ptr %{name}.p, align {8 if kind == 'i64' else 4}")
+
+    def body(self) -> list[str]:
+        self.lines += ir.map_value("tables", self._fd)
+        for word in range(layout.WORDS):
+            self._load(f"always{word}", "i64", 8 * word)
+            self._say(f"%v{word}.p = getelementptr i64, ptr %scratch, i64 {word}")
+            self._say(f"store i64 %always{word}, ptr %v{word}.p, align 8")
+        for i in self._summaries:
+            self._load(f"alive{i}", "i64", self._size.alive + 8 * i)
+            self._keep(f"keep{i}", "i64", f"%alive{i}", WORK_ALIVE + 8 * i)
+        self._say("br label %field0")
+        fields = list(self._store.fields)
+        for number, field in enumerate(self._order):
+            self._field(number, fields.index(field), field)
+        self._block(f"field{len(self._order)}")
+        self._say("br label %fields")
+        self._block("fields")
+        self._words()
+        return self.lines
+
+    def _field(self, number: int, index: int, field: Field) -> None:
+        """Leaves in `work` where the class's rule words lie, and what is alive."""
+        n, known = f"f{number}", self._store.fields[field]
+        self._block(f"field{number}")
+        asked = "0"
+        for i in self._summaries:
+            self._load(f"{n}.uses{i}", "i64", self._size.uses + 8 * (index * self._size.summaries + i))
+            self._kept(f"{n}.alive{i}", "i64", WORK_ALIVE + 8 * i)
+            self._say(f"%{n}.both{i} = and i64 %{n}.uses{i}, %{n}.alive{i}")
+            self._say(f"%{n}.asked{i} = or i64 %{n}.both{i}, {asked}")
+            asked = f"%{n}.asked{i}"
+        self._say(f"%{n}.idle = icmp eq i64 {asked}, 0")
+        self._say(f"br i1 %{n}.idle, label %{n}.skip, label %{n}.ask")
+        self._block(f"{n}.skip")
+        self._keep(f"{n}.none", "i32", "0", WORK_ROWS + 4 * index)
+        self._say(f"br label %{n}.next")
+        self._block(f"{n}.ask")
+        values: list[tuple[str, str]] = []
+        self._value(n, field, known.outside, values)
+        for level in reversed(range(known.levels)):
+            self._level(n, known.levels - 1, level, known.root, values)
+        self._block(f"{n}.found")
+        self._say(f"%{n}.class = phi i32 " + ", ".join(f"[ {value}, %{label} ]" for value, label in values))
+        self._say(f"%{n}.row = mul i32 %{n}.class, {8 * self._size.words}")
+        self._keep(f"{n}.row", "i32", f"%{n}.row", WORK_ROWS + 4 * index)
+        for i in self._summaries:
+            self._say(f"%{n}.first{i} = mul i32 %{n}.class, {self._size.summaries}")
+            self._say(f"%{n}.cell.dead{i} = add i32 %{n}.first{i}, {i}")
+            self._indexed(
+                f"{n}.dead{i}", f"%{n}.cell.dead{i}", self._size.classes * self._size.summaries, self._size.dead
+            )
+            self._say(f"%{n}.not{i} = xor i64 %{n}.dead{i}, -1")
+            self._kept(f"{n}.now{i}", "i64", WORK_ALIVE + 8 * i)
+            self._say(f"%{n}.left{i} = and i64 %{n}.now{i}, %{n}.not{i}")
+            self._keep(f"{n}.left{i}", "i64", f"%{n}.left{i}", WORK_ALIVE + 8 * i)
+        self._say(f"br label %{n}.next")
+        self._block(f"{n}.next")
+        self._say(f"br label %field{number + 1}")
+
+    def _indexed(self, name: str, index: str, count: int, offset: int) -> None:
+        """%name (i64): word `index` of an array of `count` words at an offset of the store."""
+        self._say(f"""
+            %{name}.in = and i32 {index}, {count - 1}
+            %{name}.wide = zext i32 %{name}.in to i64
+            %{name}.octet = shl i64 %{name}.wide, 3
+            %{name}.at = add i64 %{name}.octet, {offset}""")
+        self._load(name, "i64", f"%{name}.at")
+
+    def _volatile(self, name: str, kind: str, base: str, offset: int) -> None:
+        self._say(f"""
+            %{name}.p = getelementptr i8, ptr {base}, i64 {offset}
+            %{name} = load volatile {kind}, ptr %{name}.p, align {8 if kind == "i64" else 4}""")
+
+    def _kept(self, name: str, kind: str, offset: int) -> None:
+        """%name: from `work`."""
+        self._volatile(name, kind, "%work", offset)
+
+    def _keep(self, name: str, kind: str, value: str, offset: int) -> None:
+        self._say(f"""
+            %{name}.w = getelementptr i8, ptr %work, i64 {offset}
+            store volatile {kind} {value}, ptr %{name}.w, align {8 if kind == "i64" else 4}""")
+
+    def _value(self, n: str, field: Field, outside: int, values: list[tuple[str, str]]) -> None:
+        """%n.value: the field; where the packet does not reach it, the class is `outside`."""
+        source = field.source
+        if source.is_packet:
+            self._packet(n, source)
+            values += [(str(outside), label) for label in self._outside_from]
+        elif source.kind == "length":
+            self._volatile(f"{n}.raw", "i32", "%scratch", layout.SCRATCH_WIRE_LEN)
+        else:
+            self.lines += ir.scratch_load(f"{n}.raw", source.offset)
+        self._say(f"%{n}.masked = and i32 %{n}.raw, {ir.signed(field.mask)}")
+        self._say(f"%{n}.value = lshr i32 %{n}.masked, {field.shift}")
+
+    def _packet(self, n: str, source: Source) -> None:
+        self._outside_from = [f"{n}.ask"]
+        self._volatile(f"{n}.data_len", "i32", "%scratch", layout.SCRATCH_DATA_LEN)
+        if source.base < 0:
+            self._say(f"""
+                %{n}.reaches = icmp uge i32 %{n}.data_len, {source.end}
+                br i1 %{n}.reaches, label %{n}.load, label %{n}.found""")
+            self._block(f"{n}.load")
+            self._say(f"%{n}.at = getelementptr i8, ptr %data, i64 {source.offset}")
+        else:
+            self._say(f"""
+                %{n}.has = icmp uge i32 %{n}.data_len, {source.base + 1}
+                br i1 %{n}.has, label %{n}.head, label %{n}.found""")
+            self._block(f"{n}.head")
+            self._outside_from.append(f"{n}.head")
+            self._say(f"%{n}.base.p = getelementptr i8, ptr %data, i64 {source.base}")
+            self.lines += ir.packet_load(f"{n}.base", f"%{n}.base.p", 1)
+            self._say(f"""
+                %{n}.low = and i32 %{n}.base, 15
+                %{n}.len = shl i32 %{n}.low, 2
+                %{n}.end = add i32 %{n}.len, {source.offset + source.size}
+                %{n}.reaches = icmp uge i32 %{n}.data_len, %{n}.end
+                br i1 %{n}.reaches, label %{n}.load, label %{n}.found""")
+            self._block(f"{n}.load")
+            self._say(f"""
+                %{n}.wide = zext i32 %{n}.len to i64
+                %{n}.head.p = getelementptr i8, ptr %data, i64 %{n}.wide
+                %{n}.at = getelementptr i8, ptr %{n}.head.p, i64 {source.offset}""")
+        self.lines += ir.packet_load(f"{n}.raw", f"%{n}.at", source.size)
+
+    def _level(self, n: str, first: int, level: int, root: int, values: list[tuple[str, str]]) -> None:
+        """One step down the trie, from the block that %n.e<level + 1> leads to."""
+        if level == first:
+            self._say(f"br label %{n}.level{level}")
+        self._block(f"{n}.level{level}")
+        self._say(f"""
+            %{n}.shifted{level} = lshr i32 %{n}.value, {8 * level}
+            %{n}.octet{level} = and i32 %{n}.shifted{level}, 255""")
+        if level == first:
+            self._say(f"%{n}.cell{level} = add i32 %{n}.octet{level}, {root * BLOCK}")
+        else:
+            self._say(f"%{n}.block{level} = shl i32 %{n}.e{level + 1}, 8")
+            self._say(f"%{n}.cell{level} = or i32 %{n}.block{level}, %{n}.octet{level}")
+        self._say(f"""
+            %{n}.in{level} = and i32 %{n}.cell{level}, {self._size.blocks * BLOCK - 1}
+            %{n}.wide{level} = zext i32 %{n}.in{level} to i64
+            %{n}.off{level} = shl i64 %{n}.wide{level}, 2
+            %{n}.at{level} = add i64 %{n}.off{level}, {self._size.trie}""")
+        self._load(f"{n}.e{level}", "i32", f"%{n}.at{level}")
+        values.append((f"%{n}.e{level}", f"{n}.level{level}"))
+        if level == 0:
+            self._say(f"br label %{n}.found")
+        else:
+            self._say(f"%{n}.leaf{level} = icmp ult i32 %{n}.e{level}, {ir.signed(INNER)}")
+            self._say(f"br i1 %{n}.leaf{level}, label %{n}.found, label %{n}.level{level - 1}")
+
+    def _words(self) -> None:
+        """All words alive. The verifier follows each turn of the loop, and must find nothing in registers that differs
+        between two ways to the same turn.
+        """
+        n = self._size.summaries
+        self._keep("first", "i32", "0", WORK_SUMMARY)
+        self._say("br label %loop")
+        self._block("loop")
+        self._say("%turn = phi i32 [ 0, %fields ], [ %turned, %asked ], [ %turned, %further ]")
+        self._kept("summary.any", "i32", WORK_SUMMARY)
+        self._say(f"""
+            %turned = add i32 %turn, 1
+            %summary = and i32 %summary.any, {n - 1}
+            %summary.wide = zext i32 %summary to i64
+            %left.p = getelementptr i64, ptr %work, i64 %summary.wide
+            %left = load volatile i64, ptr %left.p, align 8
+            %empty = icmp eq i64 %left, 0
+            br i1 %empty, label %further, label %one""")
+        self._block("further")
+        self._say("%summary.next = add i32 %summary, 1")
+        self._keep("second", "i32", "%summary.next", WORK_SUMMARY)
+        self._say(f"""
+            %all = icmp eq i32 %summary.next, {n}
+            %late = icmp uge i32 %turn, {65 * n}
+            %stop = or i1 %all, %late
+            br i1 %stop, label %done, label %loop""")
+        self._block("one")
+        self._say(f"""
+            %minus = sub i64 0, %left
+            %lowest = and i64 %left, %minus
+            %rest = xor i64 %left, %lowest
+            store volatile i64 %rest, ptr %left.p, align 8
+            %spread = mul i64 %lowest, {DE_BRUIJN}
+            %place = lshr i64 %spread, 58
+            %ctz.at = add i64 %place, {self._size.ctz}
+            %ctz.p = getelementptr i8, ptr %tables, i64 %ctz.at
+            %ctz = load i8, ptr %ctz.p, align 1
+            %bit = zext i8 %ctz to i32
+            %above = shl i32 %summary, 6
+            %number = or i32 %above, %bit
+            %column = shl i32 %number, 3
+            %word = and i32 %number, {self._size.words - 1}
+            %word.wide = zext i32 %word to i64
+            %asked.first = mul i64 %word.wide, {FIELDS_PADDED}
+            %asked.at = add i64 %asked.first, {self._size.asks}
+            %asked.p = getelementptr i8, ptr %tables, i64 %asked.at
+            br label %ask""")
+        self._asks()
+        self._block("asked")
+        self._indexed("live", "%number", self._size.words, self._size.live)
+        self._indexed("home", "%number", self._size.words, self._size.column_word)
+        self._say(f"""
+            %hit = xor i64 %missed, -1
+            %bits = and i64 %hit, %live
+            %verdict = and i64 %home, {layout.WORDS - 1}
+            %v.p = getelementptr i64, ptr %scratch, i64 %verdict
+            %v.old = load i64, ptr %v.p, align 8
+            %v.new = or i64 %v.old, %bits
+            store i64 %v.new, ptr %v.p, align 8
+            %more = icmp ult i32 %turn, {65 * n}
+            br i1 %more, label %loop, label %done""")
+
+    def _asks(self) -> None:
+        """%missed: what the classes of the fields that a rule word asks for miss of it, four fields a turn."""
+        self._block("ask")
+        self._say("""
+            %group = phi i64 [ 0, %one ], [ %group.next, %ask ]
+            %missed.before = phi i64 [ 0, %one ], [ %missed, %ask ]
+            %group.p = getelementptr i8, ptr %asked.p, i64 %group""")
+        so_far = "%missed.before"
+        for i in range(ASKED_AT_ONCE):
+            missed = "%missed" if i == ASKED_AT_ONCE - 1 else f"%missed{i}"
+            self._say(f"""
+                %ask{i}.p = getelementptr i8, ptr %group.p, i64 {i}
+                %ask{i} = load i8, ptr %ask{i}.p, align 1
+                %ask{i}.wide = zext i8 %ask{i} to i64
+                %ask{i}.off = shl i64 %ask{i}.wide, 2
+                %row{i}.at = getelementptr i8, ptr %work, i64 %ask{i}.off
+                %row{i}.p = getelementptr i8, ptr %row{i}.at, i64 {WORK_ROWS}
+                %row{i} = load volatile i32, ptr %row{i}.p, align 4
+                %cell{i} = add i32 %row{i}, %column
+                %cell{i}.in = and i32 %cell{i}, {8 * self._size.classes * self._size.words - 8}
+                %cell{i}.wide = zext i32 %cell{i}.in to i64
+                %miss{i}.at = add i64 %cell{i}.wide, {self._size.miss}
+                %miss{i}.p = getelementptr i8, ptr %tables, i64 %miss{i}.at
+                %miss{i} = load i64, ptr %miss{i}.p, align 8
+                {missed} = or i64 {so_far}, %miss{i}""")
+            so_far = missed
+        self._say(f"""
+            %group.next = add i64 %group, {ASKED_AT_ONCE}
+            %next.p = getelementptr i8, ptr %asked.p, i64 %group.next
+            %next = load i8, ptr %next.p, align 1
+            %end = icmp eq i8 %next, {NO_FIELD - 256}
+            %far = icmp eq i64 %group.next, {FIELDS_MAX}
+            %over = or i1 %end, %far
+            br i1 %over, label %asked, label %ask""")
+
+
+def body(store: Store, order: Sequence[Field], fd: int) -> list[str]:
+    """fd: what the program has for the store's descriptor."""
+    return _Program(store, order, fd).body()
+
+
+def shape(size: Size, store: Store, order: Sequence[Field]) -> tuple[object, ...]:
+    """Two stores of one shape have one program, but for the map's descriptor."""
+    fields = list(store.fields)
+    known = [(fields.index(f), store.fields[f].root, store.fields[f].levels) for f in order]
+    return (size, tuple(order), tuple(known))

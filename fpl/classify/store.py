@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The memory of the tables: one mapped array map, written here, read by the emitted program.
+
+    always[16]         columns that accept every packet
+    alive[S]           rule words with a rule in force, a bit each; W = 64 * S
+    uses[FIELDS][S]    rule words with a rule that asks for the field
+    live[W]            rules in force, a bit each
+    column_word[W]     the verdict word that a rule word is or-ed to
+    asks[W][52]        octets: the fields that a rule word asks for, NO_FIELD behind the last
+    ctz[64]            octets: the number of the one bit set in b is ctz[b * DE_BRUIJN >> 58]
+    dead[C][S]         by class: rule words whose live rules the class misses, all
+    miss[C][W]         by class: rules that ask for the class's field and do not have its values
+    trie[B][256]       blocks of u32: a class, or INNER | block
+
+A class is a set of values of one field that all rules treat alike; class 0 stands for a field that nobody asked for, and
+misses nothing. Each field has a class for packets that do not reach it, which misses every rule that asks for it: so a
+negated test costs nothing, and needs its octets too. The octets of a value, from the highest, lead through the trie to
+its class.
+
+Every change keeps the classes of all rules that it is not about: a class is split by copying it, before an entry of the
+trie leads to the copy; an entry, and a word of any array, is one store. The processor's order of stores is relied on to
+be that of the program (as on x86-64), or a barrier lies between (publish()).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fpl.classify import bpf, intervals, layout
+from fpl.classify.intervals import Intervals
+from fpl.classify.symbolic import Field
+
+FIELDS_MAX = 48
+FIELDS_PADDED, NO_FIELD = 52, 255  # in `asks`: room for one group more
+ASKED_AT_ONCE = 4
+INNER = 1 << 31
+BLOCK = 256
+DE_BRUIJN = 0x03F79D71B4CB0A89
+SYS_MEMBARRIER, MEMBARRIER_PRIVATE, MEMBARRIER_REGISTER = 324, 8, 16
+Words = npt.NDArray[np.uint64]
+
+
+class Full(Exception):  # noqa: N818 (an outcome: the tables are made anew, larger)
+    """There is no class, block or rule word left."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a store; all powers of two."""
+
+    summaries: int = 1  # S
+    classes: int = 512  # C
+    blocks: int = 256  # B
+
+    @property
+    def words(self) -> int:
+        return 64 * self.summaries
+
+    @property
+    def alive(self) -> int:
+        return 8 * layout.WORDS
+
+    @property
+    def uses(self) -> int:
+        return self.alive + 8 * self.summaries
+
+    @property
+    def live(self) -> int:
+        return self.uses + 8 * FIELDS_MAX * self.summaries
+
+    @property
+    def column_word(self) -> int:
+        return self.live + 8 * self.words
+
+    @property
+    def asks(self) -> int:
+        return self.column_word + 8 * self.words
+
+    @property
+    def ctz(self) -> int:
+        return self.asks + FIELDS_PADDED * self.words
+
+    @property
+    def dead(self) -> int:
+        return self.ctz + 64
+
+    @property
+    def miss(self) -> int:
+        return self.dead + 8 * self.classes * self.summaries
+
+    @property
+    def trie(self) -> int:
+        return self.miss + 8 * self.classes * self.words
+
+    @property
+    def octets(self) -> int:
+        return -(-(self.trie + 4 * BLOCK * self.blocks) // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
+@dataclass
+class FieldClasses:
+    """One field in the store."""
+
+    levels: int  # of the trie
+    root: int
+    outside: int  # class of packets that do not reach the field
+    classes: list[int]  # all of them
+    counts: dict[int, int]  # class to how many values it has
+
+    @property
+    def top(self) -> int:
+        return int(BLOCK**self.levels - 1)
+
+
+def _barrier() -> None:
+    """A full memory barrier of this thread, on every machine."""
+    _libc.syscall(SYS_MEMBARRIER, MEMBARRIER_PRIVATE, 0, 0)
+
+
+_libc = ctypes.CDLL(None)
+_libc.syscall(SYS_MEMBARRIER, MEMBARRIER_REGISTER, 0, 0)
+
+
+class Store:
+    def __init__(self, size: Size) -> None:
+        self.size = size
+        self.fd = bpf.map_create(bpf.MAP_TYPE_ARRAY, size.octets, 1, "ffpf_tables", flags=bpf.F_MMAPABLE)
+        self._memory = mmap.mmap(self.fd, size.octets)
+        s, w, c = size.summaries, size.words, size.classes
+        self.always: Words = self._array(np.uint64, 0, (layout.WORDS,))
+        self.alive: Words = self._array(np.uint64, size.alive, (s,))
+        self.uses: Words = self._array(np.uint64, size.uses, (FIELDS_MAX, s))
+        self.live: Words = self._array(np.uint64, size.live, (w,))
+        self.column_word: Words = self._array(np.uint64, size.column_word, (w,))
+        self.dead: Words = self._array(np.uint64, size.dead, (c, s))
+        self.miss: Words = self._array(np.uint64, size.miss, (c, w))
+        self._trie: npt.NDArray[np.uint32] = self._array(np.uint32, size.trie, (size.blocks * BLOCK,))
+        self.asks: npt.NDArray[np.uint8] = self._array(np.uint8, size.asks, (w, FIELDS_PADDED))
+        self.asks[:] = NO_FIELD
+        ctz = self._array(np.uint8, size.ctz, (64,))
+        for bit in range(64):
+            ctz[(DE_BRUIJN << bit) % 2**64 >> 58] = bit
+        self._next_class, self._next_block = 1, 0
+        self.fields: dict[Field, FieldClasses] = {}
+
+    def _array(self, kind: Any, offset: int, shape: tuple[int, ...]) -> Any:
+        count = int(np.prod(shape))
+        return np.frombuffer(self._memory, dtype=kind, count=count, offset=offset).reshape(shape)
+
+    @property
+    def classes_used(self) -> int:
+        return self._next_class
+
+    @property
+    def blocks_used(self) -> int:
+        return self._next_block
+
+    def add_field(self, field: Field) -> None:
+        """Its values are one class. Raises Full."""
+        if len(self.fields) == FIELDS_MAX:
+            raise Full("fields")
+        levels = max(1, -(-field.top.bit_length() // 8))
+        outside, inside = self._new_class(), self._new_class()
+        root = self._new_block(inside)
+        self.fields[field] = FieldClasses(levels, root, outside, [outside, inside], {inside: BLOCK**levels})
+
+    def _new_class(self) -> int:
+        if self._next_class == self.size.classes:
+            raise Full("classes")
+        self._next_class += 1
+        return self._next_class - 1
+
+    def _new_block(self, entry: int) -> int:
+        if self._next_block == self.size.blocks:
+            raise Full("blocks")
+        block = self._next_block
+        self._next_block += 1
+        self._trie[block * BLOCK : (block + 1) * BLOCK] = entry
+        return block
+
+    def split(self, field: Field, values: Intervals) -> set[int]:
+        """The classes that lie in the values; none lies in them partly, after this. Raises Full; what was split until
+        then stays so.
+        """
+        known = self.fields[field]
+        outside = intervals.complement(values, known.top)
+        if intervals.count(outside) < intervals.count(values):
+            return set(known.counts) - self._split(known, outside)
+        return self._split(known, values)
+
+    def _split(self, known: FieldClasses, values: Intervals) -> set[int]:
+        found: list[tuple[int, int]] = []
+        for low, high in values:
+            self._cover(known.root, known.levels - 1, low, high, found)
+        covered: dict[int, int] = {}
+        for at, span in found:
+            old = int(self._trie[at])
+            covered[old] = covered.get(old, 0) + span
+        copies = {old: self._copy(known, old, n) for old, n in covered.items() if n < known.counts[old]}
+        if copies:
+            _barrier()
+            for at, _ in found:
+                copy = copies.get(int(self._trie[at]))
+                if copy is not None:
+                    self._trie[at] = copy
+        return {copies.get(old, old) for old in covered}
+
+    def _copy(self, known: FieldClasses, old: int, count: int) -> int:
+        new = self._new_class()
+        self.miss[new], self.dead[new] = self.miss[old], self.dead[old]
+        known.classes.append(new)
+        known.counts[old] -= count
+        known.counts[new] = count
+        return new
+
+    def _cover(self, block: int, level: int, low: int, high: int, found: list[tuple[int, int]]) -> None:
+        """Entries of the trie (index, number of values) for low..high below a block; splits those at the ends."""
+        span = BLOCK**level
+        for octet in range(low // span, high // span + 1):
+            at, start = block * BLOCK + octet, octet * span
+            entry = int(self._trie[at])
+            inside_low, inside_high = max(low - start, 0), min(high - start, span - 1)
+            if not entry & INNER:
+                if inside_low == 0 and inside_high == span - 1:
+                    found.append((at, span))
+                    continue
+                entry = INNER | self._new_block(entry)
+                _barrier()
+                self._trie[at] = entry
+            self._cover(entry & ~INNER, level - 1, inside_low, inside_high, found)
+
+    def mark(self, field: Field, inside: set[int], word: int, bit: int) -> None:
+        """The rule at a bit asks for the field to be in one of the classes. The rule is not in force."""
+        mask = np.uint64(1 << bit)
+        classes = self.fields[field].classes
+        hit = np.fromiter(inside, dtype=np.intp)
+        self.miss[classes, word] |= mask
+        self.miss[hit, word] &= ~mask
+
+    def unmark(self, field: Field, word: int, bit: int) -> None:
+        """The rule at a bit, not in force, does not ask for the field any more."""
+        self.miss[self.fields[field].classes, word] &= ~np.uint64(1 << bit)
+
+    def tell_asks(self, word: int, fields: list[int]) -> None:
+        """The fields, by number, that the rules of a word ask for. Those it had stay, in their places, until there are
+        none: a program may be half-way through the list, and what no rule asks for is missed by none.
+        """
+        if not fields:
+            self.asks[word] = NO_FIELD
+            return
+        had = [int(index) for index in self.asks[word] if index != NO_FIELD]
+        for place, index in enumerate((f for f in fields if f not in had), len(had)):
+            self.asks[word, place] = index
+
+    def summarize(self, words: set[int], live: dict[int, int]) -> None:
+        """Brings `dead` up to date, for these words and what will be live of them."""
+        used = slice(0, self._next_class)
+        for word in words:
+            wanted = np.uint64(live[word])
+            missed = (self.miss[used, word] & wanted) == wanted
+            bit = np.uint64(1 << word % 64)
+            column = self.dead[used, word // 64]
+            self.dead[used, word // 64] = np.where(missed, column | bit, column & ~bit)
+
+    def close(self) -> None:
+        for name in ("always", "alive", "uses", "live", "column_word", "asks", "dead", "miss", "_trie"):
+            delattr(self, name)
+        self._memory.close()
+        os.close(self.fd)
