@@ -16,6 +16,7 @@ BENCHES = {
     "live": "bench.live",
     "startup": "bench.startup",
     "shared": "bench.shared",
+    "classify": "bench.classify",
 }
 
 

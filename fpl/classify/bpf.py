@@ -20,7 +20,7 @@ F_MMAPABLE = 1 << 10
 INSN_BYTES = 8
 ATTR_BYTES = 128
 INFO_BYTES = 256
-INFO_ID, INFO_JITED_LEN, INFO_VERIFIED = 4, 16, 216  # struct bpf_prog_info: id, jited_prog_len, verified_insns
+INFO_ID, INFO_XLATED_LEN, INFO_VERIFIED = 4, 20, 216  # struct bpf_prog_info: id, xlated_prog_len, verified_insns
 LOG_BYTES = 1 << 20
 LOG_SHOWN = 600
 POSSIBLE = Path("/sys/devices/system/cpu/possible")
@@ -121,8 +121,9 @@ def prog_verified(fd: int) -> int:
     return int(struct.unpack_from("=I", _prog_info(fd), INFO_VERIFIED)[0])
 
 
-def prog_jited_bytes(fd: int) -> int:
-    return int(struct.unpack_from("=I", _prog_info(fd), INFO_JITED_LEN)[0])
+def prog_insns(fd: int) -> int:
+    """Its length, as the verifier left it."""
+    return int(struct.unpack_from("=I", _prog_info(fd), INFO_XLATED_LEN)[0]) // INSN_BYTES
 
 
 def prog_test_run(fd: int, packet: bytes, repeat: int = 1) -> tuple[int, int]:

@@ -82,7 +82,9 @@ class Classifier:
             made.callback(self._control.close)
             self._grace = bpf.Grace()
             made.callback(self._grace.close)
-            self._tables = Tables(self._compiler, maps.scratch, maps.progs, BANKS[self._bank], self._grace.wait)
+            self._tables = Tables(
+                self._compiler, maps.scratch, maps.progs, BANKS[self._bank], MARKS[self._bank], self._grace.wait
+            )
             made.callback(lambda: self._tables.close())
             self._chain = Chain(self._compiler, maps.scratch, maps.progs, BANKS[self._bank])
             made.callback(self._chain.close)
@@ -205,6 +207,14 @@ class Classifier:
         if not self._restoring:
             struct.pack_into("=I", self._control, layout.CONTROL_FETCH_LEN, fetch_len)
             struct.pack_into("=I", self._control, layout.CONTROL_WORDS, words)
+
+    def wait(self) -> None:
+        """Until every packet that is being classified has been."""
+        self._grace.wait()
+
+    def measure_load(self) -> tuple[int, int, float]:
+        """(instructions, the verifier's steps, seconds to verify and translate) of the program in slot 0."""
+        return self._tables.measure_load()
 
     def info(self, column: int) -> ColumnInfo | None:
         entry = self._columns.get(column)

@@ -7,7 +7,8 @@ gives    body for ir.module(): one after the other; verdict bits of each are or-
 Checks are instructions that this pass inserts, and nothing else makes the program safe: each load is compared with
 data_len, each division by X with 0; either ends the filter with 0. Within a filter LLVM makes one of equal loads and
 checks. From filter to filter nothing is handed on, not even data_len: what a register holds the verifier knows the
-bounds of, which differ from way to way, so it would follow each way through one filter into the next. A load costs less.
+bounds of, which differ from way to way, so it would follow each way through one filter into the next. To load again
+costs less.
 """
 
 from __future__ import annotations

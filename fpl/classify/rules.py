@@ -6,8 +6,8 @@ gives    Rule*  ::= ((Field, Intervals), ...)    the packet is accepted when, fo
                                                  the packet and its value in the intervals
 
 A way through the graph that accepts is a rule. Tests on one field that follow each other are one step with several
-exits, so a chain of hundred tests is no hundred ways. Rules may overlap, and that makes them few: behind a test whose one
-exit accepts, the others need not say that the test failed, only that its field was there; rules that differ in one
+exits, so a chain of hundred tests is no hundred ways. Rules may overlap, and that makes them few: behind a test whose
+one exit accepts, the others need not say that the test failed, only that its field was there; rules that differ in one
 field only are one rule.
 """
 
@@ -131,12 +131,12 @@ def _merged(rules: list[Rule]) -> list[Rule]:
     while changed:
         changed = False
         for field in dict.fromkeys(field for rule in rules for field, _ in rule):
-            groups: dict[object, list[Rule]] = defaultdict(list)
+            groups: dict[tuple[bool, frozenset[tuple[Field, Intervals]]], list[Rule]] = defaultdict(list)
             for rule in rules:
                 rest = frozenset(item for item in rule if item[0] != field)
                 groups[(any(item[0] == field for item in rule), rest)].append(rule)
             out: list[Rule] = []
-            for (has_field, _), group in groups.items():  # type: ignore[misc]
+            for (has_field, _), group in groups.items():
                 if len(group) > 1:
                     changed = True
                 if not has_field or len(group) == 1:

@@ -12,10 +12,10 @@
     miss[C][W]         by class: rules that ask for the class's field and do not have its values
     trie[B][256]       blocks of u32: a class, or INNER | block
 
-A class is a set of values of one field that all rules treat alike; class 0 stands for a field that nobody asked for, and
-misses nothing. Each field has a class for packets that do not reach it, which misses every rule that asks for it: so a
-negated test costs nothing, and needs its octets too. The octets of a value, from the highest, lead through the trie to
-its class.
+A class is a set of values of one field that all rules treat alike; class 0 stands for a field that nobody asked for,
+and misses nothing. Each field has a class for packets that do not reach it, which misses every rule that asks for it:
+so a negated test costs nothing, and needs its octets too. The octets of a value, from the highest, lead through the
+trie to its class.
 
 Every change keeps the classes of all rules that it is not about: a class is split by copying it, before an entry of the
 trie leads to the copy; an entry, and a word of any array, is one store. The processor's order of stores is relied on to

@@ -253,7 +253,7 @@ class Builder:
             return state._replace(at=after + (insn.jt if self._tested(insn, state) is True else insn.jf))
         if insn.kind in (bpf.LD, bpf.LDX):
             value = self._plain(insn, state)
-            return state._replace(at=after, **{"a" if insn.kind == bpf.LD else "x": value})
+            return state._replace(at=after, a=value) if insn.kind == bpf.LD else state._replace(at=after, x=value)
         if insn.kind in (bpf.ST, bpf.STX):
             words = list(state.memory)
             words[insn.k] = state.a if insn.kind == bpf.ST else state.x

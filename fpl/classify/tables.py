@@ -4,9 +4,9 @@
 takes    (column, Rule*), one column at a time
 gives    a Store, and a program for its fields; a rule over fields that the program knows changes memory only
 
-A rule has one bit, in a rule word of 64 rules of 64 neighbouring columns: the bit is the column's in its verdict word, so
-that a word of rules is or-ed to a word of verdicts as it is. Rules that ask for the same fields share words: a packet
-that misses all of them leaves the word behind at the first such field.
+A rule has one bit, in a rule word of 64 rules of 64 neighbouring columns: the bit is the column's in its verdict word,
+so that a word of rules is or-ed to a word of verdicts as it is. Rules that ask for the same fields share words: a
+packet that misses all of them leaves the word behind at the first such field.
 
 When classes, blocks or words run out, everything is put into a larger store, which takes over in one store to slot 0.
 Classes and blocks that no rule needs any more are left behind then.
@@ -15,6 +15,7 @@ Classes and blocks that no rule needs any more are left behind then.
 from __future__ import annotations
 
 import os
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -129,11 +130,17 @@ class _Generation:
 
 class Tables:
     def __init__(
-        self, compiler: Compiler, scratch_fd: int, progs_fd: int, chain_slot: int, replaced: Callable[[], None]
+        self,
+        compiler: Compiler,
+        scratch_fd: int,
+        progs_fd: int,
+        chain_slot: int,
+        mark_slot: int,
+        replaced: Callable[[], None],
     ) -> None:
-        """`replaced` waits until programs that run now have ended."""
+        """What is put into slot 0 is put into mark_slot first; `replaced` waits until what runs now has ended."""
         self._compiler, self._scratch, self._progs, self._chain_slot = compiler, scratch_fd, progs_fd, chain_slot
-        self._replaced = replaced
+        self._mark_slot, self._replaced = mark_slot, replaced
         self._rules: dict[int, Sequence[Rule]] = {}
         self._always: set[int] = set()
         self._programs: dict[tuple[object, ...], bytes] = {}
@@ -265,7 +272,17 @@ class Tables:
         except bpf.VerifierError as error:
             raise ClassifyRefused(f"the verifier refused: {error}") from error
 
+    def measure_load(self) -> tuple[int, int, float]:
+        """(instructions, the verifier's steps, seconds to verify and translate) of the program in force."""
+        started = time.perf_counter()
+        prog = self._load(self._now)
+        seconds = time.perf_counter() - started
+        figures = bpf.prog_insns(prog), bpf.prog_verified(prog), seconds
+        os.close(prog)
+        return figures
+
     def put_in_force(self) -> None:
+        bpf.prog_array_set(self._progs, self._mark_slot, self.prog_fd)
         bpf.prog_array_set(self._progs, layout.SLOT_CLASSIFY, self.prog_fd)
         self._in_force = True
 
