@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from pyffpf.daemon.captures import Captures, Flow, FlowState, Group, Source
 from pyffpf.daemon.engine import FlowCounts
@@ -35,14 +38,24 @@ class Describer:
         self.adoptions = 0
         self.holder = "none"
 
-    def document(self, groups: frozenset[int] | None) -> Status:
+    async def document(self, groups: frozenset[int] | None) -> Status:
+        """Each source is asked under its lock, since an engine takes one call at a time: what it says of its groups and
+        flows belongs together, what two sources say was true one after the other."""
+
         def visible(gid: int) -> bool:
             return groups is None or gid in groups
 
+        parts = []
+        for source in list(self._captures.sources.values()):
+            async with source.lock:
+                if source.engine is not None and any(visible(key.gid) for key in source.groups):
+                    parts.append(await asyncio.to_thread(_Part.of, source, visible))
+        revoked = [
+            _flow(flow, NO_COUNTS)
+            for flow in self._captures.flows.values()
+            if flow.state is FlowState.REVOKED and visible(flow.group.key.gid)
+        ]
         now_ns = time.monotonic_ns()
-        pairs = [(source, group) for source, group in self._captures.groups() if visible(group.key.gid)]
-        shown = {id(source): source for source, _ in pairs}
-        flows = [flow for flow in self._captures.flows.values() if visible(flow.group.key.gid)]
         return Status(
             server=self._server,
             pid=os.getpid(),
@@ -51,9 +64,30 @@ class Describer:
             monotonic_ns=now_ns,
             adoptions=self.adoptions,
             holder=self.holder,
-            sources=[_source(source) for source in shown.values() if source.engine is not None],
-            groups=[_group(source, group) for source, group in pairs if source.engine is not None],
-            flows=[_flow(flow) for flow in flows],
+            sources=[part.source for part in parts],
+            groups=[group for part in parts for group in part.groups],
+            flows=sorted([flow for part in parts for flow in part.flows] + revoked, key=lambda flow: flow.id),
+        )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What is shown of one source."""
+
+    source: SourceStatus
+    groups: list[GroupStatus]
+    flows: list[FlowStatus]
+
+    @classmethod
+    def of(cls, source: Source, visible: Callable[[int], bool]) -> _Part:
+        return cls(
+            _source(source),
+            [_group(source, group) for group in source.groups.values() if visible(group.key.gid)],
+            [
+                _flow(flow, source.open.flow_counts(flow.slot))
+                for flow in source.flows.values()
+                if visible(flow.group.key.gid)
+            ],
         )
 
 
@@ -89,10 +123,7 @@ def _group(source: Source, group: Group) -> GroupStatus:
     )
 
 
-def _flow(flow: Flow) -> FlowStatus:
-    counts = NO_COUNTS
-    if flow.state is not FlowState.REVOKED and flow.source.engine is not None:
-        counts = flow.source.engine.flow_counts(flow.slot)
+def _flow(flow: Flow, counts: FlowCounts) -> FlowStatus:
     peer = flow.client.peer
     return FlowStatus(
         id=flow.id,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """ffpfd's counters for Prometheus: OpenMetrics over a UNIX socket, and over loopback where that is configured.
 
-    server = MetricsServer(status.snapshot)             # a callable that gives a Status
+    server = MetricsServer(snapshot)                    # awaited for a Status
     await server.listen_unix(path, 0o660)
     await server.listen_tcp(*loopback_address("127.0.0.1:9750"))   # of listener.py
 
@@ -16,7 +16,7 @@ import ipaddress
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -34,15 +34,15 @@ ENCODING_DEFAULT = "application/openmetrics-text; version=1.0.0"
 class StatusCollector(Collector):
     """The status document as metric families."""
 
-    def __init__(self, snapshot: Callable[[], Status]) -> None:
-        self._snapshot = snapshot
+    def __init__(self, status: Status) -> None:
+        self._status = status
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: names need not be checked against other collectors, and no snapshot is taken for it."""
         yield from ()
 
     def collect(self) -> Iterator[Metric]:
-        status = self._snapshot()
+        status = self._status
         yield InfoMetricFamily("ffpf", "The daemon.", value={"server": status.server, "holder": status.holder})
         yield GaugeMetricFamily(
             "process_start_time_seconds", "Start of this daemon process, since 1970.", value=status.started_at
@@ -138,9 +138,8 @@ def group_label(item: GroupStatus | FlowStatus) -> str:
 class MetricsServer:
     """A web server with one page, /metrics. Lives in the daemon's event loop; a scrape takes one snapshot."""
 
-    def __init__(self, snapshot: Callable[[], Status]) -> None:
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(StatusCollector(snapshot))
+    def __init__(self, snapshot: Callable[[], Coroutine[None, None, Status]]) -> None:
+        self._snapshot = snapshot
         self._servers: list[asyncio.Server] = []
         self._paths: list[Path] = []
 
@@ -179,14 +178,14 @@ class MetricsServer:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(self._response(head.decode("latin-1")))
+                writer.write(await self._response(head.decode("latin-1")))
                 await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # who does not ask properly, or does not read, gets no answer
         finally:
             writer.close()
 
-    def _response(self, head: str) -> bytes:
+    async def _response(self, head: str) -> bytes:
         request, *lines = head.split("\r\n")
         words = request.split(" ")
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
@@ -199,7 +198,10 @@ class MetricsServer:
         headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         accept = headers.get("accept", "*/*")
         encode, content_type = choose_encoder(ENCODING_DEFAULT if accept == "*/*" else accept)
-        return _http("200 OK", content_type, encode(self._registry), method == "GET")
+        registry = CollectorRegistry(auto_describe=False)
+        # It holds locks of sources while threads ask their engines: who hangs up must not end it in the middle.
+        registry.register(StatusCollector(await asyncio.shield(self._snapshot())))
+        return _http("200 OK", content_type, encode(registry), method == "GET")
 
 
 def _http(status: str, content_type: str, body: bytes, with_body: bool) -> bytes:

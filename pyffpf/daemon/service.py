@@ -53,7 +53,7 @@ class Service:
             case protocol.Close():
                 await self._close(client, request)
             case protocol.Status():
-                self._status(client, request)
+                await self._status(client, request)
             case protocol.Revoke():
                 await self._revoke(client, request)
 
@@ -176,9 +176,9 @@ class Service:
             await self.operations.close_flow(flow)
         client.send({"id": request.id, "ok": True})
 
-    def _status(self, client: Client, request: protocol.Status) -> None:
+    async def _status(self, client: Client, request: protocol.Status) -> None:
         groups = None if self.policy.is_admin(client.peer) else client.peer.groups
-        descriptor = status.to_fd(self.describer.document(groups))
+        descriptor = status.to_fd(await self.describer.document(groups))
         try:
             client.send({"id": request.id, "ok": True, "fds": ["status"]}, [descriptor])
         finally:

@@ -351,7 +351,7 @@ def test_totals_of_closed_flows_do_not_go_back(life: Life) -> None:
             with await tool.do("close", flow=one["flow"]):
                 pass
             daemon = await life.restart()
-            (group,) = daemon.service.describer.document(None).groups
+            (group,) = (await daemon.service.describer.document(None)).groups
             assert group.closed == Totals(10, 1, 5, {"pbuf": 4})
         tool.tool.close()
         await until(lambda: not daemon.server.clients)

@@ -64,8 +64,11 @@ def get(connection: http.client.HTTPConnection, target: str = "/metrics", **head
 def served(path: Path, ask: Callable[[], object], status: Callable[[], Status] = lambda: STATUS) -> None:
     """Runs ask() in a thread while a server is there."""
 
+    async def snapshot() -> Status:
+        return status()
+
     async def run() -> None:
-        server = MetricsServer(status)
+        server = MetricsServer(snapshot)
         await server.listen_unix(path, 0o660)
         try:
             await asyncio.to_thread(ask)
@@ -183,8 +186,11 @@ def test_what_is_no_request(tmp_path: Path, sent: bytes, answer: bytes) -> None:
 
 
 def test_over_loopback_and_nowhere_else(tmp_path: Path) -> None:
+    async def snapshot() -> Status:
+        return STATUS
+
     async def run() -> tuple[int, str, str]:
-        server = MetricsServer(lambda: STATUS)
+        server = MetricsServer(snapshot)
         with socket.socket() as probing:
             probing.bind(("127.0.0.1", 0))
             port = probing.getsockname()[1]

@@ -282,12 +282,10 @@ def test_status_tells_of_flows_and_their_programs(server: FakeRunning) -> None:
 
 
 def test_status_shows_what_the_asker_may_see(server: FakeRunning) -> None:
-    assert server.daemon is not None
-    describer = server.daemon.service.describer
     with server.connect() as control, control.open("eth1"):
-        mine = describer.document(frozenset({os.getgid()}))
+        mine = server.document(frozenset({os.getgid()}))
         assert [len(part) for part in (mine.sources, mine.groups, mine.flows)] == [1, 1, 1]
-        others = describer.document(frozenset({os.getgid() + 1}))
+        others = server.document(frozenset({os.getgid() + 1}))
         assert [len(part) for part in (others.sources, others.groups, others.flows)] == [0, 0, 0]
 
 

@@ -407,6 +407,13 @@ class Running:
     def connect(self, program: str = "test") -> Tool:
         return Tool(self.path, program)
 
+    def document(self, groups: frozenset[int]) -> status.Status:
+        """What the server shows to somebody of these groups who is no administrator."""
+        assert self._loop is not None
+        assert self.daemon is not None
+        asked = asyncio.run_coroutine_threadsafe(self.daemon.service.describer.document(groups), self._loop)
+        return asked.result(20)
+
     def settle(self) -> None:
         """Returns when the server is all there, and has no client."""
         self.connect().close()
