@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import heapq
 import os
 import time
@@ -168,6 +169,16 @@ class Captures:
         self.sources: dict[str, Source] = {}
         self.flows: dict[int, Flow] = {}
         self._last_id = 0
+        self._reserved: list[tuple[int, int]] = []  # user and octets of each flow that is being opened
+
+    @contextlib.contextmanager
+    def reserved(self, uid: int, memory: int) -> Iterator[None]:
+        """One more flow counts for the user, until it is there or has failed: several may be opened at once."""
+        self._reserved.append((uid, memory))
+        try:
+            yield
+        finally:
+            self._reserved.remove((uid, memory))
 
     def next_flow_id(self) -> int:
         self._last_id += 1
@@ -203,4 +214,5 @@ class Captures:
             members = source.members(group)
             if source.engine and members and members[0].client.peer.uid == uid:
                 memory += group_memory(source.engine.facts)
-        return Usage(len(mine), memory)
+        opening = [octets for user, octets in self._reserved if user == uid]
+        return Usage(len(mine) + len(opening), memory + sum(opening))

@@ -204,6 +204,11 @@ def interface_key(ifindex: int) -> str:
     return f"{_INTERFACE}{ifindex}"
 
 
+def interface_number(key: str) -> int:
+    """The number in an interface's key."""
+    return int(key.removeprefix(_INTERFACE))
+
+
 def is_interface(key: str) -> bool:
     return key.startswith(_INTERFACE)
 

@@ -27,7 +27,7 @@ from pyffpf.daemon.engine import (
     group_memory,
     lane_bytes,
 )
-from pyffpf.daemon.policy import GroupKey, Policy
+from pyffpf.daemon.policy import Policy, Right
 from pyffpf.daemon.protocol import SNAP_LEN_MAX, Code, Open, RefusedError, event
 from pyffpf.daemon.server import Client
 
@@ -92,13 +92,19 @@ class Operations:
         if engine is not None:
             await engine_call(engine.close)
 
-    async def open_flow(self, source: Source, client: Client, request: Open, key: GroupKey, policy: Policy) -> Flow:
+    async def open_flow(self, source: Source, client: Client, request: Open, right: Right, policy: Policy) -> Flow:
         """A flow that captures everything from now on."""
-        engine, plan = source.open, policy.plan(key.gid)
+        engine, key, plan = source.open, right.key, right.plan
         group = source.groups.get(key)
         ibuf_bytes = lane_bytes(plan.ibuf_bytes, engine.facts.lanes, IBUF_BYTES_LEAST)
         more = flow_memory(engine.facts, ibuf_bytes) + (0 if group else group_memory(engine.facts))
         policy.check_limits(client.peer, self._captures.usage(client.peer.uid), more)
+        with self._captures.reserved(client.peer.uid, more):
+            return await self._open_flow(source, client, request, right, ibuf_bytes)
+
+    async def _open_flow(self, source: Source, client: Client, request: Open, right: Right, ibuf_bytes: int) -> Flow:
+        engine, key, plan = source.open, right.key, right.plan
+        group = source.groups.get(key)
         snap_len = min(request.snap_len or SNAP_LEN_MAX, key.snap_len)
         async with contextlib.AsyncExitStack() as undo:
             slot = source.slots.take()
@@ -134,17 +140,20 @@ class Operations:
         self._changed(flow.source)
 
     async def _remove(self, flow: Flow) -> None:
-        """Takes the flow from the engine and from its source; of a group, the last takes the group along."""
+        """Takes the flow from the engine and from its source; of a group, the last takes the group along. A number
+        whose memory the engine could not let go of is not used again while the source is open."""
         source, engine = flow.source, flow.source.open
         del source.flows[flow.slot]
+        is_last = not source.members(flow.group)
+        if is_last:
+            del source.groups[flow.group.key]
         if flow.state is FlowState.LIVE:
             await engine_call(engine.activate, flow.slot, None, flow.generation)
         flow.group.count_closed(await engine_call(engine.flow_counts, flow.slot))
         await engine_call(engine.close_flow, flow.slot)
         await engine_call(engine.clear, flow.column)
         source.slots.give(flow.slot)
-        if not source.members(flow.group):
-            del source.groups[flow.group.key]
+        if is_last:
             await engine_call(engine.close_group, flow.group.number)
             source.group_numbers.give(flow.group.number)
 

@@ -46,6 +46,14 @@ class GroupPlan:
 
 
 @dataclass(frozen=True)
+class Right:
+    """What a request to open was granted."""
+
+    key: GroupKey
+    plan: GroupPlan
+
+
+@dataclass(frozen=True)
 class Usage:
     """What a user's flows hold now."""
 
@@ -113,13 +121,26 @@ class Policy:
             raise RefusedError(Code.DENIED, f"user {peer.uid} is no member of group {name}")
         return gid
 
-    def decide(self, peer: Peer, request: Open, source: str) -> GroupKey:
-        """The group of a flow that the peer may open; RefusedError when it may not. `source` is the name
-        that the source has now, whatever other name the request has for it."""
+    def decide(self, peer: Peer, request: Open, source: str) -> Right:
+        """The group of a flow that the peer may open; RefusedError when it may not. `source` is the name that it has
+        now, whatever other name the request has for it. Asks the system who is who, and so may block."""
         grant = self.grant(peer, source)
         if request.promisc and not grant.promisc:
             raise RefusedError(Code.DENIED, f"user {peer.uid} may not use promiscuous mode on {source}")
-        return GroupKey(self.flow_group(peer, request.group), grant.snap_len)
+        key = GroupKey(self.flow_group(peer, request.group), grant.snap_len)
+        return Right(key, self.plan(key.gid))
+
+    def ended(self, peer: Peer, source: str, promisc: bool, snap_len: int) -> str | None:
+        """Why a right that was granted once is none any more; None: it still is."""
+        try:
+            grant = self.grant(peer, source)
+        except RefusedError as refused:
+            return refused.text
+        if promisc and not grant.promisc:
+            return f"user {peer.uid} may not use promiscuous mode on {source} any more"
+        if snap_len > grant.snap_len:
+            return f"user {peer.uid} may see {grant.snap_len} octets of a packet now"
+        return None
 
     def plan(self, gid: int) -> GroupPlan:
         buffers = self._config.buffers

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import logging
 import os
@@ -12,7 +13,7 @@ from pyffpf.daemon import protocol, status, transport
 from pyffpf.daemon.captures import Captures, Flow, FlowState, Source, SourceState
 from pyffpf.daemon.config import Config
 from pyffpf.daemon.describe import Describer
-from pyffpf.daemon.engine import Engine, interface_key, is_interface
+from pyffpf.daemon.engine import Engine, interface_key, interface_number, is_interface
 from pyffpf.daemon.links import Link
 from pyffpf.daemon.operations import Operations, engine_call
 from pyffpf.daemon.policy import Policy
@@ -68,10 +69,11 @@ class Service:
         self.config = config
         self.policy = Policy(config)
         for flow in list(self.captures.flows.values()):
-            try:
-                self.policy.grant(flow.client.peer, flow.source.name)
-            except RefusedError as refused:
-                await self._end_right(flow, refused.text)
+            ended = await asyncio.to_thread(
+                self.policy.ended, flow.client.peer, flow.source.name, flow.promisc, flow.group.key.snap_len
+            )
+            if ended is not None:
+                await self._end_right(flow, ended)
 
     async def link_changed(self, link: Link) -> None:
         """An interface went up or down, has another name, or is gone."""
@@ -93,7 +95,7 @@ class Service:
         there = {interface_key(link.ifindex) for link in links}
         for source in list(self.captures.sources.values()):
             if is_interface(source.key) and source.key not in there:
-                await self.link_changed(Link(source.open.facts.ifindex, source.name, up=False, gone=True))
+                await self.link_changed(Link(interface_number(source.key), source.name, up=False, gone=True))
         for link in links:
             await self.link_changed(link)
 
@@ -116,9 +118,9 @@ class Service:
 
     async def _open(self, client: Client, request: protocol.Open) -> None:
         resolved = self.engine.resolve(request.source)
-        key = self.policy.decide(client.peer, request, resolved.name)
+        right = await asyncio.to_thread(self.policy.decide, client.peer, request, resolved.name)
         async with self.operations.opened(resolved, self.policy.source_bytes(resolved.name)) as source:
-            flow = await self.operations.open_flow(source, client, request, key, self.policy)
+            flow = await self.operations.open_flow(source, client, request, right, self.policy)
             if client.closed:  # it went while this was done, and gone() may have looked already
                 await self.operations.close_flow(flow)
                 return
@@ -177,7 +179,8 @@ class Service:
         client.send({"id": request.id, "ok": True})
 
     async def _status(self, client: Client, request: protocol.Status) -> None:
-        groups = None if self.policy.is_admin(client.peer) else client.peer.groups
+        is_admin = await asyncio.to_thread(self.policy.is_admin, client.peer)
+        groups = None if is_admin else client.peer.groups
         descriptor = status.to_fd(await self.describer.document(groups))
         try:
             client.send({"id": request.id, "ok": True, "fds": ["status"]}, [descriptor])
@@ -185,7 +188,7 @@ class Service:
             os.close(descriptor)
 
     async def _revoke(self, client: Client, request: protocol.Revoke) -> None:
-        if not self.policy.is_admin(client.peer):
+        if not await asyncio.to_thread(self.policy.is_admin, client.peer):
             raise RefusedError(Code.DENIED, f"user {client.peer.uid} may not revoke flows")
         flow = self.captures.flows.get(request.flow)
         if flow is None:

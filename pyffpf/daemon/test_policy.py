@@ -34,7 +34,7 @@ def refusal(rules: Policy, peer: Peer, request: Open) -> tuple[str, str]:
 
 
 def test_root_needs_no_rule_and_others_do() -> None:
-    assert policy().decide(ROOT, wanted(promisc=True), "eth0") == GroupKey(0, SNAP_LEN_MAX)
+    assert policy().decide(ROOT, wanted(promisc=True), "eth0").key == GroupKey(0, SNAP_LEN_MAX)
     assert refusal(policy(), NOBODY, wanted()) == (
         "denied",
         "user 65534 may not capture: no rule of ffpfd's configuration names it",
@@ -59,7 +59,7 @@ def test_root_needs_no_rule_and_others_do() -> None:
 )
 def test_rules_name_users_groups_and_sources(rule: AllowRule, peer: Peer, allowed: bool) -> None:
     if allowed:
-        assert policy(rule).decide(peer, wanted(), "eth0").gid == peer.gid
+        assert policy(rule).decide(peer, wanted(), "eth0").key.gid == peer.gid
     else:
         assert refusal(policy(rule), peer, wanted())[0] == "denied"
 
@@ -73,25 +73,25 @@ def test_it_is_the_sources_own_name_that_counts() -> None:
 def test_the_widest_of_several_rules_holds_within_the_limit() -> None:
     narrow = AllowRule(users=("nobody",), promisc=False, snap_len=96)
     wide = AllowRule(users=("nobody",), sources=("eth0",), snap_len=2000)
-    assert policy(narrow, wide).decide(NOBODY, wanted(promisc=True), "eth0").snap_len == 2000
-    assert policy(narrow, wide).decide(NOBODY, wanted("lo"), "lo").snap_len == 96
+    assert policy(narrow, wide).decide(NOBODY, wanted(promisc=True), "eth0").key.snap_len == 2000
+    assert policy(narrow, wide).decide(NOBODY, wanted("lo"), "lo").key.snap_len == 96
     assert "promiscuous" in refusal(policy(narrow, wide), NOBODY, wanted("lo", promisc=True))[1]
     limited = policy(wide, limits=LimitsConfig(snap_len=128))
-    assert limited.decide(NOBODY, wanted(), "eth0").snap_len == 128
+    assert limited.decide(NOBODY, wanted(), "eth0").key.snap_len == 128
 
 
 def test_members_who_may_see_less_have_buffers_apart() -> None:
     less = AllowRule(users=("nobody",), snap_len=96)
     other = Peer(4, 4243, 65534, frozenset({65534}), 0)
     rules = policy(less, AllowRule(users=("4243",)))
-    assert rules.decide(NOBODY, wanted(), "eth0") != rules.decide(other, wanted(), "eth0")
+    assert rules.decide(NOBODY, wanted(), "eth0").key != rules.decide(other, wanted(), "eth0").key
 
 
 def test_a_named_group_needs_membership() -> None:
     rules = policy(AllowRule(users=("*",)))
     tty = grp.getgrnam("tty").gr_gid
-    assert rules.decide(MEMBER, wanted(group="tty"), "eth0").gid == tty
-    assert rules.decide(ROOT, wanted(group="tty"), "eth0").gid == tty
+    assert rules.decide(MEMBER, wanted(group="tty"), "eth0").key.gid == tty
+    assert rules.decide(ROOT, wanted(group="tty"), "eth0").key.gid == tty
     assert refusal(rules, NOBODY, wanted(group="tty")) == ("denied", "user 65534 is no member of group tty")
     assert refusal(rules, NOBODY, wanted(group="no such group"))[0] == "invalid"
     assert refusal(rules, NOBODY, wanted(group="99999999999"))[0] == "invalid"
@@ -125,3 +125,11 @@ def test_plans_are_the_groups_own_where_it_has_some() -> None:
     assert (rules.plan(tty).bms, rules.plan(tty).stall_ms, rules.plan(tty).name) == ("frp", 7, "tty")
     assert (rules.plan(4242).bms, rules.plan(4242).stall_ms, rules.plan(4242).name) == ("srp", 0, "4242")
     assert (rules.source_bytes("lo"), rules.source_bytes("eth0")) == (1 << 20, 64 << 20)
+
+
+def test_a_right_ends_when_what_it_gave_is_not_given_any_more() -> None:
+    rules = policy(AllowRule(users=("nobody",), sources=("eth0",), promisc=False, snap_len=96))
+    assert rules.ended(NOBODY, "eth0", promisc=False, snap_len=96) is None
+    assert rules.ended(ROOT, "eth1", promisc=True, snap_len=SNAP_LEN_MAX) is None
+    for source, promisc, snap_len in (("eth1", False, 96), ("eth0", True, 96), ("eth0", False, 97)):
+        assert rules.ended(NOBODY, source, promisc, snap_len)

@@ -17,7 +17,7 @@ from pyffpf.daemon.config import BuffersConfig, Config
 from pyffpf.daemon.credentials import Peer
 from pyffpf.daemon.engine import LaneCounts
 from pyffpf.daemon.operations import BEHIND_MAX, Operations
-from pyffpf.daemon.policy import GroupKey, Policy
+from pyffpf.daemon.policy import Policy
 from pyffpf.daemon.protocol import Code, Open, RefusedError
 from pyffpf.daemon.slow import SlowReaders
 from pyffpf.daemon.testing import LANES, FakeEngine, FakeSource
@@ -63,7 +63,8 @@ class World:
         resolved = self.engine.resolve("eth0")
         async with self.operations.opened(resolved, 8 << 20) as source:
             request = Open(1, "eth0", 0, False, None)
-            return await self.operations.open_flow(source, client, request, GroupKey(0, 65536), self.policy)
+            right = self.policy.decide(client.peer, request, "eth0")
+            return await self.operations.open_flow(source, client, request, right, self.policy)
 
     def count(self, flow: Flow, w: int, r: int, pbuf: int = 0, ibuf: int = 0) -> None:
         """The flow's first lane as it stands; all of its unread packets lie a lane's size behind."""
