@@ -12,14 +12,19 @@ Users and groups are numbers: nothing is added to the machine.
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import functools
 import json
 import os
+import pickle
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,12 +182,8 @@ class Ffpfd:
 
     def ask_status(self) -> Status:
         """The same document by the protocol: for polling."""
-        with self.ns.entered(), Control(self.socket, "test") as control:
-            answer = control.ask("status")
-        try:
-            return status.from_fd(answer.fds["status"])
-        finally:
-            os.close(answer.fds["status"])
+        with self.ns.entered():
+            return ask_status(self.socket)
 
     def wait_status(self, condition: Callable[[Status], bool], what: str, seconds: float = PATIENCE_S) -> Status:
         """Asks until the condition holds; AssertionError with the last answer when it never does."""
@@ -216,6 +217,16 @@ class Ffpfd:
             return (flows is None or len(left) == flows) and not any(flow.waiting for flow in left)
 
         return self.wait_status(read, f"all to be read, {flows or 'any number of'} flows to be left")
+
+
+def ask_status(socket: Path) -> Status:
+    """What this process is told when it asks."""
+    with Control(socket, "test") as control:
+        answer = control.ask("status")
+    try:
+        return status.from_fd(answer.fds["status"])
+    finally:
+        os.close(answer.fds["status"])
 
 
 def summary(document: Status) -> list[dict[str, Any]]:
@@ -272,3 +283,66 @@ def capture_sockets(ns: Netns) -> list[list[str]]:
 
 def ifindex(ns: Netns, name: str) -> int:
     return int(ns.run(["cat", f"/sys/class/net/{name}/ifindex"]).stdout)
+
+
+# ---- clients by hand, as another user
+
+
+@functools.cache
+def compiled(text: str) -> str:
+    """A filter for Ethernet as the protocol has it; without VLAN it is the kernel's form too."""
+    argv = ["tcpdump", "-y", "EN10MB", "-ddd", text]
+    lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()[1:]
+    return base64.b64encode(b"".join(struct.pack("<HBBI", *map(int, line.split())) for line in lines)).decode()
+
+
+class Client:
+    """A connection that speaks the protocol itself. Made by whoever is to be its peer: see `as_user`."""
+
+    def __init__(self, ffpfd: Ffpfd, program: str = "client") -> None:
+        self.control = Control(ffpfd.socket, program)
+
+    def open(self, source: str, **fields: object) -> tuple[int, dict[str, int]]:
+        """A flow's number, and its descriptors by name."""
+        answer = self.control.ask(
+            "open", **{"source": source, "snap_len": 0, "promisc": False, "group": None, **fields}
+        )
+        return int(answer.fields["flow"]), dict(answer.fds)
+
+    def refusal(self, operation: str, **fields: object) -> str:
+        """The code of the refusal of what must be refused."""
+        try:
+            answer = self.control.ask(operation, **fields)
+        except ControlError as error:
+            return error.code
+        raise AssertionError(f"{operation} {fields} was answered with {answer}")
+
+
+def as_user(ns: Netns, user: User, work: Callable[[], Any], groups: Sequence[int] | None = None) -> Any:
+    """What work() returns, done in the namespace by a process of that user, without capabilities. What it raises is
+    raised here, as an AssertionError."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(reading)
+            with ns.entered():
+                os.setgroups(user.groups if groups is None else groups)
+                os.setresgid(user.gid, user.gid, user.gid)
+                os.setresuid(user.uid, user.uid, user.uid)
+                try:
+                    outcome = (True, work())
+                except BaseException:
+                    outcome = (False, traceback.format_exc())
+                with os.fdopen(writing, "wb") as pipe:
+                    pickle.dump(outcome, pipe)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read()
+    os.waitpid(pid, 0)
+    assert said, "the process of the user died"
+    done, value = pickle.loads(said)
+    assert done, f"as user {user.uid}:\n{value}"
+    return value
