@@ -153,29 +153,43 @@ shape(struct pass *p)
 	return shape_of(p, p->ls->n);
 }
 
+/*
+ * What lies below W is whole. Plain stores: the exchange of each IBuf's W comes behind them, and who has not seen that
+ * has no index that leads here.
+ */
 static __always_inline void
 publish_lane(struct pass *p, __u32 cells)
 {
 	struct ffpf_kernel_lane_state *ls = p->ls;
 	struct ffpf_lane_page *lane = p->lane;
-	__u64 wraps;
 
 	p->position = ls->w;
-	/* the words of the record before the stamp: for readers under FRP, that look at any time */
-	exchange(&cell_of(p)->stamp, ls->w);
+	once(cell_of(p)->stamp) = ls->w;
 	ls->w += cells;
 	lane->records++;
-	wraps = (ls->w >> (constants.cells_log2 & 31)) - 1; /* the first lap is number 1 */
-	once(lane->wrap) = wraps;
-	/* pairs with the acquire loads of w in bms/srp.c and bms/frp.c */
-	exchange(&lane->w, ls->w);
+	once(lane->wrap) = (ls->w >> (constants.cells_log2 & 31)) - 1; /* the first lap is number 1 */
+	once(lane->w) = ls->w;
 }
 
-/* False: nobody was given the packet, for this cause. */
+/* Never back: an abandoned claim may have been stored to. Under FRP readers look while records are overwritten: the
+ * exchange puts the intent before the record's words. */
+static __always_inline void
+claim(struct pass *p, __u32 cells)
+{
+	struct ffpf_kernel_lane_state *ls = p->ls;
+
+	if (ls->intent < ls->w + cells)
+		ls->intent = ls->w + cells;
+	if (p->srp)
+		once(p->lane->intent) = ls->intent;
+	else
+		exchange(&p->lane->intent, ls->intent);
+}
+
+/* 0, or the cause for which nobody was given the packet. */
 static __always_inline __u32
 store(struct pass *p, __s64 time_ns)
 {
-	struct ffpf_kernel_lane_state *ls = p->ls;
 	struct shape what = shape(p);
 	__u32 cells = cells_of(what.cap_len);
 	__u32 cause;
@@ -189,10 +203,7 @@ store(struct pass *p, __s64 time_ns)
 	} else {
 		frp_grant(p, cells);
 	}
-	/* Never back: an abandoned claim may have been stored to. The exchange puts it before the record's words. */
-	if (ls->intent < ls->w + cells)
-		ls->intent = ls->w + cells;
-	exchange(&p->lane->intent, ls->intent);
+	claim(p, cells);
 	if (write_record(p, &what, time_ns))
 		return FFPF_KERNEL_DROP_INVALID;
 	publish_lane(p, cells);
