@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -25,6 +26,7 @@ from pyffpf.daemon.survival import (
 )
 from pyffpf.daemon.testing import Tool
 
+T = TypeVar("T")
 KILLS = int(os.environ.get("FFPF_TEST_KILLS", "5"))  # of ffpfd
 CLIENT_KILLS = int(os.environ.get("FFPF_TEST_CLIENT_KILLS", "50"))
 AT_ONCE = 5
@@ -69,7 +71,7 @@ def test_no_packet_is_lost_over_kills(ns: Netns, tmp_path: Path) -> None:
     ffpfd.stop()
 
 
-def settled(number: Callable[[], list[int]]) -> list[int]:
+def settled(number: Callable[[], T]) -> T:
     """What number() gives once it has given it ten times in a row."""
     last, times = number(), 1
     while times < 10:
