@@ -6,7 +6,7 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +47,9 @@ def kernel_stamps() -> Iterator[None]:
         yield
 
 
-def start(ns: Netns, case: LiveCase, side: Side) -> Run:
+def start(ns: Netns, case: LiveCase, side: Side, env: Mapping[str, str] | None = None) -> Run:
     words = [word.replace("{left}", ns.left).replace("{right}", ns.right) for word in case.argv]
-    return Run(ns.command(words), side, prepare=case.prepare)
+    return Run(ns.command(words), side, prepare=case.prepare, env=env)
 
 
 def wait_ready(run: Run, ready: bytes) -> None:
@@ -74,12 +74,14 @@ def run_pairs(
     cases: Sequence[LiveCase],
     traffic: Callable[[], None],
     settle: float = SETTLE_S,
+    env: Mapping[str, str] | None = None,
 ) -> list[tuple[Outcome, Outcome]]:
-    """Starts every case on both libraries, makes the traffic once, ends them all; (stock, ffpf) of each case."""
+    """Starts every case on both libraries, makes the traffic once, ends them all; (stock, ffpf) of each case. env: what
+    the environment has besides on FFPF."""
     with ExitStack() as stack:
         runs = []
         for case in cases:
-            pair = (start(ns, case, case.stock), start(ns, case, harness.FFPF))
+            pair = (start(ns, case, case.stock), start(ns, case, harness.FFPF, env))
             for run in pair:
                 stack.callback(run.discard)
             runs.append((case, pair))
@@ -99,11 +101,15 @@ def run_pairs(
 
 
 def assert_same_live(
-    ns: Netns, cases: Sequence[LiveCase], traffic: Callable[[], None], settle: float = SETTLE_S
+    ns: Netns,
+    cases: Sequence[LiveCase],
+    traffic: Callable[[], None],
+    settle: float = SETTLE_S,
+    env: Mapping[str, str] | None = None,
 ) -> list[Outcome]:
     """Runs the cases and compares each; fails with all that differ. Returns stock's outcomes, for further demands."""
     with kernel_stamps():
-        pairs = run_pairs(ns, cases, traffic, settle)
+        pairs = run_pairs(ns, cases, traffic, settle, env)
     failures = []
     for case, (stock, ffpf) in zip(cases, pairs, strict=True):
         try:

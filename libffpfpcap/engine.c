@@ -52,6 +52,7 @@ activate_auto(struct pcap *p)
 {
 	struct ffpf_error refusal = { .code = FFPF_E_NO_SERVER };
 	int status = PCAP_ERROR;
+	char own[100];
 
 	if (!not_shared(p)) {
 		status = ffpf_shared_activate(p, &refusal);
@@ -66,7 +67,8 @@ activate_auto(struct pcap *p)
 		p->errbuf[0] = '\0';
 		return ffpf_pcap_status(refusal.code);
 	}
-	return ffpf_handle_fail(p, status, "%.100s; ffpfd: %.140s", p->errbuf, refusal.text);
+	snprintf(own, sizeof(own), "%.99s", p->errbuf);
+	return ffpf_handle_fail(p, status, "%s; ffpfd: %.140s", own, refusal.text);
 }
 
 static int
