@@ -20,6 +20,7 @@ import os
 import pickle
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -65,6 +66,9 @@ USERS = (ANNA, BERT, CARA)
 
 # stall_ms 0: a reader that has to wait for a processor loses nothing, however long; tests of slow readers set it.
 CONFIG = f"""
+[daemon]
+user = ""
+
 [buffers]
 bytes = "16 MiB"
 ibuf_bytes = "512 KiB"
@@ -125,6 +129,13 @@ class Ffpfd:
     def pid(self) -> int:
         assert self.process is not None
         return self.process.pid  # `ip netns exec` becomes what it starts
+
+    @property
+    def holder_pid(self) -> int:
+        """Of the process that holds descriptors while ffpfd is away."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
+            asking.connect(str(self.folder / "holder.sock"))
+            return int(struct.unpack("iII", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
 
     def said(self) -> str:
         """Its log, of all processes since the first."""
@@ -219,9 +230,9 @@ class Ffpfd:
         return self.wait_status(read, f"all to be read, {flows or 'any number of'} flows to be left")
 
 
-def ask_status(socket: Path) -> Status:
+def ask_status(path: Path) -> Status:
     """What this process is told when it asks."""
-    with Control(socket, "test") as control:
+    with Control(path, "test") as control:
         answer = control.ask("status")
     try:
         return status.from_fd(answer.fds["status"])
