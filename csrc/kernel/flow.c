@@ -16,45 +16,10 @@ ffpf_kernel_check_flow(const struct ffpf_kernel *kernel, uint32_t slot, bool idl
 	return 0;
 }
 
-static uint32_t
-ibuf_at(const struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank, uint32_t cpu)
+uint32_t
+ffpf_kernel_ibuf_at(const struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank, uint32_t cpu)
 {
 	return FFPF_KERNEL_IBUF_AT(bank, slot, kernel->cpus, cpu);
-}
-
-/* It was left behind when its group moved: its IBufs are of lanes that are not used any more. */
-static bool
-is_left(const struct ffpf_kernel *kernel, uint32_t slot)
-{
-	const struct ffpf_kernel_group *group = &kernel->groups[kernel->flows[slot].group];
-
-	return !(atomic_load(&group->columns[FFPF_KERNEL_WORD_OF(slot)]) & FFPF_KERNEL_BOTH_COLUMNS(slot));
-}
-
-static int
-read_ibuf(struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank, uint32_t cpu, struct ffpf_kernel_request *q,
-	  struct ffpf_error *err)
-{
-	const struct ffpf_kernel_flow *flow = &kernel->flows[slot];
-	uint32_t lane_bank = atomic_load(&kernel->groups[flow->group].bank) & 1;
-	int rc;
-
-	*q = (struct ffpf_kernel_request){
-		.op = FFPF_KERNEL_OP_IBUF_READ,
-		.at = ibuf_at(kernel, slot, bank, cpu),
-		.slot = slot,
-		.cpu = cpu,
-		.lane_at = FFPF_KERNEL_LANE_AT(lane_bank, flow->group, kernel->cpus, cpu),
-		.before_at = ibuf_at(kernel, slot, bank ^ 1, cpu),
-	};
-	if (is_left(kernel, slot))
-		q->lane_at = FFPF_KERNEL_NOWHERE;
-	if (atomic_load(&flow->lane_changed))
-		q->before_at = FFPF_KERNEL_NOWHERE;
-	rc = ffpf_kernel_ask(kernel, q, err);
-	if (!rc && !q->done)
-		return ffpf_error_set(err, FFPF_E_INVALID, "flow %u has no IBuf for CPU %u", slot, cpu);
-	return rc;
 }
 
 /* ---- making IBufs ---- */
@@ -78,8 +43,8 @@ make_ibuf(struct ffpf_kernel *kernel, const struct fresh *f, uint32_t cpu, const
 	*fd = ffpf_kernel_make_ibuf(template, err);
 	if (*fd < 0)
 		return *fd;
-	return ffpf_kernel_put(kernel->fds.fd[FFPF_KERNEL_FD_FLOW_STATE], ibuf_at(kernel, f->slot, f->bank, cpu),
-			       &state, err);
+	return ffpf_kernel_put(kernel->fds.fd[FFPF_KERNEL_FD_FLOW_STATE],
+			       ffpf_kernel_ibuf_at(kernel, f->slot, f->bank, cpu), &state, err);
 }
 
 static int
@@ -88,7 +53,7 @@ insert_ibufs(struct ffpf_kernel *kernel, const struct fresh *f, const int *ibuf_
 	uint32_t at[FFPF_FLOW_LANES_MAX];
 
 	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++)
-		at[cpu] = ibuf_at(kernel, f->slot, f->bank, cpu);
+		at[cpu] = ffpf_kernel_ibuf_at(kernel, f->slot, f->bank, cpu);
 	return ffpf_kernel_insert(kernel->fds.fd[FFPF_KERNEL_FD_IBUFS], at, ibuf_fds, kernel->cpus, err);
 }
 
@@ -96,7 +61,7 @@ static void
 erase_ibufs(struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank)
 {
 	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++)
-		ffpf_kernel_erase(kernel->fds.fd[FFPF_KERNEL_FD_IBUFS], ibuf_at(kernel, slot, bank, cpu));
+		ffpf_kernel_erase(kernel->fds.fd[FFPF_KERNEL_FD_IBUFS], ffpf_kernel_ibuf_at(kernel, slot, bank, cpu));
 }
 
 /* Those of a flow's first time. The grace period of the insertion lies between the counts and the first packet. */
@@ -129,7 +94,7 @@ check_read(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err)
 		return 0;
 	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++) {
 		struct ffpf_kernel_request q;
-		int rc = read_ibuf(kernel, slot, bank, cpu, &q, err);
+		int rc = ffpf_kernel_read_ibuf(kernel, slot, bank, cpu, &q, err);
 
 		if (rc)
 			return rc;
@@ -155,7 +120,7 @@ ffpf_kernel_flow_prepare(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibu
 		struct ffpf_kernel_request q;
 		struct ffpf_ibuf_page template = { .slots_log2 = f.slots_log2, .lane = cpu };
 
-		rc = read_ibuf(kernel, slot, bank, cpu, &q, err);
+		rc = ffpf_kernel_read_ibuf(kernel, slot, bank, cpu, &q, err);
 		/* the old one may still grow, by less than 2^32 */
 		template.first_pos = (q.w | UINT32_MAX) + 1;
 		template.packets_before = q.packets_before;
@@ -179,7 +144,7 @@ ffpf_kernel_flow_mark(struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank, 
 	for (uint32_t cpu = 0; cpu < kernel->cpus && !rc; cpu++) {
 		struct ffpf_kernel_request q = {
 			.op = FFPF_KERNEL_OP_IBUF_STATE,
-			.at = ibuf_at(kernel, slot, bank, cpu),
+			.at = ffpf_kernel_ibuf_at(kernel, slot, bank, cpu),
 			.value = state,
 		};
 
@@ -198,7 +163,7 @@ ffpf_kernel_flow_settle(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_e
 	for (uint32_t cpu = 0; cpu < kernel->cpus && !rc; cpu++) {
 		struct ffpf_kernel_request q;
 
-		rc = read_ibuf(kernel, slot, old, cpu, &q, err);
+		rc = ffpf_kernel_read_ibuf(kernel, slot, old, cpu, &q, err);
 		if (rc)
 			break;
 		flow->past_records += q.w - q.first_pos;
@@ -246,7 +211,7 @@ ffpf_kernel_flow_grow(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_s
 
 	if (rc)
 		return rc;
-	left = is_left(kernel, slot);
+	left = ffpf_kernel_is_left(kernel, slot);
 	rc = ffpf_kernel_flow_prepare(kernel, slot, ibuf_slots, ibuf_fds, err);
 	if (rc)
 		return rc;
@@ -384,79 +349,5 @@ ffpf_kernel_flow_snap(struct ffpf_kernel *kernel, uint32_t slot, uint32_t snap_l
 		return rc;
 	atomic_store(&kernel->flows[slot].snap_len, limited(kernel, snap_len));
 	ffpf_kernel_group_changed(kernel, kernel->flows[slot].group);
-	return 0;
-}
-
-/* ---- what was counted ---- */
-
-int
-ffpf_kernel_ibuf_status(struct ffpf_kernel *kernel, uint32_t slot, uint32_t cpu, struct ffpf_kernel_ibuf_status *out,
-			struct ffpf_error *err)
-{
-	struct ffpf_kernel_request q;
-	int rc = ffpf_kernel_check_flow(kernel, slot, false, err);
-
-	if (!rc && cpu >= kernel->cpus)
-		rc = ffpf_error_set(err, FFPF_E_INVALID, "CPU %u is not below %u", cpu, kernel->cpus);
-	rc = rc ? rc : read_ibuf(kernel, slot, ffpf_kernel_bank_of(kernel, slot), cpu, &q, err);
-	if (rc)
-		return rc;
-	*out = (struct ffpf_kernel_ibuf_status){
-		.state = q.state,
-		.slots = 1u << (q.slots_log2 & 31),
-		.first_pos = q.first_pos,
-		.w = q.w,
-		.r = q.r < q.first_pos ? q.first_pos : q.r,
-		.behind = q.behind,
-		.generation = q.generation,
-		.generation_pos = q.generation_pos,
-		.packets = q.packets - q.packets_before,
-		.nested = q.nested - q.nested_before,
-	};
-	memcpy(out->dropped, q.dropped, sizeof(out->dropped));
-	return 0;
-}
-
-int
-ffpf_kernel_flow_counters(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_counters *out, struct ffpf_error *err)
-{
-	struct ffpf_counters sum = { 0 };
-	int rc = ffpf_kernel_check_flow(kernel, slot, false, err);
-
-	if (rc)
-		return rc;
-	sum.delivered = kernel->flows[slot].past_records;
-	for (unsigned cause = 0; cause < FFPF_DROP_CAUSES; cause++)
-		sum.dropped[cause] = kernel->flows[slot].past_dropped[cause];
-	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++) {
-		struct ffpf_kernel_ibuf_status one;
-
-		rc = ffpf_kernel_ibuf_status(kernel, slot, cpu, &one, err);
-		if (rc)
-			return rc;
-		sum.seen += one.packets + one.nested;
-		sum.delivered += one.w - one.first_pos;
-		for (unsigned cause = 0; cause < FFPF_DROP_CAUSES; cause++)
-			sum.dropped[cause] += one.dropped[cause];
-		sum.dropped[FFPF_DROP_NESTED] += one.nested;
-	}
-	sum.filtered = sum.seen - sum.delivered - ffpf_counters_dropped(&sum);
-	*out = sum;
-	return 0;
-}
-
-int
-ffpf_kernel_flow_positions(struct ffpf_kernel *kernel, uint32_t slot, uint32_t generation, uint64_t *positions,
-			   struct ffpf_error *err)
-{
-	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++) {
-		struct ffpf_kernel_ibuf_status one;
-		int rc = ffpf_kernel_ibuf_status(kernel, slot, cpu, &one, err);
-
-		if (rc)
-			return rc;
-		/* none yet: the next one will be the first */
-		positions[cpu] = one.generation == generation ? one.generation_pos : one.w;
-	}
 	return 0;
 }

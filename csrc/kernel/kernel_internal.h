@@ -60,6 +60,7 @@ void ffpf_kernel_flow_flip(struct ffpf_kernel *kernel, uint32_t slot);
 /* Its columns are of the group's again. */
 void ffpf_kernel_flow_join(struct ffpf_kernel *kernel, uint32_t slot);
 int ffpf_kernel_check_flow(const struct ffpf_kernel *kernel, uint32_t slot, bool idle, struct ffpf_error *err);
+uint32_t ffpf_kernel_ibuf_at(const struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank, uint32_t cpu);
 /* Fresh IBufs in the bank that is not in use, that go on where the flow's are now. */
 int ffpf_kernel_flow_prepare(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_slots, int *ibuf_fds,
 			     struct ffpf_error *err);
@@ -69,6 +70,10 @@ int ffpf_kernel_flow_mark(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ba
 int ffpf_kernel_flow_settle(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err);
 /* The IBufs before the last move are not of lanes in use any more: what they hold need not be kept. */
 void ffpf_kernel_flow_forget(struct ffpf_kernel *kernel, uint32_t slot);
+/* count.c */
+bool ffpf_kernel_is_left(const struct ffpf_kernel *kernel, uint32_t slot);
+int ffpf_kernel_read_ibuf(struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank, uint32_t cpu,
+			  struct ffpf_kernel_request *q, struct ffpf_error *err);
 /* group.c: after a change of the group's flows. */
 void ffpf_kernel_group_changed(struct ffpf_kernel *kernel, uint32_t group);
 
