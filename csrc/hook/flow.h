@@ -89,6 +89,7 @@ void ffpf_flow_counters(const struct ffpf_flow *flow, struct ffpf_counters *out)
 /* One lane of a flow as it stands: for people, and for who looks after slow readers. */
 struct ffpf_flow_lane_status {
 	uint32_t slots;
+	uint64_t first_pos;      /* of the IBuf; less in r: the reader has not come to it yet */
 	uint64_t w, r;           /* positions in the IBuf; r as the reader says it: not checked */
 	uint64_t behind_cells;   /* that the oldest unread record lies behind the lane's W; 0: nothing is unread */
 	uint64_t generation;     /* of the filter in force */

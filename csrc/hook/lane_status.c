@@ -28,6 +28,7 @@ ffpf_flow_lane_status(const struct ffpf_flow *flow, uint32_t lane, struct ffpf_f
 
 	*out = (struct ffpf_flow_lane_status){
 		.slots = at->ibuf->mask + 1,
+		.first_pos = page->first_pos,
 		.w = w,
 		.r = ffpf_ibuf_reader_r(at->ibuf),
 		.generation = flow->generation,

@@ -49,14 +49,24 @@ class Placement:
 
 @dataclass(frozen=True)
 class LaneCounts:
-    """One flow's IBuf on one lane: `w` and `r` are positions in it. behind_bytes: how far the oldest record that was
-    not read lies behind the newest."""
+    """One flow's IBuf on one lane: positions in it, `r` as the reader says it. behind_bytes: how far the oldest record
+    that was not read lies behind the newest."""
 
     slots: int
+    first: int
     w: int
     r: int
     behind_bytes: int
-    followed: bool = True  # the reader has come to this IBuf from the one before
+
+    @property
+    def followed(self) -> bool:
+        """The reader has come to this IBuf from the one before."""
+        return self.r >= self.first
+
+    @property
+    def unread(self) -> int:
+        """Entries of this IBuf."""
+        return self.w - min(max(self.r, self.first), self.w)
 
 
 @dataclass(frozen=True)

@@ -221,10 +221,8 @@ class KernelSource:
     def _lane_counts(self, slot: int, cpu: int) -> LaneCounts:
         status = ffi.new("struct ffpf_kernel_ibuf_status *")
         call(lib.ffpf_kernel_ibuf_status, self._kernel, slot, cpu, status)
-        first, w = int(status.first_pos), int(status.w)
-        # R is the reader's word, and of the IBuf before as long as it has not followed.
-        r = min(max(int(status.r), first), w)
-        return LaneCounts(int(status.slots), w, r, int(status.behind) * CELL_BYTES, int(status.r) >= first)
+        behind_bytes = int(status.behind) * CELL_BYTES
+        return LaneCounts(int(status.slots), int(status.first_pos), int(status.w), int(status.r), behind_bytes)
 
     # ---- outliving this process
 

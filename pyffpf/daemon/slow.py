@@ -32,19 +32,19 @@ class _Seen:
     """A flow at the last look: how far its reader was, what was dropped, and since when it stands still."""
 
     r: tuple[int, ...]
-    dropped: int
-    dropped_ibuf: int
+    dropped_pbuf: int  # the group's loss: no room for the packet
+    dropped_ibuf: int  # its own
     still_since: float
 
 
 def is_blocking(lane: LaneCounts, facts: SourceFacts) -> bool:
     """Whether this reader may be what its group waits for on this lane."""
-    return lane.w > lane.r and (lane.w - lane.r >= lane.slots or lane.behind_bytes >= facts.lane_bytes // 2)
+    return lane.behind_bytes >= facts.lane_bytes // 2
 
 
 def wanted_ibuf(flow: Flow, counts: FlowCounts, dropped_before: int, facts: SourceFacts) -> int:
     """Octets that the flow's IBufs should have; what they have when that will do."""
-    full = any(lane.w - lane.r > lane.slots // 2 for lane in counts.lanes)
+    full = any(lane.unread > lane.slots // 2 for lane in counts.lanes)
     if not full and counts.dropped.get("ibuf", 0) <= dropped_before:
         return flow.ibuf_bytes
     useful = facts.lane_bytes // SMALLEST_RECORD_BYTES * 8
@@ -85,18 +85,19 @@ class SlowReaders:
 
     def _note(self, flow: Flow, counts: FlowCounts) -> _Seen:
         r = tuple(lane.r for lane in counts.lanes)
-        dropped = sum(counts.dropped.values())
+        pbuf, ibuf = counts.dropped.get("pbuf", 0), counts.dropped.get("ibuf", 0)
         old = self._seen.get(flow.id)
-        still = old is not None and old.r == r and any(lane.w > lane.r for lane in counts.lanes)
-        ibuf = counts.dropped.get("ibuf", 0)
-        return _Seen(r, dropped, ibuf, old.still_since if old is not None and still else self._clock())
+        still = old is not None and old.r == r and any(lane.unread or not lane.followed for lane in counts.lanes)
+        return _Seen(r, pbuf, ibuf, old.still_since if old is not None and still else self._clock())
 
     async def _look_after(
         self, source: Source, group: Group, counts: Mapping[int, FlowCounts], before: Mapping[int, _Seen]
     ) -> None:
         facts, now = source.open.facts, self._clock()
         members = [flow for flow in source.members(group) if flow.id in counts]
-        losing = any(flow.id in before and self._seen[flow.id].dropped > before[flow.id].dropped for flow in members)
+        losing = any(
+            flow.id in before and self._seen[flow.id].dropped_pbuf > before[flow.id].dropped_pbuf for flow in members
+        )
         limit_s = group.plan.stall_ms / 1000
         left = [
             flow
@@ -105,7 +106,7 @@ class SlowReaders:
             and now - self._seen[flow.id].still_since >= limit_s
             and any(is_blocking(lane, facts) for lane in counts[flow.id].lanes)
         ]  # fmt: skip
-        if left:
+        if left and len(left) < len(members):  # who stops nobody but itself may have its buffers
             await self._operations.move_group(source, group, left)
             for flow in left:
                 why = f"it read nothing for {now - self._seen[flow.id].still_since:.1f} s while its group lost packets"

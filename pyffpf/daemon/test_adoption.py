@@ -346,7 +346,7 @@ def test_totals_of_closed_flows_do_not_go_back(life: Life) -> None:
         with await tool.open("eth0") as one, await tool.open("eth0"):
             (source,) = life.engine.live
             for number, flow in enumerate(source.flows.values(), 1):
-                lanes = [LaneCounts(1024, 0, 0, 0)] * 2
+                lanes = [LaneCounts(1024, 0, 0, 0, 0)] * 2
                 flow.counts = FlowCounts(10 * number, number, 5, 1, {"pbuf": 4, "ibuf": 0}, lanes)
             with await tool.do("close", flow=one["flow"]):
                 pass

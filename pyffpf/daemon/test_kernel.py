@@ -75,6 +75,16 @@ class Ffpfd:
         assert self.process.wait(20) == 0
         assert not self.path.exists()
 
+    def reload(self, config: str, answer: str) -> None:
+        """Another configuration, whole at once; until the log has the answer."""
+        fresh = self.path.with_name("ffpfd.toml.new")
+        fresh.write_text(config)
+        fresh.rename(self.path.with_name("ffpfd.toml"))
+        self.process.send_signal(signal.SIGHUP)
+        assert self.process.stderr is not None
+        while answer not in (line := self.process.stderr.readline().decode()):
+            assert line, "ffpfd ended"
+
     def clear_up(self) -> None:
         """After stop(), or when there was none; shows what the process said."""
         if self.process.poll() is None:
@@ -387,14 +397,10 @@ def test_a_reload_revokes_rights_that_ended_and_leaves_other_captures_alone(ns: 
         assert child.stdout is not None
         assert child.stdout.readline() == "open\n"
         with made.connect() as root, root.open(ns.left) as kept:
-            (tmp_path / "ffpfd.toml").write_text("[deamon]")
-            made.process.send_signal(signal.SIGHUP)
-            (tmp_path / "ffpfd.toml").write_text(allow)
-            made.process.send_signal(signal.SIGHUP)
-            time.sleep(0.1)
+            made.reload("[deamon]", "not reloaded: ")
+            made.reload(allow, "configuration reloaded")
             assert {flow.state for flow in root.status().flows} == {"live"}
-            (tmp_path / "ffpfd.toml").write_text("")
-            made.process.send_signal(signal.SIGHUP)
+            made.reload("", "configuration reloaded")
             assert child.stdout.readline() == "revoked\n"
             assert made.flow(root, kept).state == "live"
         made.stop()

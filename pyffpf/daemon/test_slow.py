@@ -69,7 +69,7 @@ class World:
     def count(self, flow: Flow, w: int, r: int, pbuf: int = 0, ibuf: int = 0) -> None:
         """The flow's first lane as it stands; all of its unread packets lie a lane's size behind."""
         old = self.source.flows[flow.slot].counts
-        lane = LaneCounts(flow.ibuf_bytes // 8, w, r, self.source.facts.lane_bytes if w > r else 0)
+        lane = LaneCounts(flow.ibuf_bytes // 8, 0, w, r, self.source.facts.lane_bytes if w > r else 0)
         dropped = {"pbuf": pbuf, "ibuf": ibuf}
         self.source.flows[flow.slot].counts = dataclasses.replace(old, dropped=dropped, lanes=[lane, *old.lanes[1:]])
 
@@ -123,15 +123,18 @@ def test_a_reader_that_stands_still_while_its_group_loses_packets_is_left_behind
     run(scenario())
 
 
-@pytest.mark.parametrize("what", ["reads", "loses nothing", "has read all", "frp"])
+@pytest.mark.parametrize("what", ["reads", "has read all", "group loses nothing", "loses by itself", "frp", "is alone"])
 def test_nobody_is_left_behind_who(what: str) -> None:
     async def scenario() -> None:
         async with world("frp" if what == "frp" else "srp") as made:
-            flow, other = await made.open(), await made.open()
+            flow = await made.open()
+            other = None if what == "is alone" else await made.open()
             for step in range(12):
                 r = {"reads": step, "has read all": 100}.get(what, 3)
-                made.count(flow, w=100, r=r, pbuf=0 if what == "loses nothing" else 50 * step)
-                made.count(other, w=step, r=step, pbuf=0)
+                loses = 0 if what in ("group loses nothing", "loses by itself") else 50 * step
+                made.count(flow, w=100, r=r, pbuf=loses, ibuf=50 * step if what == "loses by itself" else 0)
+                if other is not None:
+                    made.count(other, w=step, r=step, pbuf=0)
                 await made.tick(0.6)
             assert flow.state is FlowState.LIVE
 

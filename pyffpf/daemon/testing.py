@@ -59,7 +59,7 @@ class FakeFlow:
         self.snap_len = snap_len
         self.reader, self.wake = _memory_file("reader"), _memory_file("wake")
         self.ibufs = [_memory_file("ibuf") for _ in range(LANES)]
-        self.counts = FlowCounts(0, 0, 0, 0, {}, [LaneCounts(ibuf_bytes // 8, 0, 0, 0)] * LANES)
+        self.counts = FlowCounts(0, 0, 0, 0, {}, [LaneCounts(ibuf_bytes // 8, 0, 0, 0, 0)] * LANES)
 
     def renew(self, ibuf_bytes: int) -> None:
         for fd in self.ibufs:

@@ -323,7 +323,8 @@ class UserspaceSource:
         lapped = min(said.lapped, indexed - delivered - filtered)
         dropped["lapped"] = dropped.get("lapped", 0) + lapped
         waiting = indexed - delivered - filtered - lapped
-        lane = LaneCounts(int(status.slots), int(status.w), int(status.r), int(status.behind_cells) * CELL_BYTES)
+        first, behind_bytes = int(status.first_pos), int(status.behind_cells) * CELL_BYTES
+        lane = LaneCounts(int(status.slots), first, int(status.w), int(status.r), behind_bytes)
         return FlowCounts(int(totals.seen), int(totals.filtered) + filtered, delivered, waiting, dropped, [lane])
 
     def kept(self) -> None:
