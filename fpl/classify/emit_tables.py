@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from fpl.classify import ir, layout
 from fpl.classify.store import (
     ASKED_AT_ONCE,
+    ASKS_MAX,
+    ASKS_PADDED,
     BLOCK,
     DE_BRUIJN,
-    FIELDS_MAX,
-    FIELDS_PADDED,
     INNER,
     NO_FIELD,
     Size,
@@ -32,8 +32,8 @@ from fpl.classify.symbolic import Field, Source
 
 # `work`, a value of an array map, one per CPU
 WORK_ALIVE = 0  # u64[S]: rule words that may yet say yes
-WORK_SUMMARY = 56  # u32: which of them is being worked off
-WORK_ROWS = 64  # u32[256]: by field, where the rule words of its class begin in `miss`; [NO_FIELD] stays 0
+WORK_SUMMARY = 64  # u32: which of them is being worked off
+WORK_ROWS = 72  # u32[256]: by field, where the rule words of its class begin in `miss`; [NO_FIELD] stays 0
 WORK_BYTES = WORK_ROWS + 4 * 256
 
 
@@ -250,7 +250,7 @@ class _Program:
             %column = shl i32 %number, 3
             %word = and i32 %number, {self._size.words - 1}
             %word.wide = zext i32 %word to i64
-            %asked.first = mul i64 %word.wide, {FIELDS_PADDED}
+            %asked.first = mul i64 %word.wide, {ASKS_PADDED}
             %asked.at = add i64 %asked.first, {self._size.asks}
             %asked.p = getelementptr i8, ptr %tables, i64 %asked.at
             br label %ask""")
@@ -300,7 +300,7 @@ class _Program:
             %next.p = getelementptr i8, ptr %asked.p, i64 %group.next
             %next = load i8, ptr %next.p, align 1
             %end = icmp eq i8 %next, {NO_FIELD - 256}
-            %far = icmp eq i64 %group.next, {FIELDS_MAX}
+            %far = icmp eq i64 %group.next, {ASKS_MAX}
             %over = or i1 %end, %far
             br i1 %over, label %asked, label %ask""")
 

@@ -6,7 +6,7 @@
     uses[FIELDS][S]    rule words with a rule that asks for the field
     live[W]            rules in force, a bit each
     column_word[W]     the verdict word that a rule word is or-ed to
-    asks[W][52]        octets: the fields that a rule word asks for, NO_FIELD behind the last
+    asks[W][28]        octets: the fields that a rule word asks for, NO_FIELD behind the last
     ctz[64]            octets: the number of the one bit set in b is ctz[b * DE_BRUIJN >> 58]
     dead[C][S]         by class: rule words whose live rules the class misses, all
     miss[C][W]         by class: rules that ask for the class's field and do not have its values
@@ -27,6 +27,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,7 @@ from fpl.classify.intervals import Intervals
 from fpl.classify.symbolic import Field
 
 FIELDS_MAX = 48
-FIELDS_PADDED, NO_FIELD = 52, 255  # in `asks`: room for one group more
+ASKS_MAX, ASKS_PADDED, NO_FIELD = 24, 28, 255  # in `asks`: room for one group more
 ASKED_AT_ONCE = 4
 INNER = 1 << 31
 BLOCK = 256
@@ -85,7 +86,7 @@ class Size:
 
     @property
     def ctz(self) -> int:
-        return self.asks + FIELDS_PADDED * self.words
+        return self.asks + ASKS_PADDED * self.words
 
     @property
     def dead(self) -> int:
@@ -142,7 +143,7 @@ class Store:
         self.dead: Words = self._array(np.uint64, size.dead, (c, s))
         self.miss: Words = self._array(np.uint64, size.miss, (c, w))
         self._trie: npt.NDArray[np.uint32] = self._array(np.uint32, size.trie, (size.blocks * BLOCK,))
-        self.asks: npt.NDArray[np.uint8] = self._array(np.uint8, size.asks, (w, FIELDS_PADDED))
+        self.asks: npt.NDArray[np.uint8] = self._array(np.uint8, size.asks, (w, ASKS_PADDED))
         self.asks[:] = NO_FIELD
         ctz = self._array(np.uint8, size.ctz, (64,))
         for bit in range(64):
@@ -155,12 +156,11 @@ class Store:
         return np.frombuffer(self._memory, dtype=kind, count=count, offset=offset).reshape(shape)
 
     @property
-    def classes_used(self) -> int:
-        return self._next_class
-
-    @property
-    def blocks_used(self) -> int:
-        return self._next_block
+    def tight(self) -> str:
+        """What is nearly used up; empty: nothing."""
+        if 4 * self._next_class > 3 * self.size.classes:
+            return "classes"
+        return "blocks" if 4 * self._next_block > 3 * self.size.blocks else ""
 
     def add_field(self, field: Field) -> None:
         """Its values are one class. Raises Full."""
@@ -259,11 +259,16 @@ class Store:
         for place, index in enumerate((f for f in fields if f not in had), len(had)):
             self.asks[word, place] = index
 
-    def summarize(self, words: set[int], live: dict[int, int]) -> None:
+    def can_ask(self, word: int, fields: Iterable[Field]) -> bool:
+        """Whether a word has room for what it would be asked then."""
+        known = {index for index, f in enumerate(self.fields) if f in set(fields)}
+        return len(known | {int(index) for index in self.asks[word] if index != NO_FIELD}) <= ASKS_MAX
+
+    def summarize(self, live: dict[int, int]) -> None:
         """Brings `dead` up to date, for these words and what will be live of them."""
         used = slice(0, self._next_class)
-        for word in words:
-            wanted = np.uint64(live[word])
+        for word, bits in live.items():
+            wanted = np.uint64(bits)
             missed = (self.miss[used, word] & wanted) == wanted
             bit = np.uint64(1 << word % 64)
             column = self.dead[used, word // 64]

@@ -22,16 +22,30 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fpl.classify import bpf, emit_tables, ir, layout
+from fpl.classify import bpf, emit_tables, intervals, ir, layout
 from fpl.classify.bytecode import ClassifyRefused
 from fpl.classify.compiler import Compiler
+from fpl.classify.intervals import Intervals
 from fpl.classify.rules import Rule
 from fpl.classify.store import FIELDS_MAX, Full, Size, Store
 from fpl.classify.symbolic import Field
 
-SUMMARIES_MAX, CLASSES_MAX, BLOCKS_MAX = 4, 1 << 14, 1 << 14
+SUMMARIES_MAX, CLASSES_MAX, BLOCKS_MAX = 8, 1 << 14, 1 << 14
 PROGRAMS_MAX = 16  # kept, by shape
 PLACEHOLDER = 0x7FFFFFF1  # stands for the store's descriptor in programs that are kept
+
+
+Company = frozenset[Field] | tuple[Field, Intervals]
+
+
+def company(rule: Rule) -> Company:
+    """Rules of one company share words, since packets tend to miss all of them or few of them: rules that ask for the
+    same fields; and rules that leave most values of every wide field open, as negations do, by their first test.
+    """
+    wide = [(f, values) for f, values in rule[1:] if f.top > 255 and f.mask == f.source.full]
+    if rule and all(2 * intervals.count(values) > f.top for f, values in wide):
+        return rule[0]
+    return frozenset(f for f, _ in rule)
 
 
 @dataclass
@@ -39,7 +53,8 @@ class _Word:
     """A rule word in use."""
 
     column_word: int
-    signature: frozenset[Field]  # what its first rule asks for
+    company: Company  # of its first rule
+    fields: frozenset[Field]  # what its first rule asks for
     rules: dict[int, Rule] = field(default_factory=dict)  # by bit
 
 
@@ -51,14 +66,16 @@ class _Generation:
         self.words: dict[int, _Word] = {}
         self.places: dict[int, list[int]] = {}  # column to its rule words
 
-    def put(self, column: int, rules: Sequence[Rule]) -> None:
-        """The column has no rules. Raises Full; the column is then as if it had none."""
+    def put(self, column: int, rules: Sequence[Rule], *, at_once: bool = True) -> None:
+        """The column has no rules. Raises Full; the column is then as if it had none. Not at once: when all have been
+        put, put_in_force() is to be called.
+        """
         words: list[int] = []
         bit = column % 64
         try:
             for rule in rules:
                 inside = [(f, self.store.split(f, values)) for f, values in rule]
-                number = self._word_for(column, frozenset(f for f, _ in rule))
+                number = self._word_for(column, rule)
                 self.words[number].rules[bit] = rule
                 words.append(number)
                 for f, classes in inside:
@@ -67,7 +84,14 @@ class _Generation:
             self._take_back(words, bit)
             raise
         self.places[column] = words
-        self._in_force(words, bit)
+        if at_once:
+            self._in_force(words, bit)
+
+    def put_in_force(self) -> None:
+        """All columns, in a store that no program reads yet."""
+        live = {number: sum(1 << bit for bit in word.rules) for number, word in self.words.items()}
+        self._tell_uses(live)
+        self._live(live)
 
     def take(self, column: int) -> None:
         words = self.places.pop(column, [])
@@ -76,30 +100,37 @@ class _Generation:
             self.store.live[number] &= ~np.uint64(1 << bit)
         self._take_back(words, bit)
 
-    def _word_for(self, column: int, signature: frozenset[Field]) -> int:
-        """A word of the same signature; a new one, while its verdict word has not had its share; the most similar."""
+    def _word_for(self, column: int, rule: Rule) -> int:
+        """A word of the same company; a new one, while its verdict word has not had its share; the most similar."""
+        mates, fields = company(rule), frozenset(f for f, _ in rule)
         column_word, bit = divmod(column, 64)
         mine = {n: word for n, word in self.words.items() if word.column_word == column_word}
         free = {n: word for n, word in mine.items() if bit not in word.rules}
         for number, word in free.items():
-            if word.signature == signature:
+            if word.company == mates and self.store.can_ask(number, fields):
                 return number
-        if free and len(mine) >= self.store.size.words // layout.WORDS:
-            return max(free, key=lambda n: len(free[n].signature & signature) - len(free[n].signature ^ signature))
-        if len(self.words) == self.store.size.words:
-            raise Full("words")
+        homes = {column_word, *(word.column_word for word in self.words.values())}
+        full = len(self.words) == self.store.size.words
+        if full or len(mine) >= self.store.size.words // len(homes):
+            can = [n for n in free if self.store.can_ask(n, fields)]
+            if self.store.size.summaries < SUMMARIES_MAX or (full and not can):
+                raise Full("words")
+            if can:
+                return max(can, key=lambda n: len(free[n].fields & fields) - len(free[n].fields ^ fields))
         number = next(n for n in range(self.store.size.words) if n not in self.words)
-        self.words[number] = _Word(column_word, signature)
+        self.words[number] = _Word(column_word, mates, fields)
         self.store.column_word[number] = column_word
         return number
 
     def _in_force(self, words: Iterable[int], bit: int) -> None:
         changed = set(words)
         self._tell_uses(changed)
-        live = {number: int(self.store.live[number]) | 1 << bit for number in changed}
-        self.store.summarize(changed, live)
-        for number in changed:
-            self.store.live[number] = live[number]
+        self._live({number: int(self.store.live[number]) | 1 << bit for number in changed})
+
+    def _live(self, live: dict[int, int]) -> None:
+        self.store.summarize(live)
+        for number, word in live.items():
+            self.store.live[number] = word
             self.store.alive[number // 64] |= np.uint64(1 << number % 64)
 
     def _take_back(self, words: Iterable[int], bit: int) -> None:
@@ -113,7 +144,7 @@ class _Generation:
                 self.store.alive[number // 64] &= ~np.uint64(1 << number % 64)
                 del self.words[number]
         self._tell_uses(changed)
-        self.store.summarize(changed, {number: int(self.store.live[number]) for number in changed})
+        self.store.summarize({number: int(self.store.live[number]) for number in changed})
 
     def _tell_uses(self, words: Iterable[int]) -> None:
         for number in words:
@@ -211,9 +242,8 @@ class Tables:
             except Full as error:
                 why = str(error)
             else:
-                tight = 2 * made.store.classes_used > size.classes and size.classes < CLASSES_MAX and why == "classes"
-                tight |= 2 * made.store.blocks_used > size.blocks and size.blocks < BLOCKS_MAX and why == "blocks"
-                if not tight:
+                why = made.store.tight
+                if not why or size == _larger(size, why, at_most=True):
                     break
                 made.store.close()
             size = _larger(size, why)
@@ -234,7 +264,8 @@ class Tables:
                 made.store.add_field(f)
             self._write_always(made.store)
             for column, rules in columns.items():
-                made.put(column, rules)
+                made.put(column, rules, at_once=False)
+            made.put_in_force()
         except Full:
             made.store.close()
             raise
@@ -299,11 +330,14 @@ class Tables:
         self._now.store.close()
 
 
-def _larger(size: Size, what: str) -> Size:
+def _larger(size: Size, what: str, *, at_most: bool = False) -> Size:
+    """Raises ClassifyRefused when it is as large as may be; at_most: gives it back then."""
     if what == "classes" and size.classes < CLASSES_MAX:
         return replace(size, classes=4 * size.classes)
     if what == "blocks" and size.blocks < BLOCKS_MAX:
         return replace(size, blocks=4 * size.blocks)
     if what == "words" and size.summaries < SUMMARIES_MAX:
         return replace(size, summaries=SUMMARIES_MAX)
+    if at_most:
+        return size
     raise ClassifyRefused(f"the tables are full: {what}")
