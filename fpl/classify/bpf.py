@@ -18,6 +18,7 @@ MAP_TYPE_ARRAY, MAP_TYPE_PROG_ARRAY, MAP_TYPE_ARRAY_OF_MAPS = 2, 3, 12
 PROG_TYPE_SOCKET_FILTER = 1
 F_MMAPABLE = 1 << 10
 INSN_BYTES = 8
+LD_IMM64, PSEUDO_MAP_VALUE = 0x18, 2
 ATTR_BYTES = 128
 INFO_BYTES = 256
 INFO_ID, INFO_XLATED_LEN, INFO_VERIFIED = 4, 20, 216  # struct bpf_prog_info: id, xlated_prog_len, verified_insns
@@ -80,6 +81,17 @@ def map_delete(fd: int, key: int) -> None:
 
 def prog_array_set(progs: int, slot: int, prog: int) -> None:
     map_update(progs, slot, struct.pack("=I", prog))
+
+
+def with_map_value(insns: bytes, placeholder: int, fd: int) -> bytes:
+    """The program with a map's descriptor where it loads the address of a map's value by a placeholder."""
+    head = struct.pack("<Bx2xi", LD_IMM64, placeholder)
+    out = bytearray(insns)
+    for at in range(0, len(out), INSN_BYTES):
+        insn = out[at : at + INSN_BYTES]
+        if insn[0] == head[0] and insn[1] >> 4 == PSEUDO_MAP_VALUE and insn[4:] == head[4:]:
+            struct.pack_into("<i", out, at + 4, fd)
+    return bytes(out)
 
 
 def prog_load(insns: bytes, name: str) -> int:

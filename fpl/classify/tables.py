@@ -179,6 +179,7 @@ class Tables:
         self._work = bpf.map_create(bpf.MAP_TYPE_ARRAY, emit_tables.WORK_BYTES, bpf.possible_cpus(), "ffpf_work")
         self._now = _Generation(Size())
         self.prog_fd = self._load(self._now)
+        self._asked: set[Field] = set()  # fields that the program in force knows
 
     def put(self, column: int, rules: Sequence[Rule]) -> None:
         """The column, which accepts nothing now, accepts what one of the rules does. Raises ClassifyRefused, having
@@ -213,7 +214,7 @@ class Tables:
                 store.always[number] = word
 
     def _knows(self, rules: Iterable[Rule]) -> bool:
-        return all(f in self._now.store.fields for rule in rules for f, _ in rule)
+        return all(f in self._asked for rule in rules for f, _ in rule)
 
     def _grow_shape(self, rules: Sequence[Rule]) -> None:
         """A program that knows the fields of these rules too is put in force; the store stays, if it can."""
@@ -297,9 +298,8 @@ class Tables:
             if len(self._programs) >= PROGRAMS_MAX:
                 self._programs.pop(next(iter(self._programs)))
             self._programs[shape] = insns
-        placeholder, fd = (n.to_bytes(4, "little") for n in (PLACEHOLDER, store.fd))
         try:
-            return bpf.prog_load(insns.replace(placeholder, fd), "ffpf_classify")
+            return bpf.prog_load(bpf.with_map_value(insns, PLACEHOLDER, store.fd), "ffpf_classify")
         except bpf.VerifierError as error:
             raise ClassifyRefused(f"the verifier refused: {error}") from error
 
@@ -319,6 +319,7 @@ class Tables:
 
     def _take_over(self, prog: int) -> None:
         before, self.prog_fd = self.prog_fd, prog
+        self._asked = set(self._now.store.fields)
         if self._in_force:
             self.put_in_force()
             self._replaced()
