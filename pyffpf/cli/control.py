@@ -89,11 +89,13 @@ class Control:
                 self._socket.send(json.dumps({"id": number, "op": operation, **fields}).encode())
             while True:
                 data, more_fds = self._receive()
-                fds += more_fds
                 part = _parse(data)
                 if "event" in part:
                     self.events.append(part)
-                elif part.get("id") in (number, 0):  # 0: what ffpfd could not read, or a connection that it refuses
+                if part.get("id") not in (number, 0):  # 0: what ffpfd could not read, or a connection that it refuses
+                    _close_all(more_fds)
+                else:
+                    fds += more_fds
                     if "fds" in part:
                         part["fds"] = reply.get("fds", []) + part["fds"]
                     reply |= part

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from pyffpf.daemon import saved as saving
-from pyffpf.daemon.captures import Flow, FlowState, Group, Source, SourceState
+from pyffpf.daemon.captures import Flow, FlowState, Given, Group, Source, SourceState
 from pyffpf.daemon.engine import (
     Engine,
     EngineError,
@@ -135,7 +135,9 @@ def _source(known: SavedSource, inherited: _Inheritance, service: Service, engin
             successors[flow.id].close()
             continue
         made = _flow(flow, inherited.clients[flow.client], source, groups[flow.group], placements[flow.slot])
-        made.successors, made.kept_names = successors[flow.id].by_lane, successors[flow.id].kept_names
+        waiting = successors[flow.id]
+        made.successors, made.given, made.kept_names = waiting.by_lane, waiting.given, waiting.kept_names
+        made.opened_by = flow.opened_by
         source.slots.take_this(flow.slot)
         source.flows[flow.slot] = made
         service.captures.flows[made.id] = made
@@ -210,6 +212,7 @@ class _Successors:
     """As in Flow: descriptors of our own, by lane, and their names."""
 
     by_lane: dict[int, collections.deque[list[NamedFd]]] = field(default_factory=dict)
+    given: dict[int, Given] = field(default_factory=dict)
     kept_names: dict[int, str] = field(default_factory=dict)
 
     def close(self) -> None:
@@ -220,13 +223,18 @@ class _Successors:
 def _successors(known: SavedFlow, number: int, fds: Mapping[str, int]) -> _Successors:
     """Copies of the files: the same ones may be the engine's. KeyError when one is missing."""
     made = _Successors()
+
+    def copies(files: list[list[str]]) -> list[NamedFd]:
+        named = []
+        for name, kept_name in files:
+            named.append((name, os.dup(fds[source_fd(number, kept_name)])))
+            made.kept_names[named[-1][1]] = kept_name
+        return named
+
     for lane, waiting in enumerate(known.successors):
-        for files in waiting:
-            named = []
-            for name, kept_name in files:
-                named.append((name, os.dup(fds[source_fd(number, kept_name)])))
-                made.kept_names[named[-1][1]] = kept_name
-            made.by_lane.setdefault(lane, collections.deque()).append(named)
+        made.by_lane[lane] = collections.deque(map(copies, waiting))
+    for given in known.given:
+        made.given[given.lane] = Given(given.request, copies(given.files))
     return made
 
 

@@ -83,6 +83,15 @@ class Group:
         )
 
 
+@dataclass(frozen=True)
+class Given:
+    """A successor that a reader was given for a lane: once more if the same request comes again, since the answer to it
+    may have died with the ffpfd before."""
+
+    request: int
+    named: list[NamedFd]
+
+
 @dataclass(eq=False)
 class Flow:
     """One reader."""
@@ -104,7 +113,9 @@ class Flow:
     state: FlowState = FlowState.LIVE
     opened_at: float = field(default_factory=time.time)
     successors: dict[int, collections.deque[list[NamedFd]]] = field(default_factory=dict)  # by lane; ours to close
-    kept_names: dict[int, str] = field(default_factory=dict)  # of the descriptors in `successors`: Kept.fds' names
+    given: dict[int, Given] = field(default_factory=dict)  # by lane; ours to close
+    kept_names: dict[int, str] = field(default_factory=dict)  # of the descriptors in these two: Kept.fds' names
+    opened_by: int = 0  # the request
     grown: bool = True  # the latest change of its IBufs, if any, may have been on the same lanes
 
     @property
@@ -133,6 +144,9 @@ class Flow:
             for descriptors in waiting:
                 transport.close_all([fd for _, fd in descriptors])
         self.successors.clear()
+        for given in self.given.values():
+            transport.close_all([fd for _, fd in given.named])
+        self.given.clear()
 
 
 @dataclass(eq=False)

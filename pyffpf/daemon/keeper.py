@@ -10,10 +10,22 @@ from __future__ import annotations
 
 import base64
 import logging
+from collections.abc import Iterator
 
 from pyffpf.daemon.captures import Captures, Flow, Source
+from pyffpf.daemon.engine import NamedFd
 from pyffpf.daemon.fdstore import STATE_NAMES, FdStore, StoreError
-from pyffpf.daemon.saved import Saved, SavedClient, SavedFlow, SavedGroup, SavedSource, client_fd, dumps, source_fd
+from pyffpf.daemon.saved import (
+    Saved,
+    SavedClient,
+    SavedFlow,
+    SavedGiven,
+    SavedGroup,
+    SavedSource,
+    client_fd,
+    dumps,
+    source_fd,
+)
 from pyffpf.daemon.server import Client
 
 log = logging.getLogger(__name__)
@@ -103,10 +115,7 @@ class Keeper:
             self._source_numbers[source.key] = self._next_number()
         number = self._source_numbers[source.key]
         flows = list(source.flows.values())
-        waiting = {
-            flow.kept_names[fd]: fd
-            for flow in flows for moves in flow.successors.values() for named in moves for _, fd in named
-        }  # fmt: skip
+        waiting = {flow.kept_names[fd]: fd for flow in flows for named in _handed_out(flow) for _, fd in named}
         fds = waiting | dict(kept.fds)
         self._fds[source.key] = {source_fd(number, name): fd for name, fd in fds.items()}
         facts = source.open.facts
@@ -147,4 +156,17 @@ class Keeper:
                 [[[name, flow.kept_names[fd]] for name, fd in named] for named in flow.successors.get(lane, ())]
                 for lane in range(lanes)
             ],
+            given=[
+                SavedGiven(lane, given.request, [[name, flow.kept_names[fd]] for name, fd in given.named])
+                for lane, given in flow.given.items()
+            ],
+            opened_by=flow.opened_by,
         )
+
+
+def _handed_out(flow: Flow) -> Iterator[list[NamedFd]]:
+    """Every successor that the flow has descriptors of, given or not."""
+    for moves in flow.successors.values():
+        yield from moves
+    for given in flow.given.values():
+        yield given.named

@@ -17,7 +17,8 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import ParamSpec, TypeVar
 
-from pyffpf.daemon.captures import Captures, Flow, FlowState, Group, Source, SourceState
+from pyffpf.daemon import transport
+from pyffpf.daemon.captures import Captures, Flow, FlowState, Given, Group, Source, SourceState
 from pyffpf.daemon.engine import (
     Engine,
     EngineError,
@@ -118,6 +119,7 @@ class Operations:
             undo.push_async_callback(engine_call, engine.close_flow, slot)
             flow_id = self._captures.next_flow_id()
             flow = Flow(flow_id, client, source, group, slot, snap_len, request.promisc, 2 * slot, ibuf_bytes)
+            flow.opened_by = request.id
             await engine_call(engine.place, flow.column, None)
             undo.push_async_callback(engine_call, engine.clear, flow.column)
             await engine_call(engine.activate, slot, flow.column, flow.generation)
@@ -171,9 +173,11 @@ class Operations:
         self._changed(flow.source)
         return await engine_call(engine.positions, flow.slot, generation)
 
-    async def successor(self, flow: Flow, lane: int) -> list[NamedFd]:
-        """The buffers that follow on those that the reader has for this lane: its descriptors, now the caller's."""
-        engine = flow.source.open
+    async def successor(self, flow: Flow, lane: int, request: int) -> list[NamedFd]:
+        """The buffers that follow on those that the reader has for this lane: descriptors that stay the flow's."""
+        engine, before = flow.source.open, flow.given.get(lane)
+        if before is not None and before.request == request:
+            return before.named
         if lane >= engine.facts.lanes:
             raise RefusedError(Code.INVALID, f"flow {flow.id} has {engine.facts.lanes} lanes")
         waiting = flow.successors.get(lane)
@@ -185,9 +189,11 @@ class Operations:
             waiting = flow.successors.get(lane)
         if not waiting:
             raise RefusedError(Code.BUSY, f"lane {lane} of flow {flow.id} has not moved")
-        named = waiting.popleft()
+        flow.given[lane] = Given(request, waiting.popleft())
         self._changed(flow.source)
-        return named
+        if before is not None:
+            transport.close_all([fd for _, fd in before.named])
+        return flow.given[lane].named
 
     async def move_group(self, source: Source, group: Group, left: Sequence[Flow]) -> None:
         """The group goes on in fresh buffers; the flows in `left` stay behind, parked."""

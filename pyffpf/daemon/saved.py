@@ -37,6 +37,15 @@ class SavedGroup:
 
 
 @dataclass(frozen=True)
+class SavedGiven:
+    """A successor that was handed out, and to which request. files: as in SavedFlow.successors."""
+
+    lane: int
+    request: int
+    files: list[list[str]]
+
+
+@dataclass(frozen=True)
 class SavedFlow:
     id: int
     client: int
@@ -56,6 +65,8 @@ class SavedFlow:
     # By lane, for each move that its reader has not followed yet: for each descriptor its name in the protocol and the
     # engine's name of it
     successors: list[list[list[list[str]]]] = field(default_factory=list)
+    given: list[SavedGiven] = field(default_factory=list)
+    opened_by: int = 0
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ class Client:
         self.program = "unknown"
         self.greeted = False
         self.closed = False
+        self.adopted = False  # accepted by an ffpfd before this one
+        self._last_id: int | None = None  # of its requests
         self._server = server
         self._sock = sock
         self._queue: collections.deque[tuple[bytes, list[int]]] = collections.deque()
@@ -132,6 +134,9 @@ class Client:
         except BadRequestError as bad:
             self.fail(bad.id, bad)
             return
+        if self.adopted and request.id == self._last_id:
+            return  # it had not been read when we came, and was sent again because it might have been lost
+        self._last_id = request.id
         if not isinstance(request, protocol.Hello) and not self.greeted:
             self.fail(request.id, RefusedError(Code.VERSION, "say hello first"))
             return
@@ -178,7 +183,7 @@ class Server:
         """A connection that another ffpfd accepted and greeted; not yet started. OSError when its peer is not known."""
         sock.setblocking(False)
         client = Client(self, sock, peer_of(sock))
-        client.program, client.greeted = program, True
+        client.program, client.greeted, client.adopted = program, True, True
         self.clients.add(client)
         return client
 

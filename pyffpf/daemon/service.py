@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable
 
-from pyffpf.daemon import protocol, status, transport
+from pyffpf.daemon import protocol, status
 from pyffpf.daemon.captures import Captures, Flow, FlowState, Source, SourceState
 from pyffpf.daemon.config import Config
 from pyffpf.daemon.describe import Describer
@@ -117,6 +117,12 @@ class Service:
         client.send({"id": request.id, "ok": True, "version": protocol.VERSION, "server": server_name()})
 
     async def _open(self, client: Client, request: protocol.Open) -> None:
+        opened = [flow for flow in self.captures.of(client) if client.adopted and flow.opened_by == request.id]
+        if opened:  # by the ffpfd before, whose answer did not come
+            async with self.operations.locked(opened[0].source):
+                self._check_there(opened[0])
+                self._opened(client, request, opened[0])
+            return
         resolved = self.engine.resolve(request.source)
         right = await asyncio.to_thread(self.policy.decide, client.peer, request, resolved.name)
         async with self.operations.opened(resolved, self.policy.source_bytes(resolved.name)) as source:
@@ -124,28 +130,31 @@ class Service:
             if client.closed:  # it went while this was done, and gone() may have looked already
                 await self.operations.close_flow(flow)
                 return
-            facts = source.open.facts
-            reply = {
-                "id": request.id,
-                "ok": True,
-                "flow": flow.id,
-                "source": source.name,
-                "ifindex": facts.ifindex,
-                "link_type": facts.link_type,
-                "bms": flow.group.plan.bms,
-                "group": flow.group.plan.name,
-                "snap_len": flow.snap_len,
-                "lanes": facts.lanes,
-                "buffer_bytes": facts.lane_bytes * facts.lanes,
-                "generation": flow.generation,
-                "wake_kind": facts.wake_kind,
-            }
-            for message, descriptors in protocol.with_descriptors(reply, source.open.descriptors(flow.slot)):
-                client.send(message, descriptors)
+            self._opened(client, request, flow)
             log.info(
                 "flow %d: %s (pid %d, user %d) captures from %s in group %s",
                 flow.id, client.program, client.peer.pid, client.peer.uid, source.name, flow.group.plan.name,
             )  # fmt: skip
+
+    def _opened(self, client: Client, request: protocol.Open, flow: Flow) -> None:
+        engine = flow.source.open
+        reply = {
+            "id": request.id,
+            "ok": True,
+            "flow": flow.id,
+            "source": flow.source.name,
+            "ifindex": engine.facts.ifindex,
+            "link_type": engine.facts.link_type,
+            "bms": flow.group.plan.bms,
+            "group": flow.group.plan.name,
+            "snap_len": flow.snap_len,
+            "lanes": engine.facts.lanes,
+            "buffer_bytes": engine.facts.lane_bytes * engine.facts.lanes,
+            "generation": flow.generation,
+            "wake_kind": engine.facts.wake_kind,
+        }
+        for message, descriptors in protocol.with_descriptors(reply, engine.descriptors(flow.slot)):
+            client.send(message, descriptors)
 
     async def _filter(self, client: Client, request: protocol.Filter) -> None:
         flow = self._flow(client, request.flow)
@@ -167,10 +176,8 @@ class Service:
         flow = self._flow(client, request.flow)
         async with self.operations.locked(flow.source):
             self._check_there(flow)
-            named = await self.operations.successor(flow, request.lane)
-            descriptors = [fd for _, fd in named]
-            client.send({"id": request.id, "ok": True, "fds": [name for name, _ in named]}, descriptors)
-            transport.close_all(descriptors)
+            named = await self.operations.successor(flow, request.lane, request.id)
+            client.send({"id": request.id, "ok": True, "fds": [name for name, _ in named]}, [fd for _, fd in named])
 
     async def _close(self, client: Client, request: protocol.Close) -> None:
         flow = self._flow(client, request.flow)

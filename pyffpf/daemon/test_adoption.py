@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pyffpf.cli.control import ControlError
 from pyffpf.daemon import listener, saved, transport
 from pyffpf.daemon.captures import FlowState
 from pyffpf.daemon.config import BuffersConfig, Config
@@ -271,6 +272,44 @@ def test_a_request_that_was_not_read_is_answered_by_the_next(life: Life) -> None
     asyncio.run(run())
 
 
+def test_a_request_that_comes_again_is_done_once(life: Life) -> None:
+    """The client cannot know whether the ffpfd that died had done it: it asks again, with the same number."""
+
+    async def again(tool: Caller, operation: str, **fields: object) -> Opened:
+        tool.tool._next_id -= 1
+        return await tool.do(operation, **fields)
+
+    async def run() -> None:
+        daemon = await life.start()
+        tool = await connect(life)
+        with await tool.open("eth0") as lost:
+            daemon = await life.restart()
+            with await again(tool, "open", source="eth0") as found:
+                assert (found["flow"], inodes(found)) == (lost["flow"], inodes(lost))
+            assert list(daemon.service.captures.flows) == [lost["flow"]]
+            flow = daemon.service.captures.flows[lost["flow"]]
+            await daemon.service.operations.grow(flow, 1 << 16)
+            with await tool.do("successor", flow=flow.id, lane=0) as given:
+                await life.restart()
+                with await again(tool, "successor", flow=flow.id, lane=0) as found:
+                    assert inodes(found) == inodes(given)
+            with pytest.raises(ControlError, match="has not moved"):
+                await tool.do("successor", flow=flow.id, lane=0)
+
+            await life.kill()
+            tool.tool._socket.send(b'{"id":99,"op":"open","source":"eth1"}')
+            daemon = await life.start()
+            tool.tool._socket.send(b'{"id":99,"op":"open","source":"eth1"}')
+            tool.tool._next_id = 100
+            with await tool.do("status"):
+                assert len(daemon.service.captures.flows) == 2
+        tool.tool.close()
+        await until(lambda: not daemon.server.clients)
+        await life.stop()
+
+    asyncio.run(run())
+
+
 def test_successors_wait_for_their_readers(life: Life) -> None:
     async def run() -> None:
         daemon = await life.start()
@@ -287,8 +326,9 @@ def test_successors_wait_for_their_readers(life: Life) -> None:
                 with await tool.do("successor", flow=one["flow"], lane=1) as answer:
                     assert list(inodes(answer).values()) == expected
                 daemon = await life.restart()
-            assert [len(waiting) for waiting in daemon.service.captures.flows[one["flow"]].successors.values()] == [2]
-            assert daemon.service.captures.flows[one["flow"]].group.moves == 1
+            flow = daemon.service.captures.flows[one["flow"]]
+            assert [len(waiting) for waiting in flow.successors.values()] == [2, 0]
+            assert flow.group.moves == 1
         tool.tool.close()
         await until(lambda: not daemon.server.clients)
         await life.stop()

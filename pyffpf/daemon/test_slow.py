@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import os
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from pyffpf.daemon.captures import Captures, Flow, FlowState
 from pyffpf.daemon.config import BuffersConfig, Config
 from pyffpf.daemon.credentials import Peer
-from pyffpf.daemon.engine import LaneCounts
+from pyffpf.daemon.engine import LaneCounts, NamedFd
 from pyffpf.daemon.operations import BEHIND_MAX, Operations
 from pyffpf.daemon.policy import Policy
 from pyffpf.daemon.protocol import Code, Open, RefusedError
@@ -49,8 +48,14 @@ class World:
         buffers = BuffersConfig(bms=bms, bytes=8 << 20, ibuf_bytes=IBUF_BYTES * LANES, stall_ms=STALL_MS)
         self.policy = Policy(Config(buffers=buffers))
         self.now = 100.0
+        self.requests = 0
         self.slow = SlowReaders(self.captures, self.operations, lambda: self.now)
         self.clients: list[DeafClient] = []
+
+    async def successor(self, flow: Flow, lane: int) -> list[NamedFd]:
+        """Asked for by a request of its own."""
+        self.requests += 1
+        return await self.operations.successor(flow, lane, self.requests)
 
     @property
     def source(self) -> FakeSource:
@@ -115,7 +120,7 @@ def test_a_reader_that_stands_still_while_its_group_loses_packets_is_left_behind
             assert not made.clients[1].sent
             assert (stalled.behind, other.behind) == (0, 1)
 
-            named = await made.operations.successor(stalled, 0)  # it reads again
+            named = await made.successor(stalled, 0)  # it reads again
             assert stalled.state is FlowState.LIVE
             assert made.source.active[stalled.slot] == stalled.column
             assert [name for name, _ in named] == ["lane:0", "ibuf:0"]
@@ -152,16 +157,14 @@ def test_an_ibuf_grows_when_it_is_half_full_or_drops_and_the_reader_is_given_the
             await made.tick()
             assert flow.ibuf_bytes == 4 * IBUF_BYTES
             for lane in range(LANES):
-                for name, fd in await made.operations.successor(flow, lane):
+                for name, _ in await made.successor(flow, lane):
                     assert name.endswith(f":{lane}")
-                    os.close(fd)
             made.count(flow, w=SLOTS, r=SLOTS, ibuf=1)
             await made.tick()
             assert flow.ibuf_bytes == 16 * IBUF_BYTES  # dropped since the last look
             with pytest.raises(RefusedError) as busy:
                 for _ in range(2):
-                    for _, fd in await made.operations.successor(flow, 0):
-                        os.close(fd)
+                    await made.successor(flow, 0)
             assert busy.value.code == Code.BUSY
 
     run(scenario())
@@ -178,8 +181,7 @@ def test_a_reader_that_does_not_follow_is_not_moved_for_ever() -> None:
             assert flow.state is FlowState.PARKED
             for lane in range(LANES):
                 for _ in range(BEHIND_MAX + 1):
-                    for _, fd in await made.operations.successor(flow, lane):
-                        os.close(fd)
+                    await made.successor(flow, lane)
             assert made.source.active[flow.slot] == flow.column
 
     run(scenario())

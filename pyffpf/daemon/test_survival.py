@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import random
 import time
@@ -111,7 +112,17 @@ def test_killed_clients_leave_nothing(ns: Netns, tmp_path: Path) -> None:
             for client in clients:
                 client.wait(20)
         wait_until(only_who_stays, "the end of the killed clients' flows", 60)
-        wait_until(lambda: [descriptors(pid) for pid in pids] == before, "their descriptors to be closed", 20)
+        more: list[collections.Counter[str]] = []
+
+        def none_more() -> bool:
+            more[:] = [after - then for after, then in zip(map(descriptors, pids), before, strict=True)]
+            return not any(more)
+
+        try:
+            wait_until(none_more, "their descriptors to be closed", 20)
+        except AssertionError as error:
+            error.add_note(f"there are more than before, in ffpfd and its holder: {more}")
+            raise
         held = bpf_objects(ffpfd.pid)
         gone = seen - held
         assert len(gone) > CLIENT_KILLS // 5, "hardly a client had come so far as to have a flow"
