@@ -143,10 +143,12 @@ def frame(number: int, octets: int = 100) -> bytes:
     return head.ljust(octets, b"\xa5")
 
 
-def tcpdump(ns: Netns, socket: Path, folder: Path, name: str, *more: str) -> subprocess.Popen[Any]:
-    """An unmodified tcpdump in the shared engine, that writes folder/name.pcap; its statistics are in name.stats."""
+def tcpdump(
+    ns: Netns, socket: Path, folder: Path, name: str, *more: str, engine: str = "shared"
+) -> subprocess.Popen[Any]:
+    """An unmodified tcpdump that writes folder/name.pcap; its statistics are in name.stats."""
     environ = {**os.environ, "FFPF_SOCKET": str(socket), "FFPF_STATS": str(folder / f"{name}.stats")}
-    command = [sys.executable, "-m", "pyffpf.cli.run", "--engine", "shared", "tcpdump", "-i", ns.left, "-U", "-w",
+    command = [sys.executable, "-m", "pyffpf.cli.run", "--engine", engine, "tcpdump", "-i", ns.left, "-U", "-w",
                str(folder / f"{name}.pcap"), "-Z", "root", *more]  # fmt: skip
     with (folder / f"{name}.err").open("wb") as errors:
         return ns.popen(command, stdin=subprocess.DEVNULL, stderr=errors, env=environ)

@@ -53,8 +53,11 @@ def test_no_packet_is_lost_over_kills(ns: Netns, tmp_path: Path) -> None:
     wait_listening(tmp_path, "old")
     with Sender(ns, ns.right, RATE) as sender:
         sender.wait_more(RATE // 10)
+        between = []
         for turn in range(KILLS):
-            time.sleep(chance.random() * 0.3)
+            # Comes while ffpfd is there, is not, or takes over: asks this one, the next, or nobody.
+            between.append(tcpdump(ns, ffpfd.socket, tmp_path, f"between{turn}", "-c", "20", engine="auto"))
+            time.sleep(chance.random() * 0.6)
             ffpfd.kill()
             sender.wait_more(RATE // 20)
             ffpfd.start()
@@ -63,11 +66,13 @@ def test_no_packet_is_lost_over_kills(ns: Netns, tmp_path: Path) -> None:
                 ffpfd.kill()
                 ffpfd.start()
             status = ffpfd.wait_ready()
-            assert [flow.program for flow in status.flows] == ["tcpdump"], ffpfd.said()
-            assert status.adoptions > turn
+            assert "tcpdump" in [flow.program for flow in status.flows] and status.adoptions > turn, ffpfd.said()
             new = tcpdump(ns, ffpfd.socket, tmp_path, f"new{turn}", "-c", "20")
             assert new.wait(30) == 0, (tmp_path / f"new{turn}.err").read_text()
+        for turn, process in enumerate(between):
+            assert process.wait(30) == 0, (tmp_path / f"between{turn}.err").read_text()
         sender.wait_more(RATE // 10)
+    wait_until(lambda: len(ffpfd.status().flows) == 1, "nobody's flows to be closed", 20)
     check_unbroken(tmp_path, "old", old, sender.sent - 1)
     ffpfd.stop()
 
