@@ -83,6 +83,16 @@ users = [{", ".join(f'"{user.uid}"' for user in USERS)}]
 """
 
 
+def interpreter() -> str:
+    """A Python of this one's version that every user may start: this one may lie in somebody's home."""
+    ask = "import sys; print(*sys.version_info[:2])"
+    for candidate in (str(Path(sys.executable).resolve()), "/usr/bin/python3"):
+        done = subprocess.run(CARA.command(["env", candidate, "-c", ask]), capture_output=True, text=True, check=False)
+        if done.stdout.split() == [str(part) for part in sys.version_info[:2]]:
+            return candidate
+    raise AssertionError("no Python of this version can be started by other users")
+
+
 class Ffpfd:
     """ffpfd in a namespace; a context manager, at whose end it has ended, and its holder too."""
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -71,16 +69,6 @@ def total(traffic_files: dict[str, Path], text: str = "") -> int:
     return sum(matching(name) * loop for name, _, loop in REPLAYS)
 
 
-def interpreter() -> str:
-    """A Python of this one's version that every user may start: this one may lie in somebody's home."""
-    ask = "import sys; print(*sys.version_info[:2])"
-    for candidate in (str(Path(sys.executable).resolve()), "/usr/bin/python3"):
-        done = subprocess.run(CARA.command(["env", candidate, "-c", ask]), capture_output=True, text=True, check=False)
-        if done.stdout.split() == [str(part) for part in sys.version_info[:2]]:
-            return candidate
-    raise AssertionError("no Python of this version can be started by other users")
-
-
 @pytest.fixture(scope="module")
 def programs(daq_driver: tuple[str, ...]) -> Iterator[dict[str, tuple[str, ...]]]:
     """Programs that every user may start, wherever this test lies, and none of them with capabilities of its own."""
@@ -89,7 +77,7 @@ def programs(daq_driver: tuple[str, ...]) -> Iterator[dict[str, tuple[str, ...]]
         for file in (Path(str(pcap.__file__)), DRIVERS / "capture_live.py", Path(shutil.which("dumpcap") or "")):
             copy = Path(shutil.copyfile(file, folder / file.name))  # contents only
             copy.chmod(0o755)
-        python = ("env", f"PYTHONPATH={folder}", interpreter(), "-s")
+        python = ("env", f"PYTHONPATH={folder}", shared.interpreter(), "-s")
         yield {
             "dumpcap": (str(folder / "dumpcap"),),
             "pypcap": (*python, str(folder / "capture_live.py"), "pypcap"),
