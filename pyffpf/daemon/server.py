@@ -14,6 +14,7 @@ import collections
 import contextlib
 import logging
 import os
+import select
 import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -68,6 +69,14 @@ class Client:
 
     def fail(self, request_id: int, refused: RefusedError) -> None:
         self.send(protocol.failure(request_id, refused.code, refused.text))
+
+    def hung_up(self) -> bool:
+        """Whether the other side is gone. While a request of its is in work nobody reads what would say so."""
+        if self.closed:
+            return True
+        poller = select.poll()
+        poller.register(self._sock, select.POLLRDHUP)
+        return bool(poller.poll(0))
 
     def close(self, why: str) -> None:
         """Ends the connection; the handler hears of it once."""

@@ -126,6 +126,7 @@ class Service:
         resolved = self.engine.resolve(request.source)
         right = await asyncio.to_thread(self.policy.decide, client.peer, request, resolved.name)
         async with self.operations.opened(resolved, self.policy.source_bytes(resolved.name)) as source:
+            _check_waits(client)
             flow = await self.operations.open_flow(source, client, request, right, self.policy)
             if client.closed:  # it went while this was done, and gone() may have looked already
                 await self.operations.close_flow(flow)
@@ -160,6 +161,7 @@ class Service:
         flow = self._flow(client, request.flow)
         async with self.operations.locked(flow.source):
             self._check_there(flow)
+            _check_waits(client)
             positions = await self.operations.change_filter(flow, request.insns)
             client.send(
                 {
@@ -220,3 +222,9 @@ class Service:
             raise RefusedError(Code.INVALID, f"this connection has no flow {flow.id}")
         if flow.state is FlowState.REVOKED:
             raise RefusedError(Code.DENIED, f"flow {flow.id} was revoked")
+
+
+def _check_waits(client: Client) -> None:
+    """After waiting for the lock: for clients that died in the queue nothing is made, so that others wait less."""
+    if client.hung_up():
+        raise RefusedError(Code.INVALID, "the client is gone")

@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import fcntl
 import os
 import random
+import socket
+import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +22,7 @@ import pytest
 from pyffpf.cli.control import ControlError
 from pyffpf.daemon import protocol, transport
 from pyffpf.daemon.config import AllowRule, Config, DaemonConfig, LimitsConfig
+from pyffpf.daemon.run import Daemon
 from pyffpf.daemon.server import QUEUE_MESSAGES
 from pyffpf.daemon.testing import (
     LANES,
@@ -267,6 +273,38 @@ def test_clients_killed_at_any_instant_leave_nothing(server: FakeRunning) -> Non
     wait_until(lambda: server.daemon and not server.daemon.server.clients, "all connections' end")
     wait_until(lambda: not server.fake.live, "all flows' end")
     wait_until(lambda: descriptors() == before, "as many descriptors as before")
+
+
+def test_a_client_that_died_in_the_queue_keeps_nobody_waiting(server: FakeRunning) -> None:
+    """Its connection is not read while its request waits; that it is gone is seen all the same."""
+    release = threading.Event()
+    with server.connect() as staying, staying.open("eth0"):
+        (source,) = server.fake.live
+        before = list(source.log)
+
+        async def hold(daemon: Daemon) -> None:
+            (capture,) = daemon.service.captures.sources.values()
+            async with daemon.service.operations.locked(capture):
+                await asyncio.to_thread(release.wait, 20)
+
+        server.call(lambda daemon: daemon.server.spawn(hold(daemon)))
+        dying = server.raw()
+        for message in (
+            b'{"id":1,"op":"hello","version":1,"program":"dying"}',
+            b'{"id":2,"op":"open","source":"eth0"}',
+        ):
+            dying.send(message)
+        assert b'"ok":true' in dying.recv(65536).replace(b" ", b"")
+        wait_until(lambda: _unread(dying) == 0, "the request to be taken")
+        dying.close()
+        release.set()
+        wait_until(lambda: server.daemon and len(server.daemon.server.clients) == 1, "the end of the dead one")
+        assert source.log == before
+
+
+def _unread(sock: socket.socket) -> int:
+    """Octets that were sent and not read by the other side."""
+    return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def test_status_tells_of_flows_and_their_programs(server: FakeRunning) -> None:
