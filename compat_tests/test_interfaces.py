@@ -54,12 +54,16 @@ def test_down_and_up_again(ns: Netns, traffic_files: dict[str, Path]) -> None:
     live.assert_same_live(ns, cases, down_between)
 
 
-def test_not_up(ns: Netns) -> None:
+NOT_UP = (["tcpdump", "-i"], ["p0f", "-i"], ["dumpcap", "-w", "out", "-i"], ["arpwatch", "-d", "-i"], ["ngrep", "-d"])
+
+
+@pytest.mark.parametrize("argv", NOT_UP, ids=lambda argv: argv[0])
+def test_not_up(ns: Netns, argv: list[str]) -> None:
+    """ngrep prints errno as well."""
     ns.ip("link", "set", ns.left, "down")
-    for argv in (["tcpdump", "-i", ns.left], ["p0f", "-i", ns.left], ["dumpcap", "-i", ns.left, "-w", "out"]):
-        stock, ffpf = harness.run_both(ns.command(argv))
-        assert stock.returncode != 0
-        harness.assert_same(stock, ffpf)
+    stock, ffpf = harness.run_both(ns.command([*argv, ns.left]))
+    assert stock.returncode != 0
+    harness.assert_same(stock, ffpf)
 
 
 @pytest.mark.parametrize("device", ["{left}", "any", "lo", "nosuch0"])

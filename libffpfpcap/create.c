@@ -1,96 +1,56 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Handles before their activation, and the activation. */
-#include "handle.h"
 #include "live.h"
+#include "refuse.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 static int
-refuse(struct pcap *p)
-{
-	return ffpf_handle_fail(p, PCAP_ERROR_NOT_ACTIVATED, "This handle hasn't been activated yet");
-}
-
-static int
-no_packets(struct pcap *p, int count, pcap_handler callback, u_char *user)
-{
-	(void)count, (void)callback, (void)user;
-	return refuse(p);
-}
-
-static int
-no_next(struct pcap *p, struct pcap_pkthdr **header, const u_char **data)
-{
-	(void)data;
-	*header = &p->header;
-	return refuse(p);
-}
-
-static void
-nothing(struct pcap *p)
-{
-	(void)p;
-}
-
-static int
-no_filter(struct pcap *p, const struct bpf_program *program)
-{
-	(void)program;
-	return refuse(p);
-}
-
-static int
-no_direction(struct pcap *p, pcap_direction_t direction)
-{
-	(void)direction;
-	return refuse(p);
-}
-
-static int
-no_datalink(struct pcap *p, int dlt)
-{
-	(void)dlt;
-	return refuse(p);
-}
-
-static int
 keep_nonblock(struct pcap *p, int nonblock)
 {
+	if (ffpf_foreign_device(p->opt.device) && ffpf_foreign_keep_nonblock(p, nonblock) < 0)
+		return PCAP_ERROR;
 	p->opt.nonblock = nonblock;
 	return 0;
 }
 
 static int
-no_inject(struct pcap *p, const void *data, int size)
+kept_nonblock(struct pcap *p)
 {
-	(void)data, (void)size;
-	return refuse(p);
+	return ffpf_foreign_device(p->opt.device) ? ffpf_foreign_kept_nonblock(p) : ffpf_refuse_getnonblock(p);
 }
 
-static int
-no_stats(struct pcap *p, struct pcap_stat *stat)
-{
-	(void)stat;
-	return refuse(p);
-}
+static const char not_yet[] = "This handle hasn't been activated yet";
+
+static const struct ffpf_handle_refusals refusals = {
+	.status = PCAP_ERROR_NOT_ACTIVATED,
+	.packets = not_yet,
+	.filter = not_yet,
+	.direction = not_yet,
+	.datalink = not_yet,
+	.nonblock = not_yet,
+	.inject = not_yet,
+	.stats = not_yet,
+};
 
 const struct ffpf_handle_ops ffpf_inactive_ops = {
 	.name = "inactive",
-	.dispatch = no_packets,
-	.loop = no_packets,
-	.next_ex = no_next,
-	.breakloop = nothing,
-	.setfilter = no_filter,
-	.setdirection = no_direction,
-	.set_datalink = no_datalink,
-	.getnonblock = refuse,
+	.dispatch = ffpf_refuse_packets,
+	.loop = ffpf_refuse_packets,
+	.next_ex = ffpf_refuse_next,
+	.breakloop = ffpf_refuse_nothing,
+	.setfilter = ffpf_refuse_filter,
+	.setdirection = ffpf_refuse_direction,
+	.set_datalink = ffpf_refuse_datalink,
+	.getnonblock = kept_nonblock,
 	.setnonblock = keep_nonblock,
-	.inject = no_inject,
-	.stats = no_stats,
+	.inject = ffpf_refuse_inject,
+	.stats = ffpf_refuse_stats,
 	.can_set_rfmon = ffpf_live_can_set_rfmon,
-	.close = nothing,
+	.close = ffpf_refuse_nothing,
+	.refusals = &refusals,
 };
 
 pcap_t *
@@ -228,12 +188,13 @@ pcap_activate(pcap_t *p)
 		p->activated = true;
 	else if (p->errbuf[0] == '\0') /* for programs that look at nothing else */
 		snprintf(p->errbuf, PCAP_ERRBUF_SIZE, "%s", pcap_statustostr(status));
+	if (status == PCAP_ERROR_IFACE_NOT_UP && !p->opt.immediate)
+		errno = EINVAL; /* of libpcap's attempt to give its ring back: programs print it */
 	return status;
 }
 
-/* The one text that pcap_open_live can give must say what else would be in the status. */
-static void
-describe_failure(const struct pcap *p, const char *device, int status, char *errbuf)
+void
+ffpf_handle_describe_failure(const struct pcap *p, const char *device, int status, char *errbuf)
 {
 	bool has_detail = status == PCAP_ERROR_NO_SUCH_DEVICE || status == PCAP_ERROR_PERM_DENIED ||
 			  status == PCAP_ERROR_PROMISC_PERM_DENIED;
@@ -263,7 +224,7 @@ pcap_open_live(const char *device, int snaplen, int promisc, int to_ms, char *er
 	p->opt.timeout_ms = to_ms;
 	status = pcap_activate(p);
 	if (status < 0) {
-		describe_failure(p, p->opt.device, status, errbuf);
+		ffpf_handle_describe_failure(p, p->opt.device, status, errbuf);
 		pcap_close(p);
 		return NULL;
 	}

@@ -154,6 +154,27 @@ finish(struct pcap *p)
 	}
 }
 
+/*
+ * What the FILE holds becomes the first piece, and the FILE empty: written by itself it would meet a full disk before
+ * libpcap does. Then the FILE is made to forget its position, which the descriptor will leave (glibc 2.36, fileops.c,
+ * _IO_new_file_sync). There is room: the stage is empty.
+ */
+static bool
+take_over(struct dumper *d)
+{
+	FILE *fp = d->file;
+	size_t pending = __fpending(fp);
+
+	if (pending > DUMP_STAGE_BYTES - DUMP_SHORT_RUN - RECORD_BYTES)
+		return fflush(fp) == 0;
+	if (pending > 0) {
+		stage(d, fp->_IO_write_base, pending);
+		d->since_flush -= pending < d->since_flush ? pending : d->since_flush;
+		__fpurge(fp);
+	}
+	return fflush(fp) == 0;
+}
+
 /* Before the first packet of a batch. False where gathering would not do what stdio does, which is to buffer; or where
  * it would not pay. */
 static bool
@@ -162,9 +183,11 @@ begin(struct dumper *d, struct pcap *p)
 	FILE *fp = d->file;
 
 	if ((d->linked && d->linked != p) || p->batch.count - p->next < DUMP_WORTH_PACKETS || fileno(fp) != d->fd ||
-	    __fbufsize(fp) < 2 || __flbf(fp) || !make_room(d) || fflush(fp) != 0)
+	    __fbufsize(fp) < 2 || __flbf(fp) || !make_room(d))
 		return false;
 	forget_gathered(d);
+	if (!take_over(d))
+		return false;
 	d->source = p;
 	if (!d->linked) {
 		d->linked = p;

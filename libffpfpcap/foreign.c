@@ -14,11 +14,17 @@
 #define SYSTEM(name) FFPF_SYSPCAP(name, NULL)
 
 static int
-outcome(struct pcap *p, int result)
+outcome_of(struct pcap *p, pcap_t *theirs, int result)
 {
 	if (result < 0)
-		snprintf(p->errbuf, PCAP_ERRBUF_SIZE, "%s", SYSTEM(pcap_geterr)(p->foreign));
+		snprintf(p->errbuf, PCAP_ERRBUF_SIZE, "%s", SYSTEM(pcap_geterr)(theirs));
 	return result;
+}
+
+static int
+outcome(struct pcap *p, int result)
+{
+	return outcome_of(p, p->foreign, result);
 }
 
 struct consumer {
@@ -250,16 +256,51 @@ copy_facts(struct pcap *p, pcap_t *theirs)
 	p->opt.tstamp_precision = SYSTEM(pcap_get_tstamp_precision)(theirs);
 }
 
+/* p's counterpart, not activated; NULL with the text in p->errbuf. */
+static pcap_t *
+create_theirs(struct pcap *p)
+{
+	struct ffpf_error err;
+
+	if (!FFPF_SYSPCAP(pcap_create, &err) || !FFPF_SYSPCAP(pcap_activate, &err)) {
+		ffpf_handle_fail(p, PCAP_ERROR, "%s", err.text);
+		return NULL;
+	}
+	return SYSTEM(pcap_create)(p->opt.device, p->errbuf);
+}
+
+int
+ffpf_foreign_keep_nonblock(struct pcap *p, int nonblock)
+{
+	pcap_t *theirs = create_theirs(p);
+	int result;
+
+	if (!theirs)
+		return PCAP_ERROR;
+	result = SYSTEM(pcap_setnonblock)(theirs, nonblock, p->errbuf);
+	SYSTEM(pcap_close)(theirs);
+	return result;
+}
+
+int
+ffpf_foreign_kept_nonblock(struct pcap *p)
+{
+	pcap_t *theirs = create_theirs(p);
+	int result;
+
+	if (!theirs)
+		return PCAP_ERROR;
+	result = outcome_of(p, theirs, SYSTEM(pcap_getnonblock)(theirs, p->errbuf));
+	SYSTEM(pcap_close)(theirs);
+	return result;
+}
+
 int
 ffpf_foreign_activate(struct pcap *p)
 {
-	struct ffpf_error err;
-	pcap_t *theirs;
+	pcap_t *theirs = create_theirs(p);
 	int status;
 
-	if (!FFPF_SYSPCAP(pcap_create, &err) || !FFPF_SYSPCAP(pcap_activate, &err))
-		return ffpf_handle_fail(p, PCAP_ERROR, "%s", err.text);
-	theirs = SYSTEM(pcap_create)(p->opt.device, p->errbuf);
 	if (!theirs)
 		return PCAP_ERROR;
 	set_options(p, theirs);

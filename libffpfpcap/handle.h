@@ -24,8 +24,10 @@
 
 #define FFPF_MAX_SNAP_LEN 262144
 
+struct ffpf_handle_refusals; /* refuse.h */
+
 /*
- * What a kind of handle does. Every pointer is set; each takes and returns what the pcap function of the same name
+ * What a kind of handle does. Every function is set; each takes and returns what the pcap function of the same name
  * does, errors with their text in p->errbuf.
  */
 struct ffpf_handle_ops {
@@ -45,6 +47,7 @@ struct ffpf_handle_ops {
 	int (*stats)(struct pcap *p, struct pcap_stat *stat);
 	int (*can_set_rfmon)(struct pcap *p);
 	void (*close)(struct pcap *p); /* gives back what the kind holds; the handle itself is freed by the caller */
+	const struct ffpf_handle_refusals *refusals; /* NULL: none of the operations is one of refuse.h */
 };
 
 extern const struct ffpf_handle_ops ffpf_inactive_ops, ffpf_live_ops, ffpf_savefile_ops, ffpf_dead_ops;
@@ -140,6 +143,9 @@ int ffpf_handle_fail_error(struct pcap *p, const struct ffpf_error *err);
 /* PCAP_ERROR_* for a code of the core: PCAP_ERROR when libpcap has no status of its own. */
 int ffpf_pcap_status(enum ffpf_code code);
 
+/* For functions whose one text must say what else would be in the status: of an activation that failed, into errbuf. */
+void ffpf_handle_describe_failure(const struct pcap *p, const char *device, int status, char *errbuf);
+
 /* Tells the reader which packets are done with; after it the counters and the savefile's position are exact. */
 void ffpf_handle_settle(struct pcap *p);
 
@@ -167,5 +173,8 @@ bool ffpf_foreign_device(const char *device);
  * types, snapshot, buffer size are set. Returns what pcap_activate does; on failure the text is in p->errbuf and p as
  * before. */
 int ffpf_foreign_activate(struct pcap *p);
+/* What pcap_setnonblock() and pcap_getnonblock() say there before the activation: some devices refuse already then. */
+int ffpf_foreign_keep_nonblock(struct pcap *p, int nonblock);
+int ffpf_foreign_kept_nonblock(struct pcap *p);
 
 #endif

@@ -27,11 +27,7 @@ open_device(const char *device, int snaplen, int flags, int timeout_ms, char *er
 	status = pcap_activate(p);
 	if (status >= 0)
 		return p;
-	if (status == PCAP_ERROR || strcmp(p->errbuf, pcap_statustostr(status)) == 0)
-		snprintf(errbuf, PCAP_ERRBUF_SIZE, "%.64s: %.180s", device, p->errbuf);
-	else
-		snprintf(errbuf, PCAP_ERRBUF_SIZE, "%.32s: %.80s (%.120s)", device, pcap_statustostr(status),
-			 p->errbuf);
+	ffpf_handle_describe_failure(p, device, status, errbuf);
 	pcap_close(p);
 	return NULL;
 }

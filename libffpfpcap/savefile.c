@@ -4,6 +4,7 @@
 
 #include "filter.h"
 #include "read.h"
+#include "refuse.h"
 #include "stats.h"
 
 #include <errno.h>
@@ -13,13 +14,6 @@ static void
 wake_reader(struct pcap *p)
 {
 	p->reader->ops->wake(p->reader);
-}
-
-static int
-no_direction(struct pcap *p, pcap_direction_t direction)
-{
-	(void)direction;
-	return ffpf_handle_fail(p, PCAP_ERROR, "Setting direction is not supported on savefiles");
 }
 
 static int
@@ -34,27 +28,6 @@ getnonblock(struct pcap *p)
 {
 	(void)p;
 	return 0;
-}
-
-static int
-no_setnonblock(struct pcap *p, int nonblock)
-{
-	(void)nonblock;
-	return ffpf_handle_fail(p, PCAP_ERROR, "Savefiles cannot be put into non-blocking mode");
-}
-
-static int
-no_inject(struct pcap *p, const void *data, int size)
-{
-	(void)data, (void)size;
-	return ffpf_handle_fail(p, PCAP_ERROR, "Sending packets isn't supported on savefiles");
-}
-
-static int
-no_stats(struct pcap *p, struct pcap_stat *stat)
-{
-	(void)stat;
-	return ffpf_handle_fail(p, PCAP_ERROR, "Statistics aren't available from savefiles");
 }
 
 static int
@@ -73,6 +46,14 @@ close_file(struct pcap *p)
 		fclose(p->file);
 }
 
+static const struct ffpf_handle_refusals refusals = {
+	.status = PCAP_ERROR,
+	.direction = "Setting direction is not supported on savefiles",
+	.nonblock = "Savefiles cannot be put into non-blocking mode",
+	.inject = "Sending packets isn't supported on savefiles",
+	.stats = "Statistics aren't available from savefiles",
+};
+
 const struct ffpf_handle_ops ffpf_savefile_ops = {
 	.name = "savefile",
 	.dispatch = ffpf_savefile_dispatch,
@@ -80,14 +61,15 @@ const struct ffpf_handle_ops ffpf_savefile_ops = {
 	.next_ex = ffpf_savefile_next_ex,
 	.breakloop = wake_reader,
 	.setfilter = ffpf_reader_setfilter,
-	.setdirection = no_direction,
+	.setdirection = ffpf_refuse_direction,
 	.set_datalink = no_datalink,
 	.getnonblock = getnonblock,
-	.setnonblock = no_setnonblock,
-	.inject = no_inject,
-	.stats = no_stats,
+	.setnonblock = ffpf_refuse_setnonblock,
+	.inject = ffpf_refuse_inject,
+	.stats = ffpf_refuse_stats,
 	.can_set_rfmon = cannot_set_rfmon,
 	.close = close_file,
+	.refusals = &refusals,
 };
 
 pcap_t *

@@ -157,6 +157,31 @@ def test_full_disk(tmp_path: Path, octets: int, flush: str) -> None:
 
 
 @program
+def disk_full_from_the_first(lib: ctypes.CDLL, source: str, folder: str, step: str) -> None:
+    """Packets whose error has been seen, in steps: the FILE meets the disk when its buffer is full, and not before."""
+    if LIBC.unshare(CLONE_NEWNS) or LIBC.mount(b"none", b"/", None, MS_REC_PRIVATE, None):
+        raise OSError(ctypes.get_errno(), "unshare")
+    if LIBC.mount(b"tmpfs", folder.encode(), b"tmpfs", 0, b"size=65536"):
+        raise OSError(ctypes.get_errno(), "mount")
+    Path(folder, "filler").write_bytes(bytes(65536))
+    p = Pcap.offline(lib, source)
+    dumper = dump_to(p, f"{folder}/out.pcap")
+    for number in range(200 // int(step)):
+        dump_all(p, dumper, int(step))
+        print(number, LIBC.ferror(dumper) != 0, lib.pcap_dump_ftell64(dumper))
+    print(lib.pcap_dump_flush(dumper), Path(folder, "out.pcap").stat().st_size)
+    lib.pcap_dump_close(dumper)
+
+
+@pytest.mark.parametrize("step", [1, 7, 30, 100])
+def test_a_disk_that_is_full_already(tmp_path: Path, step: int) -> None:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    text = same_on_both(disk_full_from_the_first, packets(tmp_path / "a.pcap", 200, 60), folder, step)
+    assert "True" in text
+
+
+@program
 def limited(lib: ctypes.CDLL, source: str, target: str, octets: str) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

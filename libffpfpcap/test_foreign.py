@@ -212,5 +212,21 @@ def test_without_a_system_library_captures_still_run() -> None:
     assert third.startswith("-1 the system's libpcap cannot be loaded")
 
 
+@program
+def nonblock_before_activation(lib: ctypes.CDLL) -> None:
+    for device in ("dbus-system", "dbus://nowhere", "nflog:5", "nfqueue", "usbmon1", "bluetooth0"):
+        p = Pcap.create(lib, device)
+        for wanted in (1, 0):
+            errbuf = ctypes.create_string_buffer(b"untouched", ERRBUF_SIZE)
+            print(device, lib.pcap_setnonblock(p.handle, wanted, errbuf), errbuf.value, p.error())
+            print(device, lib.pcap_getnonblock(p.handle, errbuf), errbuf.value, p.error())
+        p.close()
+
+
+def test_devices_that_cannot_do_without_blocking_say_so_before_activation() -> None:
+    text = same_on_both(nonblock_before_activation, handles=0)
+    assert "isn't supported" in text
+
+
 if __name__ == "__main__":
     main()
