@@ -92,7 +92,7 @@ def compare(name: str, options: Sequence[str], size: int, count: int, rounds: in
     return [name, str(size), *words, ratio.text(2), f"{lost['stock']} / {lost['ffpf']}"]
 
 
-def inside(rounds: int, count: int) -> None:
+def inside(rounds: int, count: int, only: str) -> None:
     """What runs in the namespace."""
     measure.make_veth_pair(*SIDES)
     rows = []
@@ -106,6 +106,8 @@ def inside(rounds: int, count: int) -> None:
         }
         for case, options in cases.items():
             for size in (64, 1500):
+                if only not in f"{case} {size}":
+                    continue
                 rows.append(compare(case, options, size, count, rounds, folder))
     print(f"live tcpdump at {RATE} packets/s, {count} packets, {rounds} rounds in turns; {measure.machine()}")
     print("CPU in ns per packet above no capture, kernel + tool; the ratio is of the sums\n")
@@ -116,15 +118,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--packets", type=int, default=600_000)
+    parser.add_argument(
+        "--only", default="", help="rows whose name and size, as in '-w FILE 64', have this text in them"
+    )
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.inside:
-        inside(args.rounds, args.packets)
+        inside(args.rounds, args.packets, args.only)
         return
     with build.locked():
         build.build_bench_program(measure.ROOT / "bench" / "send.c")
     command = ["unshare", "--net", sys.executable, "-m", "bench.live", "--inside", "--rounds", str(args.rounds),
-               "--packets", str(args.packets)]  # fmt: skip
+               "--packets", str(args.packets), "--only", args.only]  # fmt: skip
     env = {**os.environ, "PYTHONPATH": f"{measure.ROOT}:{measure.ROOT / 'csrc'}"}
     raise SystemExit(subprocess.run(command, env=env, cwd=measure.ROOT).returncode)
 

@@ -2,7 +2,8 @@
 """`make demo`: unmodified tcpdump on FFPF beside the same tcpdump on stock libpcap, on the same replayed packets.
 
 It makes a network namespace with a veth pair, starts one tcpdump on each library, replays a generated capture with
-tcpreplay, and prints what each captured and what it cost. The namespace goes when the demonstration ends.
+tcpreplay, and prints what each captured and what it cost; then it lets tcpdump read the capture on each. The namespace
+goes when the demonstration ends.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ SIDES = ("ffpf-out", "ffpf-in")
 PACKETS = 400_000
 RATE = 100_000
 FILTER = "tcp port 80"
+ROUNDS = 5
+NAMES = {"stock": "libpcap", "ffpf": "FFPF"}
 
 
 @dataclass
@@ -85,15 +88,26 @@ def capture_side_by_side(capture: Path, folder: Path, options: list[str]) -> boo
         tool.process.send_signal(signal.SIGINT)
         use = measure.finish(tool.process, tool.started)
         captured, dropped = tool.number("captured"), tool.number("dropped by kernel")
-        library = {"stock": "libpcap", "ffpf": "FFPF"}[tool.peer]
-        rows.append([library, f"{captured:,}", f"{dropped:,}", f"{use.cpu:.2f} s", f"{use.cpu * 1e9 / PACKETS:.0f} ns",
-                     f"{tool.output.stat().st_size / 1e6:.0f} MB"])  # fmt: skip
+        rows.append([NAMES[tool.peer], f"{captured:,}", f"{dropped:,}", f"{use.cpu:.2f} s",
+                     f"{use.cpu * 1e9 / PACKETS:.0f} ns", f"{tool.output.stat().st_size / 1e6:.0f} MB"])  # fmt: skip
     print(measure.table(["tcpdump on", "captured", "dropped", "CPU of the tool", "per packet sent", "savefile"], rows))
     served = tools[1].stats.read_text().strip() if tools[1].stats.exists() else ""
     print(f"    {served or 'FFPF did not serve the second one'}")
     same = same_packets(tools[0].output, tools[1].output)
     print(f"    the two savefiles {'hold the same packets, octet for octet' if same else 'DIFFER'}\n")
     return same and served.startswith("ffpf:")
+
+
+def read_in_turns(capture: Path) -> None:
+    """Reads the capture with tcpdump on each library, in turns, and prints what it cost."""
+    for what, options in (("everything", []), (f"'{FILTER}'", [FILTER])):
+        used = measure.both(["tcpdump", "-r", str(capture), "-w", "/dev/null", *options], ROUNDS)
+        cpu = {peer: measure.Spread.of([use.cpu for use in runs]) for peer, runs in used.items()}
+        rows = [
+            [NAMES[peer], f"{spread.median * 1e3:.0f} ms", f"{spread.median * 1e9 / PACKETS:.0f} ns"]
+            for peer, spread in cpu.items()
+        ]
+        print(measure.table([f"tcpdump -r, {what}", "CPU", "per packet"], rows) + "\n")
 
 
 def inside() -> int:
@@ -110,6 +124,8 @@ def inside() -> int:
                 f"tcpreplay at {RATE:,} packets/s; two tcpdumps capture {what} from the same interface at the same time"
             )
             alike &= capture_side_by_side(capture, folder, ["-B", "16384", *options])
+        say(f"tcpdump -r reads that capture, {ROUNDS} times on each library")
+        read_in_turns(capture)
     if alike:
         say("done. Try it: .venv/bin/ffpf-run tcpdump -i lo -c 10")
     return 0 if alike else 1
