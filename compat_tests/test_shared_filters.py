@@ -14,13 +14,11 @@ import shutil
 import signal
 import struct
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pyffpf._core import ffi
 
 from compat_tests import bpfcalls, harness, live, numbered, shared
 from compat_tests.harness import Outcome
@@ -59,15 +57,10 @@ def assert_served(outcome: Outcome) -> None:
 
 
 def assert_of_its_filter(lines: Sequence[tuple[int, Numbered]], turns: int) -> None:
-    """Each packet passes the filter that was set last; of one filter, from its first on, all are there; none comes
-    twice or late."""
-    taken: dict[tuple[int, int], list[int]] = defaultdict(list)
+    """Each packet passes the filter that was set last, and none comes twice or late. Not that all are there which pass
+    it: as on stock, what an earlier filter let pass and was not read yet is judged by the new one."""
     for turn, packet in lines:
         assert packet.port == PORTS[turn % 2], f"turn {turn}: {packet}"
-        taken[turn, packet.stream].append(packet.number)
-    for (turn, stream), numbers in taken.items():
-        broken = numbered.first_break(numbers, len(PORTS))
-        assert broken is None, f"turn {turn}, stream {stream}: {broken}"
     for numbers in numbered.by_stream(packet for _, packet in lines).values():
         assert numbers == sorted(set(numbers)), "packets came twice, or late"
     assert len({turn for turn, _ in lines}) > turns // 2
@@ -132,23 +125,18 @@ def mapped(fd: int) -> bytes:
         return bytes(memory)
 
 
-def at(kind: str, field: str) -> int:
-    return int(ffi.offsetof(f"struct {kind}", field))
-
-
 def entries(lane: bytes, ibuf: bytes) -> list[Entry]:
     """All that an IBuf has, from its first on: nobody has overwritten any. csrc/layout.h has the picture."""
-    pbuf, log2 = struct.unpack_from("=II", lane, at("ffpf_lane_page", "pbuf_offset"))
-    first, slots = struct.unpack_from("=II", ibuf, at("ffpf_ibuf_page", "entries_offset"))
-    (begin,) = struct.unpack_from("=Q", ibuf, at("ffpf_ibuf_page", "first_pos"))
-    (end,) = struct.unpack_from("=Q", ibuf, at("ffpf_ibuf_page", "w"))
+    pbuf, log2 = struct.unpack_from("=II", lane, 16)
+    first, slots = struct.unpack_from("=II", ibuf, 16)
+    (begin,), (end,) = struct.unpack_from("=Q", ibuf, 48), struct.unpack_from("=Q", ibuf, 64)
     assert end - begin <= 1 << slots, "the IBuf was too small for this test"
     found = []
     for position in range(begin, end):
         index, result = struct.unpack_from("=II", ibuf, first + 8 * (position & ((1 << slots) - 1)))
         assert result
         record = pbuf + 64 * (index & ((1 << log2) - 1))
-        (octets,) = struct.unpack_from("=I", lane, record + at("ffpf_record", "cap_len"))
+        (octets,) = struct.unpack_from("=I", lane, record + 16)
         packet = numbered.parse(lane[record + 48 : record + 48 + octets])
         found.append(Entry(position, index, packet.port if packet else 0))
     return found
