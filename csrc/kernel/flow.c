@@ -47,24 +47,30 @@ make_ibuf(struct ffpf_kernel *kernel, const struct fresh *f, uint32_t cpu, const
 			       ffpf_kernel_ibuf_at(kernel, f->slot, f->bank, cpu), &state, err);
 }
 
-static int
-insert_ibufs(struct ffpf_kernel *kernel, const struct fresh *f, const int *ibuf_fds, struct ffpf_error *err)
-{
-	uint32_t at[FFPF_FLOW_LANES_MAX];
-
-	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++)
-		at[cpu] = ffpf_kernel_ibuf_at(kernel, f->slot, f->bank, cpu);
-	return ffpf_kernel_insert(kernel->fds.fd[FFPF_KERNEL_FD_IBUFS], at, ibuf_fds, kernel->cpus, err);
-}
-
-static void
-erase_ibufs(struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank)
+/* ibuf_fds NULL: to be taken out. How many. */
+static uint32_t
+places_of(const struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank, const int *ibuf_fds,
+	  struct ffpf_kernel_place *places)
 {
 	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++)
-		ffpf_kernel_erase(kernel->fds.fd[FFPF_KERNEL_FD_IBUFS], ffpf_kernel_ibuf_at(kernel, slot, bank, cpu));
+		places[cpu] = (struct ffpf_kernel_place){
+			.outer = kernel->fds.fd[FFPF_KERNEL_FD_IBUFS],
+			.at = ffpf_kernel_ibuf_at(kernel, slot, bank, cpu),
+			.fd = ibuf_fds ? ibuf_fds[cpu] : -1,
+		};
+	return kernel->cpus;
 }
 
-/* Those of a flow's first time. The grace period of the insertion lies between the counts and the first packet. */
+static uint32_t
+places_of_reader(const struct ffpf_kernel *kernel, uint32_t slot, int reader_fd, int wake_fd,
+		 struct ffpf_kernel_place *places)
+{
+	places[0] = (struct ffpf_kernel_place){ kernel->fds.fd[FFPF_KERNEL_FD_READERS], slot, reader_fd };
+	places[1] = (struct ffpf_kernel_place){ kernel->fds.fd[FFPF_KERNEL_FD_WAKES], slot, wake_fd };
+	return 2;
+}
+
+/* Those of a flow's first time. */
 static int
 first_ibufs(struct ffpf_kernel *kernel, const struct fresh *f, int *ibuf_fds, struct ffpf_error *err)
 {
@@ -81,7 +87,7 @@ first_ibufs(struct ffpf_kernel *kernel, const struct fresh *f, int *ibuf_fds, st
 
 		rc = make_ibuf(kernel, f, cpu, &template, &ibuf_fds[cpu], err);
 	}
-	return rc ? rc : insert_ibufs(kernel, f, ibuf_fds, err);
+	return rc;
 }
 
 /* The bank that is not in use may be written over: there is nothing in it, or nothing unread. */
@@ -111,6 +117,7 @@ ffpf_kernel_flow_prepare(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibu
 {
 	uint32_t bank = ffpf_kernel_bank_of(kernel, slot);
 	int rc = ffpf_size_check("IBuf slots", ibuf_slots, FFPF_IBUF_MIN_SLOTS, FFPF_IBUF_MAX_SLOTS, err);
+	struct ffpf_kernel_place places[FFPF_KERNEL_PLACES_MAX];
 	struct fresh f = { slot, bank ^ 1, rc ? 0 : ffpf_size_log2(ibuf_slots) };
 
 	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++)
@@ -128,7 +135,8 @@ ffpf_kernel_flow_prepare(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibu
 		if (!rc)
 			rc = make_ibuf(kernel, &f, cpu, &template, &ibuf_fds[cpu], err);
 	}
-	rc = rc ? rc : insert_ibufs(kernel, &f, ibuf_fds, err);
+	if (!rc)
+		rc = ffpf_kernel_place(places, places_of(kernel, slot, f.bank, ibuf_fds, places), err);
 	if (rc)
 		ffpf_kernel_close_all(ibuf_fds, kernel->cpus);
 	return rc;
@@ -176,7 +184,10 @@ ffpf_kernel_flow_settle(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_e
 void
 ffpf_kernel_flow_forget(struct ffpf_kernel *kernel, uint32_t slot)
 {
-	erase_ibufs(kernel, slot, ffpf_kernel_bank_of(kernel, slot) ^ 1);
+	struct ffpf_kernel_place places[FFPF_KERNEL_PLACES_MAX];
+	uint32_t bank = ffpf_kernel_bank_of(kernel, slot) ^ 1;
+
+	ffpf_kernel_place(places, places_of(kernel, slot, bank, NULL, places), NULL);
 }
 
 /* First where the hook looks for what it must keep, then where it writes. */
@@ -258,29 +269,36 @@ limited(const struct ffpf_kernel *kernel, uint32_t snap_len)
 	return snap_len < most ? snap_len : most;
 }
 
+/* The grace period of the last call lies between what the counts said before the flow, and its first packet. */
 static int
 make_memories(struct ffpf_kernel *kernel, const struct ffpf_kernel_flow_config *cfg, int *reader_fd, int *wake_fd,
 	      int *ibuf_fds, struct ffpf_error *err)
 {
 	const struct fresh f = { cfg->slot, 0, ffpf_size_log2(cfg->ibuf_slots) };
+	struct ffpf_kernel_place places[FFPF_KERNEL_PLACES_MAX];
 	int rc = *reader_fd = ffpf_kernel_make_reader(err);
+	uint32_t count;
 
 	if (rc >= 0)
 		rc = *wake_fd = ffpf_kernel_make_wake(err);
 	if (rc >= 0)
-		rc = ffpf_kernel_insert(kernel->fds.fd[FFPF_KERNEL_FD_READERS], &cfg->slot, reader_fd, 1, err);
-	if (rc >= 0)
-		rc = ffpf_kernel_insert(kernel->fds.fd[FFPF_KERNEL_FD_WAKES], &cfg->slot, wake_fd, 1, err);
-	return rc < 0 ? rc : first_ibufs(kernel, &f, ibuf_fds, err);
+		rc = first_ibufs(kernel, &f, ibuf_fds, err);
+	if (rc < 0)
+		return rc;
+	count = places_of_reader(kernel, cfg->slot, *reader_fd, *wake_fd, places);
+	count += places_of(kernel, cfg->slot, 0, ibuf_fds, places + count);
+	return ffpf_kernel_place(places, count, err);
 }
 
 static void
 erase_all(struct ffpf_kernel *kernel, uint32_t slot)
 {
+	struct ffpf_kernel_place places[FFPF_KERNEL_PLACES_MAX];
+	uint32_t count = places_of_reader(kernel, slot, -1, -1, places);
+
 	for (uint32_t bank = 0; bank < FFPF_KERNEL_BANKS; bank++)
-		erase_ibufs(kernel, slot, bank);
-	ffpf_kernel_erase(kernel->fds.fd[FFPF_KERNEL_FD_READERS], slot);
-	ffpf_kernel_erase(kernel->fds.fd[FFPF_KERNEL_FD_WAKES], slot);
+		count += places_of(kernel, slot, bank, NULL, places + count);
+	ffpf_kernel_place(places, count, NULL);
 }
 
 int

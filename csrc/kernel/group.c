@@ -18,13 +18,25 @@ check_group(const struct ffpf_kernel *kernel, uint32_t group, bool there, struct
 	return 0;
 }
 
-/* Empties the bank's lanes; ends their protection if the group's state says that it is this bank. */
+/* lane_fds NULL: takes them out. */
+static int
+place_lanes(struct ffpf_kernel *kernel, uint32_t group, uint32_t bank, const int *lane_fds, struct ffpf_error *err)
+{
+	struct ffpf_kernel_place places[FFPF_FLOW_LANES_MAX];
+
+	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++)
+		places[cpu] = (struct ffpf_kernel_place){
+			.outer = kernel->fds.fd[FFPF_KERNEL_FD_LANES],
+			.at = FFPF_KERNEL_LANE_AT(bank, group, kernel->cpus, cpu),
+			.fd = lane_fds ? lane_fds[cpu] : -1,
+		};
+	return ffpf_kernel_place(places, kernel->cpus, err);
+}
+
 static void
 erase_lanes(struct ffpf_kernel *kernel, uint32_t group, uint32_t bank)
 {
-	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++)
-		ffpf_kernel_erase(kernel->fds.fd[FFPF_KERNEL_FD_LANES],
-				  FFPF_KERNEL_LANE_AT(bank, group, kernel->cpus, cpu));
+	place_lanes(kernel, group, bank, NULL, NULL);
 }
 
 static int64_t
@@ -41,25 +53,24 @@ make_lanes(struct ffpf_kernel *kernel, uint32_t group, uint32_t bank, uint32_t b
 	   struct ffpf_error *err)
 {
 	const uint64_t first_w = 1ull << kernel->control->source.cells_log2;
-	uint32_t at[FFPF_FLOW_LANES_MAX];
 	int rc = 0;
 
 	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++)
 		lane_fds[cpu] = -1;
 	for (uint32_t cpu = 0; cpu < kernel->cpus && !rc; cpu++) {
 		struct ffpf_kernel_lane_state state = { .w = first_w, .intent = first_w, .r_star = first_w };
+		uint32_t at = FFPF_KERNEL_LANE_AT(bank, group, kernel->cpus, cpu);
 
-		at[cpu] = FFPF_KERNEL_LANE_AT(bank, group, kernel->cpus, cpu);
 		state.last_ns = last_ns_of(kernel, FFPF_KERNEL_LANE_AT(bank ^ 1, group, kernel->cpus, cpu));
 		/* no group's epoch is 0 while it has flows: the first packet surveys them */
-		rc = ffpf_kernel_put(kernel->fds.fd[FFPF_KERNEL_FD_LANE_STATE], at[cpu], &state, err);
+		rc = ffpf_kernel_put(kernel->fds.fd[FFPF_KERNEL_FD_LANE_STATE], at, &state, err);
 		if (!rc)
 			lane_fds[cpu] = ffpf_kernel_make_lane(kernel, bms, err);
 		if (!rc && lane_fds[cpu] < 0)
 			rc = lane_fds[cpu];
 	}
 	if (!rc)
-		rc = ffpf_kernel_insert(kernel->fds.fd[FFPF_KERNEL_FD_LANES], at, lane_fds, kernel->cpus, err);
+		rc = place_lanes(kernel, group, bank, lane_fds, err);
 	if (rc) {
 		erase_lanes(kernel, group, bank);
 		ffpf_kernel_close_all(lane_fds, kernel->cpus);

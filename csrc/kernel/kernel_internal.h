@@ -29,14 +29,20 @@ int ffpf_kernel_make_lane(const struct ffpf_kernel *kernel, uint32_t bms, struct
 int ffpf_kernel_make_ibuf(const struct ffpf_ibuf_page *template, struct ffpf_error *err);
 int ffpf_kernel_make_reader(struct ffpf_error *err);
 int ffpf_kernel_make_wake(struct ffpf_error *err);
-/* Puts count maps into an array of maps, and waits for a grace period. */
-int ffpf_kernel_insert(int outer, const uint32_t *at, const int *fds, uint32_t count, struct ffpf_error *err);
-/* What is not there is no error. Waits for a grace period for each. */
-void ffpf_kernel_erase(int outer, uint32_t at);
 int ffpf_kernel_put(int map, uint32_t at, const void *value, struct ffpf_error *err);
 void ffpf_kernel_close_all(int *fds, uint32_t count);
 /* Value size of lane maps of so many cells. */
 uint64_t ffpf_kernel_lane_bytes(uint32_t cells_log2);
+
+/* places.c: each map is put where it says, or, fd -1, what is there is taken out: what is not there is no error. Waits
+ * for a grace period, or a few. */
+struct ffpf_kernel_place {
+	int outer;
+	uint32_t at;
+	int fd;
+};
+#define FFPF_KERNEL_PLACES_MAX (2 * FFPF_FLOW_LANES_MAX + 2) /* of a flow */
+int ffpf_kernel_place(const struct ffpf_kernel_place *places, uint32_t count, struct ffpf_error *err);
 
 /* kernel.c: asks control.bpf.c. q->done is 0 when the thing is not there. */
 int ffpf_kernel_ask(const struct ffpf_kernel *kernel, struct ffpf_kernel_request *q, struct ffpf_error *err);

@@ -143,28 +143,6 @@ ffpf_kernel_make_wake(struct ffpf_error *err)
 }
 
 int
-ffpf_kernel_insert(int outer, const uint32_t *at, const int *fds, uint32_t count, struct ffpf_error *err)
-{
-	uint32_t done = count;
-
-	/* one grace period for all; where the kernel cannot do that, one for each */
-	if (bpf_map_update_batch(outer, at, fds, &done, NULL) == 0)
-		return 0;
-	for (uint32_t i = 0; i < count; i++) {
-		if (bpf_map_update_elem(outer, &at[i], &fds[i], BPF_ANY) == 0)
-			continue;
-		return ffpf_error_set_errno(err, FFPF_E_SYSTEM, errno, "can't put a map into an array of maps");
-	}
-	return 0;
-}
-
-void
-ffpf_kernel_erase(int outer, uint32_t at)
-{
-	bpf_map_delete_elem(outer, &at);
-}
-
-int
 ffpf_kernel_put(int map, uint32_t at, const void *value, struct ffpf_error *err)
 {
 	if (bpf_map_update_elem(map, &at, value, BPF_ANY))
