@@ -5,7 +5,7 @@ PYTHON = .venv/bin/python
 .PHONY: demo test bench build lint format clean
 
 demo: build
-	@$(PYTHON) -m compat_tests.demo
+	@PYTHONPATH=csrc $(PYTHON) -m compat_tests.demo
 
 test: build
 	@FFPF_NO_SKIP=1 $(PYTHON) -m pytest -q -n auto --maxprocesses=4 --maxschedchunk=2 --durations=15

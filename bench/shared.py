@@ -3,8 +3,8 @@
 
 CPU per packet sent of kernel and tools together, above the cost of no capture, as in bench.live: on a veth pair the
 receiving side of the kernel runs in the sender's context, so the kernel's cost is the sender's CPU time above its own
-with no capture. What ffpfd itself uses while packets come is counted with the tools. The benchmark runs itself again in a network
-namespace of its own, which goes with it.
+with no capture. What ffpfd itself uses while packets come is counted with the tools. The benchmark runs itself again in
+a network namespace of its own, which goes with it.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 """`make demo`: unmodified tcpdump on FFPF beside the same tcpdump on stock libpcap, on the same replayed packets.
 
 It makes a network namespace with a veth pair, starts one tcpdump on each library, replays a generated capture with
-tcpreplay, and prints what each captured and what it cost; then it lets tcpdump read the capture on each. The namespace
-goes when the demonstration ends.
+tcpreplay, and prints what each captured and what it cost; lets tcpdump read the capture on each; and starts several
+tcpdumps at once, on stock libpcap, where each captures for itself, and sharing the one capture of an ffpfd. The
+namespace goes when the demonstration ends.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import measure
+import build
+from bench import live, measure, shared
 from compat_tests import captures, pcapfile
 
 SIDES = ("ffpf-out", "ffpf-in")
@@ -28,6 +30,9 @@ RATE = 100_000
 FILTER = "tcp port 80"
 ROUNDS = 5
 NAMES = {"stock": "libpcap", "ffpf": "FFPF"}
+CROWD = 8
+CROWD_PACKETS = 300_000
+CROWD_OCTETS = 576
 
 
 @dataclass
@@ -110,6 +115,23 @@ def read_in_turns(capture: Path) -> None:
         print(measure.table([f"tcpdump -r, {what}", "CPU", "per packet"], rows) + "\n")
 
 
+def crowd(folder: Path) -> bool:
+    """Several tcpdumps at once, on stock libpcap and on one ffpfd; prints the table. True when ffpfd lost nothing that
+    the counters do not name."""
+    rows, lawful = [], True
+    with shared.running(folder) as daemon:
+        idle = live.send(CROWD_PACKETS, CROWD_OCTETS)
+        for peer in shared.PEERS:
+            one = shared.capture(peer, CROWD, ["-w", "/dev/null"], CROWD_PACKETS, CROWD_OCTETS, folder, daemon)
+            rows.append([{"stock": "libpcap, each for itself", "shared": "FFPF, one capture"}[peer],
+                         f"{one.captured:,}", f"{one.dropped:,}", f"{one.sender - idle:.0f} ns", f"{one.tools:.0f} ns",
+                         f"{one.sender - idle + one.tools:.0f} ns"])  # fmt: skip
+            lawful &= peer == "stock" or one.captured + one.dropped == CROWD * CROWD_PACKETS
+    header = ["on", "captured", "dropped", "CPU of the kernel", "of the tools", "together, per packet sent"]
+    print(measure.table([f"{CROWD} tcpdumps {header[0]}", *header[1:]], rows), "\n")
+    return lawful
+
+
 def inside() -> int:
     """What runs in the namespace."""
     measure.make_veth_pair(*SIDES)
@@ -126,8 +148,10 @@ def inside() -> int:
             alike &= capture_side_by_side(capture, folder, ["-B", "16384", *options])
         say(f"tcpdump -r reads that capture, {ROUNDS} times on each library")
         read_in_turns(capture)
+        say(f"{CROWD} tcpdumps at once, {live.RATE:,} packets/s: on stock libpcap, and on one ffpfd")
+        alike &= crowd(folder)
     if alike:
-        say("done. Try it: .venv/bin/ffpf-run tcpdump -i lo -c 10")
+        say("done. Try it: .venv/bin/ffpf-run tcpdump -i lo -c 10; or .venv/bin/ffpfd, and .venv/bin/ffpf status")
     return 0 if alike else 1
 
 
@@ -141,6 +165,8 @@ def main() -> int:
         return 1
     say("making a network namespace with a veth pair (it goes when this ends)")
     command = ["unshare", "--net", sys.executable, "-m", "compat_tests.demo", "--inside"]
+    with build.locked():
+        build.build_bench_program(measure.ROOT / "bench" / "send.c")
     return subprocess.run(command, cwd=measure.ROOT).returncode
 
 
