@@ -115,14 +115,15 @@ class Operations:
                 undo.callback(source.group_numbers.give, group.number)
                 await engine_call(engine.open_group, group.number, plan.bms)
                 undo.push_async_callback(engine_call, engine.close_group, group.number)
+            column = 2 * slot
+            await engine_call(engine.place, column, None)
+            undo.push_async_callback(engine_call, engine.clear, column)
             await engine_call(engine.open_flow, slot, group.number, ibuf_bytes, snap_len)
             undo.push_async_callback(engine_call, engine.close_flow, slot)
             flow_id = self._captures.next_flow_id()
-            flow = Flow(flow_id, client, source, group, slot, snap_len, request.promisc, 2 * slot, ibuf_bytes)
+            flow = Flow(flow_id, client, source, group, slot, snap_len, request.promisc, column, ibuf_bytes)
             flow.opened_by = request.id
-            await engine_call(engine.place, flow.column, None)
-            undo.push_async_callback(engine_call, engine.clear, flow.column)
-            await engine_call(engine.activate, slot, flow.column, flow.generation)
+            await engine_call(engine.activate, slot, column, flow.generation)
             source.groups[key] = group
             source.flows[slot] = flow
             self._captures.flows[flow.id] = flow
