@@ -113,6 +113,35 @@ def test_tcprewrite(captures: tuple[Path, ...]) -> None:
     harness.assert_all_same(every(captures[::2], ["tcprewrite", "--ttl=17", "--outfile=out", "--infile"], [], SERVED))
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (["ssldump", "-AdHn", "-r"], ["tcp"]),
+        (["dnscap", "-g", "-w", "out", "-r"], []),
+        (["httpry", "-r"], []),
+    ],
+    ids=lambda words: words[0] if words else "",
+)
+def test_readers_of_one_protocol(captures: tuple[Path, ...], before: list[str], after: list[str]) -> None:
+    harness.assert_all_same(every(captures[::6], before, after, SERVED))
+
+
+SLICED = ("mixed", "imix", "vlan", "jumbo", "snapped", "pcap-us-little", "pcap-us-big", "pcap-ns-little", "raw")
+
+
+@pytest.mark.parametrize("words", [["-R"], ["-t"], ["-w", "out"], ["-w", "out", "+1", "+5"]], ids=" ".join)
+def test_tcpslice(captures: tuple[Path, ...], words: list[str]) -> None:
+    """It looks for times in the middle of files, by the FILE that pcap_file() gives, and joins several."""
+    files = [str(path) for path in captures if path.stem in SLICED and path.suffix == ".pcap"]
+    assert len(files) == len(SLICED)
+    times = [word for word in words if word.startswith("+")]
+    options = [word for word in words if word not in times]
+    cases = [
+        Case(("tcpslice", *options, *times, *some), NO_HANDLE) for some in ([[file] for file in files] + [files[:2]])
+    ]
+    harness.assert_all_same(cases)
+
+
 def test_arpwatch(captures: tuple[Path, ...]) -> None:
     """arpwatch leaves its directory, and takes a database only where the file is there already."""
     counts = offline.stock_counts(captures)
