@@ -129,7 +129,7 @@ def main() -> None:
     with build.locked():
         build.build_bench_program(measure.ROOT / "bench" / "send.c")
     command = ["unshare", "--net", sys.executable, "-m", "bench.live", "--inside", "--rounds", str(args.rounds),
-               "--packets", str(args.packets), "--only", args.only]  # fmt: skip
+               "--packets", str(args.packets), f"--only={args.only}"]  # fmt: skip
     env = {**os.environ, "PYTHONPATH": f"{measure.ROOT}:{measure.ROOT / 'csrc'}"}
     raise SystemExit(subprocess.run(command, env=env, cwd=measure.ROOT).returncode)
 
