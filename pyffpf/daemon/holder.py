@@ -39,6 +39,7 @@ MESSAGE_MAX_BYTES = 65536
 VERSION = 1
 BATCH = 100  # descriptors in one answer
 FIRST_CONNECTION_S = 30.0
+OTHERS_MAX = 8
 RESERVE = 16  # descriptors that are not for holding: connections must always be accepted
 EXIT_OTHER = 3  # another holder is there, or is just about to end
 PEERCRED = struct.Struct("iII")  # pid, uid, gid
@@ -71,6 +72,7 @@ class Holder:
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
         self._owner: socket.socket | None = None
+        self._others: list[socket.socket] = []
         self._fds: dict[str, int] = {}
         self._ended = False
 
@@ -81,10 +83,11 @@ class Holder:
         while not self._ended and (self._owner is not None or self._fds):
             poll = select.poll()
             poll.register(self._listener, select.POLLIN)
-            if self._owner is not None:
-                poll.register(self._owner, select.POLLIN)
+            for connection in [*([self._owner] if self._owner else []), *self._others]:
+                poll.register(connection, select.POLLIN)
             poll.poll()
             self._serve()
+            self._refuse()
             self._accept()
 
     def _accept(self) -> None:
@@ -97,11 +100,29 @@ class Holder:
             connection.close()
             return
         self._serve()  # an owner that died has sent all that it will: only then is its successor served
-        if self._owner is not None:
-            with connection:
-                _answer(connection, {"ok": False, "code": "busy", "error": "another ffpfd is running"}, [])
+        if self._owner is None:
+            self._owner = connection
             return
-        self._owner = connection
+        self._others.append(connection)
+        while len(self._others) > OTHERS_MAX:
+            self._others.pop(0).close()
+
+    def _refuse(self) -> None:
+        """Answers those who are not the owner. They hang up: if we did, with a question unread, the kernel would throw
+        the answer away."""
+        for connection in list(self._others):
+            try:
+                data, fds, _ = receive_message(connection)
+            except BlockingIOError:
+                continue
+            except ConnectionResetError:
+                data, fds = b"", []
+            close_all(fds)
+            if data:
+                _answer(connection, {"ok": False, "code": "busy", "error": "another ffpfd is running"}, [])
+            else:
+                connection.close()
+                self._others.remove(connection)
 
     def _serve(self) -> None:
         """Answers what the owner has sent so far, and notices its end."""
