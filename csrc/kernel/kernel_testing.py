@@ -168,6 +168,20 @@ class Source:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def reset(self) -> None:
+        """Removes every flow, group and program that tests have made: a source as it was made."""
+        self.activate()
+        for flow in self.flows:
+            if lib.ffpf_kernel_flow_in_use(self.kernel, flow.slot):
+                check(lib.ffpf_kernel_flow_remove, self.kernel, flow.slot)
+            flow.close()
+        for number, fds in self.lanes.items():
+            check(lib.ffpf_kernel_group_remove, self.kernel, number)
+            close_all(fds)
+        self.flows, self.lanes = [], {}
+        check(lib.ffpf_kernel_prog_set, self.kernel, lib.FFPF_KERNEL_PROG_CLASSIFY, -1)
+        check(lib.ffpf_kernel_set_state, self.kernel, lib.FFPF_SOURCE_UP)
+
     def close(self) -> None:
         """Ends the capture; readers keep what they mapped."""
         for flow in self.flows:

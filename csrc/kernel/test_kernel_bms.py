@@ -27,15 +27,21 @@ def ns() -> Iterator[Netns]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def made(ns: Netns) -> Iterator[Source]:
+    with Source(ns, ns.left, cells_log2=CELLS_LOG2) as source:
+        yield source
+
+
 @pytest.fixture
-def source(ns: Netns) -> Iterator[Source]:
+def source(made: Source) -> Iterator[Source]:
     """One lane only: CPU 0's, where the tests send."""
-    with Source(ns, ns.left, cells_log2=CELLS_LOG2) as made:
-        made.accept_all()
-        before = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {0})
-        yield made
-        os.sched_setaffinity(0, before)
+    made.accept_all()
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {0})
+    yield made
+    os.sched_setaffinity(0, before)
+    made.reset()
 
 
 def send(ns: Netns, first: int, count: int, size: int = 60) -> None:

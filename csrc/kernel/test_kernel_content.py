@@ -25,13 +25,19 @@ def ns() -> Iterator[Netns]:
         yield made
 
 
-@pytest.fixture(params=[False, True], ids=["context", "plain"])
-def source(ns: Netns, request: pytest.FixtureRequest) -> Iterator[Source]:
-    """A source on the left end with one group; both forms of the hook."""
-    with Source(ns, ns.left, plain=request.param) as made:
-        assert lib.ffpf_kernel_source(made.kernel).context == (not request.param)
-        made.group(0)
-        yield made
+@pytest.fixture(scope="module", params=[False, True], ids=["context", "plain"])
+def made(ns: Netns, request: pytest.FixtureRequest) -> Iterator[Source]:
+    """A source on the left end; both forms of the hook."""
+    with Source(ns, ns.left, plain=request.param) as source:
+        assert lib.ffpf_kernel_source(source.kernel).context == (not request.param)
+        yield source
+
+
+@pytest.fixture
+def source(made: Source) -> Iterator[Source]:
+    made.group(0)
+    yield made
+    made.reset()
 
 
 def capture_all(source: Source, **options: int) -> Reader:

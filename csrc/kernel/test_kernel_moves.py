@@ -41,19 +41,31 @@ def ns() -> Iterator[Netns]:
         yield made
 
 
-@pytest.fixture
-def source(ns: Netns) -> Iterator[Source]:
+@pytest.fixture(scope="module")
+def small_one(ns: Netns) -> Iterator[Source]:
     with Source(ns, ns.left, cells_log2=14) as made:
-        made.accept_all()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def large_one(ns: Netns) -> Iterator[Source]:
+    with Source(ns, ns.left, cells_log2=17) as made:
         yield made
 
 
 @pytest.fixture
-def large(ns: Netns) -> Iterator[Source]:
+def source(small_one: Source) -> Iterator[Source]:
+    small_one.accept_all()
+    yield small_one
+    small_one.reset()
+
+
+@pytest.fixture
+def large(large_one: Source) -> Iterator[Source]:
     """Room for all that a test sends: what it does to lanes meanwhile takes as long as the machine likes."""
-    with Source(ns, ns.left, cells_log2=17) as made:
-        made.accept_all()
-        yield made
+    large_one.accept_all()
+    yield large_one
+    large_one.reset()
 
 
 def stream(ns: Netns, count: int, pinned: bool = False) -> subprocess.Popen[bytes]:
@@ -222,7 +234,8 @@ def test_old_lanes_are_given_back(ns: Netns, source: Source) -> None:
     check(lib.ffpf_kernel_synchronize, source.kernel)
     check(lib.ffpf_kernel_synchronize, source.kernel)
     assert not any(map_is_there(number) for number in old)
-    close_all([*lanes, *ibufs])
+    source.lanes[0] = list(lanes)
+    close_all(list(ibufs))
 
 
 def map_id(fd: int) -> int:

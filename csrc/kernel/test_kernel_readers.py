@@ -33,12 +33,18 @@ def ns() -> Iterator[Netns]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def made(ns: Netns) -> Iterator[Source]:
+    with Source(ns, ns.left, cells_log2=14) as source:
+        yield source
+
+
 @pytest.fixture
-def source(ns: Netns) -> Iterator[Source]:
-    with Source(ns, ns.left, cells_log2=14) as made:
-        made.group(0)
-        made.accept_all()
-        yield made
+def source(made: Source) -> Iterator[Source]:
+    made.group(0)
+    made.accept_all()
+    yield made
+    made.reset()
 
 
 def rings(flow: Flow) -> int:
