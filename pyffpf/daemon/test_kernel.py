@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import json
 import mmap
 import os
 import re
@@ -157,6 +158,12 @@ def send(ns: Netns, ethertype: int, count: int, size: int = 64) -> None:
             raw.send(frame)
 
 
+def promiscuity(ns: Netns, interface: str) -> int:
+    """How many ask for promiscuous mode."""
+    (link,) = json.loads(ns.run(["ip", "-json", "-details", "link", "show", interface]).stdout)
+    return int(link["promiscuity"])
+
+
 def obeys_the_law(flow: FlowStatus) -> bool:
     return flow.seen == flow.filtered + flow.delivered + flow.waiting + sum(flow.dropped.values())
 
@@ -169,6 +176,7 @@ def test_two_clients_share_one_socket_and_each_gets_what_its_filter_lets_pass(ff
             assert four.set_filter(one["flow"], ethertype_is(IPV4))["level"] == "kernel"
             six.set_filter(other["flow"], ethertype_is(IPV6))
             assert receivers(ns.name) == 1
+            assert promiscuity(ns, ns.left) == 1
             send(ns, IPV4, 30)
             send(ns, IPV6, 20)
             flows = [ffpfd.flow(four, one), ffpfd.flow(six, other)]
@@ -178,6 +186,7 @@ def test_two_clients_share_one_socket_and_each_gets_what_its_filter_lets_pass(ff
             assert source.packets == 50
             assert (group.records, group.flows) == (50, 2)
         four.close()
+        wait_until(lambda: promiscuity(ns, ns.left) == 0, "nobody who asks for promiscuous mode")
         wait_until(lambda: len(six.status().flows) == 1, "the end of the first flow")
         assert receivers(ns.name) == 1
     wait_until(lambda: receivers(ns.name) == 0, "the end of the capture")

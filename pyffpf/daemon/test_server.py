@@ -358,3 +358,53 @@ def test_another_users_rights_are_asked_of_the_kernel(tmp_path: Path) -> None:
             "96 octets", "denied", "denied", "denied", "96 octets", "limit", f"{NOBODY} {NOBODY}"
         ]  # fmt: skip
         assert len(server.fake.live[0].groups) == 1
+
+
+def test_any_sequence_of_requests_keeps_the_books(server: FakeRunning) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    tools = [server.connect(f"tool{number}") for number in range(3)]
+    owned: dict[int, Tool] = {}
+    for step in range(150):
+        tool = rng.choice(tools)
+        flow = rng.choice([*owned, 0, 7, 2**53 - 1])
+        is_mine = owned.get(flow) is tool
+        match rng.choice(["open", "open", "filter", "filter", "close", "successor", "revoke"]):
+            case "open":
+                with tool.open(rng.choice(["eth0", "eth1"]), promisc=rng.random() < 0.5) as opened:
+                    assert opened["flow"] not in owned
+                    owned[opened["flow"]] = tool
+            case "filter" if is_mine:
+                tool.set_filter(flow, rng.choice([None, FILTER, USERSPACE_FILTER]))
+            case "filter":
+                with suppress_code("invalid"):
+                    tool.set_filter(flow, FILTER)
+            case "close" if is_mine:
+                tool.do("close", flow=flow)
+                del owned[flow]
+            case "close":
+                with suppress_code("invalid"):
+                    tool.do("close", flow=flow)
+            case "successor" if is_mine:
+                try:  # its group moved when another was revoked, or did not
+                    tool.do("successor", flow=flow, lane=rng.randrange(LANES)).close()
+                except ControlError as error:
+                    assert error.code == "busy"
+            case "successor":
+                with suppress_code("invalid"):
+                    tool.do("successor", flow=flow, lane=0)
+            case "revoke" if flow in owned:
+                tools[0].do("revoke", flow=flow).close()
+                with suppress_code("denied"):
+                    owned[flow].set_filter(flow, None)
+                owned[flow].do("close", flow=flow)
+                del owned[flow]
+        if step % 20 == 0:
+            flows = tool.status().flows
+            assert {one.id for one in flows} == set(owned)
+            live = [one.id for one in flows if one.state == "live"]  # who does not follow is left behind in the end
+            assert sum(len(source.active) for source in server.fake.live) == len(live)
+    for tool in tools:
+        tool.close()
+    wait_until(lambda: not server.fake.live, "the end of everything")
