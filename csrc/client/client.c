@@ -12,13 +12,21 @@
  */
 #define HELLO_MS     5000
 #define REQUEST_MS   30000
-#define SUCCESSOR_MS 1000 /* asked for in the middle of a capture */
+#define SUCCESSOR_MS 250 /* asked for in the middle of a capture, and again when there was no answer */
 
 #define EVENTS_AT_ONCE 64 /* of a daemon that never stops talking */
+
+/* A request for a lane's successor that has no answer yet. Asked again with its id, the daemon answers the same. */
+struct unanswered {
+	uint64_t id; /* 0: there is none */
+	bool lost;   /* the answer will not come: it was passed over, or the daemon has changed */
+};
 
 struct ffpf_client {
 	int fd; /* -1: the daemon is gone */
 	uint64_t last_id;
+	uint64_t asked; /* id of the request in work */
+	struct unanswered successors[FFPF_FLOW_LANES_MAX];
 	uint64_t flow; /* of ffpf_client_open; UINT64_MAX: none */
 	struct ffpf_client_news news;
 	bool adopted; /* by another daemon, since the last request was sent */
@@ -67,7 +75,11 @@ take_event(struct ffpf_client *c, struct ffpf_error *err)
 
 	if (rc)
 		return rc;
-	c->adopted |= event.kind == FFPF_EVENT_ADOPTED;
+	if (event.kind == FFPF_EVENT_ADOPTED) {
+		c->adopted = true;
+		for (uint32_t i = 0; i < FFPF_FLOW_LANES_MAX; i++)
+			c->successors[i].lost = true;
+	}
 	if (event.kind == FFPF_EVENT_OTHER || event.kind == FFPF_EVENT_ADOPTED || event.flow != c->flow)
 		return 0;
 	news->revoked |= event.kind == FFPF_EVENT_REVOKED;
@@ -96,7 +108,15 @@ receive(struct ffpf_client *c, uint64_t deadline_ns, struct ffpf_error *err)
 	return rc ? rc : 1;
 }
 
-/* The next message of the reply to the last request. Replies to requests that were given up are passed over. 0: yes;
+static void
+pass_over(struct ffpf_client *c)
+{
+	for (uint32_t i = 0; i < FFPF_FLOW_LANES_MAX; i++)
+		c->successors[i].lost |= c->successors[i].id == c->message.id;
+	ffpf_datagram_close(&c->datagram);
+}
+
+/* The next message of the reply to the request in work. Replies to requests that were given up are passed over. 0: yes;
  * 1: no, as c->message says; 2: the daemon has changed, and may not know the request; -code. */
 static int
 receive_reply(struct ffpf_client *c, uint64_t deadline_ns, struct ffpf_error *err)
@@ -110,7 +130,7 @@ receive_reply(struct ffpf_client *c, uint64_t deadline_ns, struct ffpf_error *er
 			return give_up(c, err);
 		if (c->adopted)
 			return 2;
-		if (rc > 0 && m->kind != FFPF_MESSAGE_EVENT && m->id == c->last_id)
+		if (rc > 0 && m->kind != FFPF_MESSAGE_EVENT && m->id == c->asked)
 			return refusal;
 		/* id 0: it could not read the request, or will not serve this connection */
 		if (refusal && m->id == 0)
@@ -120,7 +140,7 @@ receive_reply(struct ffpf_client *c, uint64_t deadline_ns, struct ffpf_error *er
 			return ffpf_error_set(err, FFPF_E_GENERIC, "ffpfd does not answer");
 		if (m->kind == FFPF_MESSAGE_EVENT)
 			continue;
-		ffpf_datagram_close(&c->datagram);
+		pass_over(c);
 		if (m->id > c->last_id || m->id == 0) {
 			ffpf_error_set(err, FFPF_E_INVALID, "a reply to what was not asked");
 			return give_up(c, err);
@@ -128,9 +148,10 @@ receive_reply(struct ffpf_client *c, uint64_t deadline_ns, struct ffpf_error *er
 	}
 }
 
-/* Sends c->request, of `len` octets and with id c->last_id, and waits for the first message of the reply. */
+/* Sends c->request, of `len` octets and with id c->asked, unless that was done before, and waits for the first message
+ * of the reply. As receive_reply, but never 2. */
 static int
-ask(struct ffpf_client *c, size_t len, uint64_t deadline_ns, struct ffpf_error *err)
+ask(struct ffpf_client *c, size_t len, bool sent, uint64_t deadline_ns, struct ffpf_error *err)
 {
 	int rc;
 
@@ -139,13 +160,21 @@ ask(struct ffpf_client *c, size_t len, uint64_t deadline_ns, struct ffpf_error *
 		if (c->fd == -1)
 			return ffpf_error_set(err, FFPF_E_NO_SERVER, "ffpfd has closed the connection");
 		c->adopted = false;
-		rc = ffpf_channel_send(c->fd, c->request, len, deadline_ns, err);
+		rc = sent ? 0 : ffpf_channel_send(c->fd, c->request, len, deadline_ns, err);
 		if (rc == -FFPF_E_NO_SERVER)
 			return give_up(c, err);
 		if (rc == 0)
 			rc = receive_reply(c, deadline_ns, err);
+		sent = false;
 	} while (rc == 2 && !ffpf_channel_over(deadline_ns));
 	return rc == 2 ? ffpf_error_set(err, FFPF_E_GENERIC, "ffpfd is replaced again and again") : rc;
+}
+
+static uint64_t
+new_id(struct ffpf_client *c)
+{
+	c->asked = ++c->last_id;
+	return c->asked;
 }
 
 /* What ask() returned 1 for, as a failure. */
@@ -161,7 +190,8 @@ refused(struct ffpf_client *c, struct ffpf_error *err)
 static int
 hello(struct ffpf_client *c, const char *program, struct ffpf_error *err)
 {
-	int rc = ask(c, ffpf_message_hello(c->request, ++c->last_id, program), ffpf_channel_deadline(HELLO_MS), err);
+	size_t len = ffpf_message_hello(c->request, new_id(c), program);
+	int rc = ask(c, len, false, ffpf_channel_deadline(HELLO_MS), err);
 	uint64_t version;
 
 	if (rc)
@@ -191,6 +221,7 @@ ffpf_client_connect(struct ffpf_client **out, const char *path, const char *prog
 	}
 	c->fd = fd;
 	c->last_id = 0;
+	memset(c->successors, 0, sizeof(c->successors));
 	c->flow = UINT64_MAX;
 	c->adopted = false;
 	c->news = (struct ffpf_client_news){ .revoked = false };
@@ -301,7 +332,8 @@ ffpf_client_open(struct ffpf_client *client, struct ffpf_client_flow *out, const
 {
 	uint64_t deadline = ffpf_channel_deadline(REQUEST_MS);
 	struct ffpf_client_flow flow;
-	int rc = ask(client, ffpf_message_open(client->request, ++client->last_id, wanted), deadline, err);
+	size_t len = ffpf_message_open(client->request, new_id(client), wanted);
+	int rc = ask(client, len, false, deadline, err);
 
 	if (rc)
 		return rc < 0 ? rc : refused(client, err);
@@ -342,8 +374,8 @@ int
 ffpf_client_filter(struct ffpf_client *client, struct ffpf_placed *out, const struct ffpf_bpf_insn *insns,
 		   uint32_t count, struct ffpf_error *err)
 {
-	size_t len = ffpf_message_filter(client->request, ++client->last_id, client->flow, insns, count);
-	int rc = ask(client, len, ffpf_channel_deadline(REQUEST_MS), err);
+	size_t len = ffpf_message_filter(client->request, new_id(client), client->flow, insns, count);
+	int rc = ask(client, len, false, ffpf_channel_deadline(REQUEST_MS), err);
 
 	if (rc)
 		return rc < 0 ? rc : refused(client, err);
@@ -354,11 +386,21 @@ ffpf_client_filter(struct ffpf_client *client, struct ffpf_placed *out, const st
 int
 ffpf_client_successor(struct ffpf_client *client, struct ffpf_client_lane *out, uint32_t lane, struct ffpf_error *err)
 {
-	size_t len = ffpf_message_successor(client->request, ++client->last_id, client->flow, lane);
-	int rc = ask(client, len, ffpf_channel_deadline(SUCCESSOR_MS), err);
+	struct unanswered *before = &client->successors[lane];
 	const struct ffpf_message *m = &client->message;
 	struct ffpf_datagram *d = &client->datagram;
+	bool sent = before->id && !before->lost;
+	int rc;
 
+	if (!before->id)
+		before->id = new_id(client);
+	client->asked = before->id;
+	before->lost = false;
+	rc = ask(client, ffpf_message_successor(client->request, before->id, client->flow, lane), sent,
+		 ffpf_channel_deadline(SUCCESSOR_MS), err);
+	if (rc == -FFPF_E_GENERIC)
+		return 1;
+	before->id = 0;
 	if (rc == 1 && m->refusal == FFPF_REFUSED_BUSY)
 		return 1;
 	if (rc)

@@ -45,7 +45,7 @@ void ffpf_client_flow_close(struct ffpf_client_flow *flow); /* the descriptors *
 int ffpf_client_filter(struct ffpf_client *client, struct ffpf_placed *out, const struct ffpf_bpf_insn *insns,
 		       uint32_t count, struct ffpf_error *err);
 
-/* 0: the lane moved to these memories; 1: not yet; -code. */
+/* 0: the lane moved to these memories; 1: not yet, or no answer yet: ask again; -code. */
 int ffpf_client_successor(struct ffpf_client *client, struct ffpf_client_lane *out, uint32_t lane,
 			  struct ffpf_error *err);
 

@@ -15,10 +15,12 @@ import array
 import base64
 import contextlib
 import json
+import os
 import socket
 import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +72,8 @@ class Flow:
         checked(lib.ffpf_flow_create(out, ffi.new("struct ffpf_flow_config *", config), self._error), self._error)
         self.flow = out[0]
         self.slots = slots
-        self.to_follow = [0] * lanes  # moves that the reader was not told of yet
+        self.to_follow: list[deque[list[tuple[str, int]]]] = [deque() for _ in range(lanes)]  # not told of yet
+        self.given: dict[int, tuple[int, list[tuple[str, int]]]] = {}  # by lane: request and answer
         self._pbuf_bytes = pbuf_bytes
         self._left: list[Any] = []
         self.hooks = [self._make_hook() for _ in range(lanes)]
@@ -109,7 +112,20 @@ class Flow:
                 self.hooks[lane] = new
                 self._left.append(old)
             lib.ffpf_flow_arrive(self.flow, old)
-            self.to_follow[lane] += 1
+            named = [entry for entry in self.descriptors() if entry[0].endswith(f":{lane}")]
+            self.to_follow[lane].append([(name, os.dup(fd)) for name, fd in named])
+
+    def successor(self, lane: int, request: int) -> list[tuple[str, int]]:
+        """One step at a time; the same again for the same request."""
+        before = self.given.get(lane)
+        if before and before[0] == request:
+            return before[1]
+        if not self.to_follow[lane]:
+            return []
+        if before:
+            close_all(before[1])
+        self.given[lane] = request, self.to_follow[lane].popleft()
+        return self.given[lane][1]
 
     def set_filter(self, insns: bytes | None) -> None:
         prog = ffi.NULL
@@ -156,6 +172,8 @@ class Flow:
             for hook in self.hooks + self._left:
                 lib.ffpf_hook_destroy(hook)
             self.hooks.clear()
+        for named in [*(named for _, named in self.given.values()), *(n for moves in self.to_follow for n in moves)]:
+            close_all(named)
 
     def unread(self) -> int:
         """Packets that wait for the reader."""
@@ -302,11 +320,9 @@ class FakeDaemon:
             flow.set_filter(None if text is None else base64.b64decode(text, validate=True))
             reply |= {"generation": flow.flow.generation, "level": flow.source.level, "reason": "", "positions": []}
         elif request["op"] == "successor":
-            flow, lane = self.flows[request["flow"] - 1], request["lane"]
-            if not flow.to_follow[lane]:
+            named = self.flows[request["flow"] - 1].successor(request["lane"], request["id"])
+            if not named:
                 return [encode({"id": request["id"], "ok": False, "code": "busy", "error": "it has not moved"}, [])]
-            flow.to_follow[lane] -= 1
-            named = [entry for entry in flow.descriptors() if entry[0].endswith(f":{lane}")]
             descriptors = [fd for _, fd in named]
             reply |= {"fds": [name for name, _ in named]}
         return [encode(reply, descriptors)]
@@ -337,6 +353,11 @@ class FakeDaemon:
         """An event, to everybody."""
         for sock in list(self._connections):
             send(sock, *encode(message, []))
+
+
+def close_all(named: list[tuple[str, int]]) -> None:
+    for _, fd in named:
+        os.close(fd)
 
 
 def encode(message: dict[str, Any], descriptors: list[int]) -> tuple[bytes, list[int]]:

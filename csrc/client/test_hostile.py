@@ -250,6 +250,33 @@ def test_a_daemon_that_is_replaced_is_asked_again(tmp_path: Path) -> None:
         assert asked == [3, 3] and reader.reader.info.filter_kind == lib.FFPF_FILTER_KERNEL
 
 
+def test_a_successor_whose_answer_is_late_is_followed_all_the_same(tmp_path: Path) -> None:
+    """Asked again with the same id, also when the answer came in the middle of something else."""
+    late = threading.Event()
+    asked: list[int] = []
+
+    def delay(request: Request, messages: Messages) -> Messages:
+        asked.append(request["id"])
+        late.wait(10)
+        return messages
+
+    with (
+        FakeDaemon(tmp_path / "daemon.sock", SOURCES, lanes=1, answers={"successor": delay}) as daemon,
+        SharedReader(daemon.path, "feed0", immediate=True) as reader,
+    ):
+        for number in range(3):
+            daemon.feed([frame(number)])
+            daemon.flows[0].move(0, fresh=number == 1)
+        daemon.feed([frame(3)])
+        assert reader.numbers(1) == [0]
+        for _ in range(3):
+            reader.next()  # waits for the answer, and gives up for now
+        threading.Timer(0.1, late.set).start()
+        assert reader.set_filter(kind_is(0)) == 0  # the answer comes now, and is passed over
+        assert reader.numbers(3) == [1, 2, 3]
+        assert len(set(asked)) == 3
+
+
 def lines_of_maps(text: str) -> int:
     return sum(text in line for line in Path("/proc/self/maps").read_text().splitlines())
 

@@ -24,11 +24,14 @@ lanes_now_ns(void)
 	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
-/* An IBuf that is not live: evicted, detached; or it has moved, and what it holds was read. */
+/* Of an IBuf that is not live: evicted, detached; or it has moved, what it holds was read, and it may go on somewhere.
+ */
 static bool
 must_look(const struct lane *lane)
 {
-	return !lane_has_moved(lane) || (lane->stage.head == lane->stage.count && !ffpf_view_pending(&lane->view));
+	if (atomic_load(&lane->view.ibuf->state) != FFPF_IBUF_MOVED)
+		return true;
+	return !lane->ended && lane->stage.head == lane->stage.count && !ffpf_view_pending(&lane->view);
 }
 
 bool
