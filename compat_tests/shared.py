@@ -27,6 +27,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -126,7 +127,7 @@ class Ffpfd:
                 raise
         finally:
             if kind is not None:
-                print(f"ffpfd said:\n{self.said()}")  # pytest shows it with the failure
+                print(f"ffpfd said:\n{self.said()[-8000:]}")  # pytest shows it with the failure
             self._remove()
 
     def _remove(self) -> None:
@@ -367,3 +368,12 @@ def as_user(ns: Netns, user: User, work: Callable[[], Any], groups: Sequence[int
     done, value = pickle.loads(said)
     assert done, f"as user {user.uid}:\n{value}"
     return value
+
+
+@contextlib.contextmanager
+def meanwhile(work: Callable[[], object]) -> Iterator[None]:
+    """work() runs in a thread while the block does; what it raises is raised at the end of the block."""
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(work)
+        yield
+        done.result()
