@@ -223,9 +223,17 @@ class Classifier:
     @property
     def prog_ids(self) -> dict[int, int]:
         """Slot to the kernel's number of the program in it."""
+        return {slot: bpf.prog_id(fd) for slot, fd in self._programs()}
+
+    @property
+    def instructions(self) -> dict[int, int]:
+        """Slot to the size of the program in it."""
+        return {slot: bpf.prog_insns(fd) for slot, fd in self._programs()}
+
+    def _programs(self) -> list[tuple[int, int]]:
+        """Slot and descriptor of each."""
         slots = [layout.SLOT_CLASSIFY, *self._chain.slots]
-        return {slot: bpf.prog_id(fd) for slot, fd in zip(slots, [self._tables.prog_fd, *self._chain.descriptors],
-                                                          strict=True)}  # fmt: skip
+        return list(zip(slots, [self._tables.prog_fd, *self._chain.descriptors], strict=True))
 
     def export_state(self) -> dict[str, Any]:
         """For JSON: all that a Classifier of another process needs to go on."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fpl.classify import Classifier, ClassifyRefused, ColumnInfo, Compiler, Maps
+from fpl.classify.bpf import prog_insns
 from pyffpf._core import ffi, lib
 from pyffpf.daemon import pages
 from pyffpf.daemon.config import Config
@@ -192,8 +193,18 @@ class KernelSource:
             sum(lane.packets for lane in lanes),
             {"nested": sum(lane.nested for lane in lanes), "no_lane": sum(lane.no_lane for lane in lanes)},
             max((info.fetch_len for info in self._columns.values()), default=0),
-            [ProgramFacts("classify", slot, 0, len(self._columns)) for slot in sorted(self._classifier.prog_ids)],
+            self._programs(),
         )
+
+    def _programs(self) -> list[ProgramFacts]:
+        """In the order in which a packet comes to them."""
+        classify = [
+            ProgramFacts("code" if slot else "classify", slot, instructions, 0 if slot else len(self._columns))
+            for slot, instructions in sorted(self._classifier.instructions.items())
+        ]
+        hook = ProgramFacts("hook", -1, prog_insns(self._fds["prog_main"]), 0)
+        store = ProgramFacts("store", lib.FFPF_KERNEL_PROG_STORE, prog_insns(self._fds["prog_store"]), 0)
+        return [hook, *classify, store]
 
     def flow_counts(self, slot: int) -> FlowCounts:
         totals = ffi.new("struct ffpf_counters *")

@@ -6,12 +6,14 @@ from __future__ import annotations
 import collections
 import os
 import random
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from prometheus_client.openmetrics import parser as openmetrics
 
 from compat_tests.netns import Netns, wait_until
 from pyffpf.daemon.survival import (
@@ -21,7 +23,9 @@ from pyffpf.daemon.survival import (
     check_unbroken,
     descriptors,
     exists,
+    frame,
     holder_pid,
+    numbers,
     tcpdump,
     wait_listening,
 )
@@ -135,3 +139,56 @@ def test_killed_clients_leave_nothing(ns: Netns, tmp_path: Path) -> None:
         assert all(exists(*one) for one in held)
     ffpfd.stop()
     wait_until(lambda: not any(exists(*one) for one in seen | held), "everything to go", 20)
+
+
+@pytest.mark.live
+def test_what_is_shown_is_true(ns: Netns, tmp_path: Path) -> None:
+    """Status and metrics of a running ffpfd, over a number of packets that is known; also after it was replaced."""
+    metrics = tmp_path / "metrics.sock"
+    ffpfd = Ffpfd(ns, tmp_path, f'[metrics]\nsocket = "{metrics}"\n')
+    ffpfd.start()
+    ffpfd.wait_ready()
+    ours = tcpdump(ns, ffpfd.socket, tmp_path, "ours", "ether", "proto", "0x88b5")
+    nothing = tcpdump(ns, ffpfd.socket, tmp_path, "nothing", "udp")
+    for name in ("ours", "nothing"):
+        wait_listening(tmp_path, name)
+    ns.send(ns.right, (frame(number) for number in range(1000)))
+    wait_until(lambda: len(numbers(tmp_path / "ours.pcap")) == 1000, "all packets", 20)
+    ffpfd.kill()
+    ffpfd.start()
+    status = ffpfd.wait_ready(adoptions=1)
+    (source,), (group,) = status.sources, status.groups
+    assert (source.packets, group.records, group.flows) == (1000, 1000, 2)
+    assert {program.name for program in source.programs} >= {"hook", "classify", "store"}
+    assert all(program.instructions > 0 for program in source.programs)
+    by_pid = {flow.pid: flow for flow in status.flows}
+    assert (by_pid[ours.pid].seen, by_pid[ours.pid].delivered, by_pid[ours.pid].waiting) == (1000, 1000, 0)
+    assert (by_pid[nothing.pid].seen, by_pid[nothing.pid].filtered) == (1000, 1000)
+    for flow in status.flows:
+        assert flow.seen == flow.filtered + flow.delivered + flow.waiting + sum(flow.dropped.values())
+    nothing.kill()
+    wait_until(lambda: len(ffpfd.status().flows) == 1, "the killed flow to go", 20)
+    shown = scrape(metrics)
+    labels = {"source": ns.left, "group": group.name}
+    assert shown[sample("ffpf_packets_seen_total", **labels)] == 2000
+    assert shown[sample("ffpf_packets_filtered_total", **labels)] == 1000
+    assert shown[sample("ffpf_packets_delivered_total", **labels)] == 1000
+    assert shown[sample("ffpf_flows", level="kernel", **labels)] == 1
+    assert shown[sample("ffpf_adoptions")] == 1
+    assert shown[sample("process_start_time_seconds")] == pytest.approx(status.started_at)
+    ffpfd.stop()
+    assert not metrics.exists()
+
+
+def sample(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    return name, frozenset(labels.items())
+
+
+def scrape(path: Path) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.settimeout(20)
+        asking.connect(str(path))
+        asking.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        reply = b"".join(iter(lambda: asking.recv(65536), b"")).decode()
+    families = openmetrics.text_string_to_metric_families(reply.partition("\r\n\r\n")[2])  # type: ignore[no-untyped-call]
+    return {sample(one.name, **one.labels): one.value for family in families for one in family.samples}
