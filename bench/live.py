@@ -55,6 +55,8 @@ def capture(peer: str, options: Sequence[str], count: int, size: int, folder: Pa
     """Runs tcpdump on a peer while count frames are sent; `none` is the sender alone."""
     if peer == "none":
         return Capture(send(count, size), 0.0, 0, 0)
+    for written in folder.glob("*.pcap"):  # else this tool would have the memory of the last one's file to free
+        written.unlink()
     report = folder / "report"
     with report.open("w") as said:
         started = time.monotonic()
