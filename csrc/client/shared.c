@@ -57,7 +57,8 @@ shared_lanes_next(struct shared *s, struct ffpf_batch *batch)
 	case FFPF_FAILED:
 		return s->lanes->err.code == FFPF_E_DEVICE_GONE ? interface_gone(s) : failed(s);
 	case FFPF_END:
-		return ffpf_client_events(s->client)->gone ? interface_gone(s) : outcome;
+		/* a savefile has an end; an interface only goes */
+		return s->ifindex || ffpf_client_events(s->client)->gone ? interface_gone(s) : outcome;
 	default:
 		return outcome;
 	}
