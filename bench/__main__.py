@@ -15,6 +15,7 @@ BENCHES = {
     "filter_cost": "bench.filter_cost",
     "live": "bench.live",
     "startup": "bench.startup",
+    "feed": "bench.feed",
     "shared": "bench.shared",
     "classify": "bench.classify",
 }

@@ -57,14 +57,14 @@ class Ffpfd:
             return Tool(self.path, "test")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ns() -> Iterator[Netns]:
     with Netns() as made:
         wait_until(lambda: made.is_up(made.left) and made.is_up(made.right), "the veth pair")
         yield made
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ffpfd(ns: Netns) -> Iterator[Ffpfd]:
     folder = Path(tempfile.mkdtemp())
     try:
@@ -91,16 +91,16 @@ class Capture:
         }
         expression = f"ether proto 0x88b6 or ({words})" if words else ""  # behind "vlan" it would lie elsewhere
         command = ["tcpdump", "-Z", "root", "-U", "-i", device, "-w", str(self.output), expression]
-        self._process: subprocess.Popen[Any] = ffpfd.ns.popen(command, env=environ, stderr=subprocess.PIPE)
-        assert self._process.stderr is not None
-        while b"listening on" not in (line := self._process.stderr.readline()):
+        self.process: subprocess.Popen[Any] = ffpfd.ns.popen(command, env=environ, stderr=subprocess.PIPE)
+        assert self.process.stderr is not None
+        while b"listening on" not in (line := self.process.stderr.readline()):
             assert line, "tcpdump ended"
 
     def packets(self) -> list[bytes]:
         """Lengths and octets of each."""
         wait_until(lambda: LAST in self.output.read_bytes(), "the last frame")
-        self._process.send_signal(signal.SIGINT)
-        assert self._process.wait(20) == 0
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(20) == 0
         assert f"engine={self.output.stem}" in self._stats.read_text()
         data, at, found = self.output.read_bytes(), 24, []
         while at < len(data):
@@ -169,9 +169,9 @@ def test_all_readers_have_one_socket_and_it_goes_with_the_last(ns: Netns, ffpfd:
 
 
 def test_an_interface_that_goes_ends_its_captures(ns: Netns, ffpfd: Ffpfd, tmp_path: Path) -> None:
-    capture = Capture(ffpfd, "shared", ns.left, tmp_path, "")
-    ns.ip("link", "del", ns.left)
-    process = capture._process
-    assert process.wait(20) == 1
-    assert process.stderr is not None
-    assert b"interface disappeared" in process.stderr.read()
+    ns.add_veth("goes", "too")
+    capture = Capture(ffpfd, "shared", "goes", tmp_path, "")
+    ns.ip("link", "del", "goes")
+    assert capture.process.wait(20) == 1
+    assert capture.process.stderr is not None
+    assert b"interface disappeared" in capture.process.stderr.read()

@@ -10,7 +10,7 @@ import random
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -43,7 +43,9 @@ class NoKernel(FakeEngine):
 
 
 @contextlib.contextmanager
-def serving(folder: Path, buffers: BuffersConfig | None = None, **sources: SourceConfig) -> Iterator[Running]:
+def serving(
+    folder: Path, sources: Mapping[str, SourceConfig], buffers: BuffersConfig | None = None
+) -> Iterator[Running]:
     config = Config(buffers=buffers or BuffersConfig(), source=sources, allow=(AllowRule(users=("*",)),))
     made = Running(folder, config, Sources(NoKernel(), config))
     made.start()
@@ -53,19 +55,16 @@ def serving(folder: Path, buffers: BuffersConfig | None = None, **sources: Sourc
         made.stop()
 
 
-def tcpdump(server: Running, *arguments: str, uid: int | None = None, **options: object) -> subprocess.Popen[bytes]:
+def tcpdump(server: Running, *arguments: str, uid: int | None = None) -> subprocess.Popen[bytes]:
     environ = {
         **os.environ,
         "LD_PRELOAD": str(published(library_path())),
         "FFPF_ENGINE": "shared",
         "FFPF_SOCKET": str(server.path),
     }
-    drop = [] if uid is None else ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups"]
-    root = [] if uid is not None else ["-Z", "root"]
-    return subprocess.Popen(
-        [*drop, "tcpdump", *root, *arguments], env=environ, stderr=subprocess.PIPE,
-        **{"stdout": subprocess.PIPE, **options},
-    )  # type: ignore[call-overload,no-any-return]  # fmt: skip
+    user = ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups", "tcpdump"]
+    command = ["tcpdump", "-Z", "root"] if uid is None else user
+    return subprocess.Popen([*command, *arguments], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def captured(process: subprocess.Popen[bytes]) -> bytes:
@@ -108,7 +107,7 @@ def test_what_tcpdump_captures_is_what_it_reads(tmp_path: Path) -> None:
     assert len(files) > 20
     sources = {name: SourceConfig(file=path, rate=FULL, lossless=True) for name, path in files.items()}
     differ, opened = [], 0
-    with serving(tmp_path, **sources) as server:
+    with serving(tmp_path, sources) as server:
         for name, path in files.items():
             want, readable = recorded(path)
             process = tcpdump(server, "-i", name, "-w", "-")
@@ -131,7 +130,7 @@ FILTERS = ("", "tcp port 80", "udp", "vlan", "not ip", "less 100", "ip6 or host 
 
 def test_filters_decide_as_on_the_file_each_reader_for_itself(tmp_path: Path, imix: Path) -> None:
     source = SourceConfig(file=imix, rate=FULL, lossless=True, readers=len(FILTERS))
-    with serving(tmp_path, replay=source) as server:
+    with serving(tmp_path, {"replay": source}) as server:
         running = {words: tcpdump(server, "-i", "replay", "-w", "-", *words.split()) for words in FILTERS}
         # at once: what one does not take stops the file
         with ThreadPoolExecutor(len(running)) as pool:
@@ -145,7 +144,7 @@ def test_tags_in_a_savefile_are_part_of_the_packet(tmp_path: Path) -> None:
     for number, words in enumerate(("", "vlan", "vlan and vlan", "ip", "vlan and vlan and ip")):
         folder = tmp_path / str(number)
         folder.mkdir()
-        with serving(folder, replay=SourceConfig(file=file, rate=FULL, lossless=True)) as server:
+        with serving(folder, {"replay": SourceConfig(file=file, rate=FULL, lossless=True)}) as server:
             got = captured(tcpdump(server, "-i", "replay", "-w", "-", *words.split()))
         assert got == recorded(file, *words.split())[0], words
 
@@ -155,7 +154,7 @@ def test_an_unprivileged_reader_of_a_small_buffer(tmp_path: Path, imix: Path, bm
     source = SourceConfig(bytes=1 << 18, file=imix, rate=FULL, lossless=True)
     with (
         tempfile.TemporaryDirectory() as reachable,
-        serving(Path(reachable), BuffersConfig(bms=bms, stall_ms=0), replay=source) as server,
+        serving(Path(reachable), {"replay": source}, BuffersConfig(bms=bms, stall_ms=0)) as server,
     ):
         Path(reachable).chmod(0o755)
         process = tcpdump(server, "-i", "replay", "-w", "-", "-U", uid=NOBODY)
@@ -186,7 +185,7 @@ def law(flow: FlowStatus) -> None:
 def test_the_law_when_nobody_reads(tmp_path: Path, imix: Path, bms: str) -> None:
     source = SourceConfig(bytes=1 << 18, file=imix, rate=FULL)
     with (
-        serving(tmp_path, BuffersConfig(bms=bms, stall_ms=0), replay=source) as server,
+        serving(tmp_path, {"replay": source}, BuffersConfig(bms=bms, stall_ms=0)) as server,
         server.connect() as tool,
         tool.open("replay") as reply,
     ):
@@ -208,7 +207,7 @@ def test_the_law_when_nobody_reads(tmp_path: Path, imix: Path, bms: str) -> None
 
 def test_a_stopped_reader_is_left_behind_and_the_others_go_on(tmp_path: Path, imix: Path) -> None:
     source = SourceConfig(bytes=1 << 18, file=imix, rate=FULL, lossless=True, patience_ms=50, loops=3, readers=2)
-    with serving(tmp_path, BuffersConfig(stall_ms=200), replay=source) as server:
+    with serving(tmp_path, {"replay": source}, BuffersConfig(stall_ms=200)) as server:
         stalled = tcpdump(server, "-i", "replay", "-w", "-")
         wait_until(lambda: _flows(server) == 1, "the first reader")
         stalled.send_signal(signal.SIGSTOP)
@@ -229,7 +228,7 @@ def test_readers_killed_at_any_instant_leave_nothing(tmp_path: Path, imix: Path)
     print(f"seed={seed}")
     rng = random.Random(seed)
     source = SourceConfig(bytes=1 << 18, file=imix, rate=FULL, lossless=True, patience_ms=10_000, loops=FOREVER)
-    with serving(tmp_path, replay=source) as server:
+    with serving(tmp_path, {"replay": source}) as server:
         server.settle()
         descriptors = len(list(Path("/proc/self/fd").iterdir()))
         for _ in range(12):
@@ -265,7 +264,7 @@ def test_only_the_configurations_files_are_opened(tmp_path: Path, imix: Path) ->
         ("fifo", fifo, "not a regular file"),
         ("nonsense", nonsense, "unknown file format"),
     ]
-    with serving(tmp_path, **{name: SourceConfig(file=path) for name, path, _ in names}) as server:
+    with serving(tmp_path, {name: SourceConfig(file=path) for name, path, _ in names}) as server:
         for name, _, words in names:
             assert words in refusal(server, name)
         for path in (str(imix), f"file:{imix}"):
