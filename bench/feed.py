@@ -16,9 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pyffpf._core import ffi, lib
+
 from bench import measure
 from compat_tests.captures import write_imix
-from pyffpf._core import ffi, lib
 
 READERS = (1, 2, 4)
 PBUF_BYTES = 64 << 20
