@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pyffpf._core import ffi, lib
 
-from compat_tests.netns import Netns
+from compat_tests.netns import Netns, wait_until
 from kernel.kernel_testing import KernelError, Reader, Source, check, classify, close_all
 from source.live_frames import number_of, numbered
 
@@ -266,6 +266,8 @@ def test_a_filter_changes_at_an_exact_place(ns: Netns, large: Source) -> None:
     for generation in range(2, flips + 2):
         sender.stdin.write(b".")
         sender.stdin.flush()
+        begun = (generation - 2) * burst
+        wait_until(lambda least=begun: source.counters(1).delivered > least, "the burst to begin")
         column = (generation - 1) % 2
         check(lib.ffpf_kernel_column_set, source.kernel, column, 1 + column, generation)
         source.activate(column, 2)
