@@ -40,6 +40,12 @@ def netns_cookie(sock: socket.socket) -> int:
     return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), "little")
 
 
+def own_netns_cookie() -> int:
+    """That of the namespace that this thread is in. Not the listening socket's: a service manager made it elsewhere."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as fresh:
+        return netns_cookie(fresh)
+
+
 def _peer_groups(sock: socket.socket) -> frozenset[int]:
     room = 64
     while True:

@@ -19,7 +19,7 @@ from pyffpf.daemon.adoption import adopt
 from pyffpf.daemon.captures import Source
 from pyffpf.daemon.clock import ClockWatch
 from pyffpf.daemon.config import Config, ConfigError
-from pyffpf.daemon.credentials import netns_cookie
+from pyffpf.daemon.credentials import own_netns_cookie
 from pyffpf.daemon.engine import Engine
 from pyffpf.daemon.fdstore import FdStore, NoStore, StoreError
 from pyffpf.daemon.links import LinkWatch
@@ -72,7 +72,7 @@ class Daemon:
         self.notifier = notifier or Notifier(None)
         self._capturing = asyncio.Event()
         self._ending = asyncio.Event()
-        self.service = Service(engine, config, netns_cookie(listening), self._changed)
+        self.service = Service(engine, config, own_netns_cookie(), self._changed)
         self.server = Server(self.service, listening, config.daemon.connections, config.daemon.connections_per_user)
         self._slow = SlowReaders(self.service.captures, self.service.operations)
         self._metrics = MetricsServer(lambda: self.service.describer.document(None))
