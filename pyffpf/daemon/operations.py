@@ -50,6 +50,12 @@ async def engine_call(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
         raise RefusedError(Code.FAILED, str(error)) from error
 
 
+def check_waits(client: Client) -> None:
+    """After waiting for a lock: for clients that died in the queue nothing is made, so that others wait less."""
+    if client.hung_up():
+        raise RefusedError(Code.INVALID, "the client is gone")
+
+
 class Operations:
     """Bound to the state and the engine. `changed` is called, with the source, after whatever a successor of this
     ffpfd must know, and before anybody else hears of it."""
@@ -70,13 +76,15 @@ class Operations:
                     await self._close_source(source)
 
     @contextlib.asynccontextmanager
-    async def opened(self, resolved: Resolved, pbuf_bytes: int) -> AsyncIterator[Source]:
-        """The source with its lock held, opened if it was not."""
+    async def opened(self, resolved: Resolved, pbuf_bytes: int, client: Client | None = None) -> AsyncIterator[Source]:
+        """The source with its lock held, opened if it was not. `client`: for whom."""
         while True:
             source = self._captures.sources.setdefault(resolved.key, Source(resolved.key, resolved.name))
             async with self.locked(source):
                 if self._captures.sources.get(resolved.key) is not source:
                     continue  # closed while this waited for the lock
+                if client is not None:
+                    check_waits(client)
                 if source.state is SourceState.DOWN:
                     raise RefusedError(Code.DEVICE_DOWN, f"{source.name} is down")
                 if source.engine is None:

@@ -15,7 +15,7 @@ from pyffpf.daemon.config import Config
 from pyffpf.daemon.describe import Describer
 from pyffpf.daemon.engine import Engine, interface_key, interface_number, is_interface
 from pyffpf.daemon.links import Link
-from pyffpf.daemon.operations import Operations, engine_call
+from pyffpf.daemon.operations import Operations, check_waits, engine_call
 from pyffpf.daemon.policy import Policy
 from pyffpf.daemon.protocol import Code, RefusedError
 from pyffpf.daemon.server import Client
@@ -125,8 +125,7 @@ class Service:
             return
         resolved = self.engine.resolve(request.source)
         right = await asyncio.to_thread(self.policy.decide, client.peer, request, resolved.name)
-        async with self.operations.opened(resolved, self.policy.source_bytes(resolved.name)) as source:
-            _check_waits(client)
+        async with self.operations.opened(resolved, self.policy.source_bytes(resolved.name), client) as source:
             flow = await self.operations.open_flow(source, client, request, right, self.policy)
             if client.closed:  # it went while this was done, and gone() may have looked already
                 await self.operations.close_flow(flow)
@@ -161,7 +160,7 @@ class Service:
         flow = self._flow(client, request.flow)
         async with self.operations.locked(flow.source):
             self._check_there(flow)
-            _check_waits(client)
+            check_waits(client)
             positions = await self.operations.change_filter(flow, request.insns)
             client.send(
                 {
@@ -222,9 +221,3 @@ class Service:
             raise RefusedError(Code.INVALID, f"this connection has no flow {flow.id}")
         if flow.state is FlowState.REVOKED:
             raise RefusedError(Code.DENIED, f"flow {flow.id} was revoked")
-
-
-def _check_waits(client: Client) -> None:
-    """After waiting for the lock: for clients that died in the queue nothing is made, so that others wait less."""
-    if client.hung_up():
-        raise RefusedError(Code.INVALID, "the client is gone")
