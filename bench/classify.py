@@ -3,6 +3,8 @@
 
 No socket and no hook: the emitted programs run by BPF_PROG_TEST_RUN on a scratch that is written by hand, between a
 program that only calls classify and one that only returns. Row `none` is the cost of that, and of writing the verdict.
+`compiled`: how many of the 12 filters that were added then made the compiler run. Of code, insns and steps are those of
+the filters alone, summed; load is that of the empty tables.
 """
 
 from __future__ import annotations
@@ -12,10 +14,14 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from unittest.mock import patch
 
 from bench import measure
 from bpf.engines import stock_compile
 from fpl.classify import Classifier
+from fpl.classify import classifier as classifier_module
+from fpl.classify.symbolic import Node, NotTable
 from fpl.classify.testing import Packet, TestSource, octets_of
 
 ETHERNET = 1
@@ -76,12 +82,20 @@ def cost(source: TestSource, rng: random.Random, rounds: int) -> list[float]:
     return figures
 
 
-def row(name: str, count: int, text: Callable[[int], str], rounds: int) -> list[str]:
-    """One line of the table."""
-    with TestSource() as source:
+def never_a_table(_: object) -> Node:
+    raise NotTable("asked for as code")
+
+
+def row(name: str, count: int, text: Callable[[int], str], rounds: int, *, code: bool = False) -> list[str]:
+    """One line of the table; code: no filter is made a table."""
+    with ExitStack() as stack:
+        source = stack.enter_context(TestSource())
+        if code:
+            stack.enter_context(patch.object(classifier_module, "graph", never_a_table))
         classifier = Classifier(source.maps)
+        stack.callback(classifier.close)
         kinds = [classifier.set(i, octets_of(stock_compile(ETHERNET, text(i)))).kind for i in range(count)]
-        assert kinds.count("table") == count
+        assert kinds.count("code" if code else "table") == count
         figures = cost(source, random.Random(SEED), rounds)
         adding, compiled = [], 0
         for i in range(ADDED if count > 1 else 0):
@@ -95,7 +109,9 @@ def row(name: str, count: int, text: Callable[[int], str], rounds: int) -> list[
             started = time.perf_counter()
             classifier.wait()
             graces.append((time.perf_counter() - started) * 1e3)
-        classifier.close()
+        if code:
+            infos = [classifier.info(i) for i in range(count)]
+            insns, verified = sum(i.insns for i in infos if i), sum(i.steps for i in infos if i)
     added = measure.Spread.of(adding).text(1) if adding else ""
     return [name, str(count), measure.Spread.of(figures).text(0), str(insns), str(verified), added, str(compiled),
             measure.Spread.of(graces).text(1), f"{loading * 1e3:.1f}"]  # fmt: skip
@@ -109,6 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = [row("none", 0, host, args.rounds)]
     for name, text in (("hosts", host), ("mixed", mixed)):
         rows += [row(name, count, text, args.rounds) for count in COUNTS]
+        rows += [
+            row(f"{name}, as code", count, text, args.rounds, code=True) for count in COUNTS if count <= AS_CODE_MAX
+        ]
     header = [
         "filters",
         "number",

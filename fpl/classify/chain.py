@@ -24,7 +24,7 @@ from fpl.classify.emit_code import Decided
 
 PARTS_MAX = 28  # the kernel follows 33 tail calls: the hook's two, and these
 ALONE_STEPS, ALONE_INSNS = 200_000, 8_000
-SMALL_STEPS, SMALL_INSNS = 20_000, 1_500  # a part that is quick to compile anew
+SMALL_STEPS, SMALL_INSNS = 20_000, 800  # a part that is quick to compile anew
 PART_STEPS, PART_INSNS = 300_000, 12_000  # jumps of BPF reach 32,767 instructions
 MEASURED_MAX = 4096
 
@@ -78,8 +78,10 @@ class Chain:
     def add(self, column: int, octets: bytes, program: Program) -> None:
         """Lets the filter decide the column, which none decides now. Raises ClassifyRefused, having changed nothing."""
         cost = self.measure(octets, program)
-        self.purge(column)
-        for part in self._candidates(octets, cost):
+        candidates = self._candidates(octets, cost)
+        # A part that the column's last filter must leave anyway comes first: it is compiled once for both.
+        for part in sorted(candidates, key=lambda part: column not in part.stale):
+            self.purge(column, besides=part)
             there = part.entries.get(octets)
             entry = _Entry(program, cost, {column, *(there.columns if there else ())})
             try:
@@ -116,10 +118,10 @@ class Chain:
             bpf.map_delete(self._progs, part.slot)
             os.close(part.fd)
 
-    def purge(self, column: int) -> None:
+    def purge(self, column: int, besides: _Part | None = None) -> None:
         """Before another filter decides a dropped column: no program does any more."""
         for part in self._parts:
-            if column in part.stale:
+            if column in part.stale and part is not besides:
                 self._replace(part, part.entries)
 
     def _replace(self, part: _Part, entries: dict[bytes, _Entry]) -> None:

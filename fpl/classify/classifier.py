@@ -17,7 +17,7 @@ import base64
 import contextlib
 import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from fpl.classify import bpf, bytecode, emit_code, layout
 from fpl.classify.bytecode import ClassifyRefused
 from fpl.classify.chain import Chain, Cost
 from fpl.classify.compiler import Compiler
-from fpl.classify.rules import rules_of
+from fpl.classify.rules import Rule, rules_of
 from fpl.classify.symbolic import NotTable, graph
 from fpl.classify.tables import Tables
 
@@ -114,6 +114,7 @@ class Classifier:
 
     def _restore(self, columns: Mapping[str, str | None]) -> None:
         self._restoring = True
+        self._prepare(base64.b64decode(text) for text in columns.values() if text is not None)
         for name, text in columns.items():
             column = int(name)
             try:
@@ -122,6 +123,15 @@ class Classifier:
                 self.refused[column] = str(error)
                 self.set(column, None)
         self._restoring = False
+
+    def _prepare(self, filters: Iterable[bytes]) -> None:
+        """One program for the shapes of all, instead of one for each shape. What has none is left for set() to say."""
+        rules: list[Rule] = []
+        for insns in filters:
+            with contextlib.suppress(NotTable, ClassifyRefused):
+                rules += rules_of(graph(bytecode.decode(insns)))
+        with contextlib.suppress(ClassifyRefused):
+            self._tables.prepare(rules)
 
     def _empty_bank(self, bank: int) -> None:
         """Backwards, so that no packet on its way through an old chain misses a part."""

@@ -101,12 +101,16 @@ class _Program:
         self._say(f"%{n}.class = phi i32 " + ", ".join(f"[ {value}, %{label} ]" for value, label in values))
         self._say(f"%{n}.row = mul i32 %{n}.class, {8 * self._size.words}")
         self._keep(f"{n}.row", "i32", f"%{n}.row", WORK_ROWS + 4 * index)
+        stride = 8 * self._size.summaries
+        self._say(f"""
+            %{n}.dead.row = mul i32 %{n}.class, {stride}
+            %{n}.dead.in = and i32 %{n}.dead.row, {stride * (self._size.classes - 1)}
+            %{n}.dead.wide = zext i32 %{n}.dead.in to i64
+            %{n}.dead.p = getelementptr i8, ptr %tables, i64 %{n}.dead.wide""")
         for i in self._summaries:
-            self._say(f"%{n}.first{i} = mul i32 %{n}.class, {self._size.summaries}")
-            self._say(f"%{n}.cell.dead{i} = add i32 %{n}.first{i}, {i}")
-            self._indexed(
-                f"{n}.dead{i}", f"%{n}.cell.dead{i}", self._size.classes * self._size.summaries, self._size.dead
-            )
+            self._say(f"""
+                %{n}.dead{i}.p = getelementptr i8, ptr %{n}.dead.p, i64 {self._size.dead + 8 * i}
+                %{n}.dead{i} = load i64, ptr %{n}.dead{i}.p, align 8""")
             self._say(f"%{n}.not{i} = xor i64 %{n}.dead{i}, -1")
             self._kept(f"{n}.now{i}", "i64", WORK_ALIVE + 8 * i)
             self._say(f"%{n}.left{i} = and i64 %{n}.now{i}, %{n}.not{i}")

@@ -42,6 +42,7 @@ FIELDS_MAX = 48
 ASKS_MAX, ASKS_PADDED, NO_FIELD = 24, 28, 255  # in `asks`: room for one group more
 ASKED_AT_ONCE = 4
 INNER = 1 << 31
+OFTEN_MAX = 16
 BLOCK = 256
 DE_BRUIJN = 0x03F79D71B4CB0A89
 SYS_MEMBARRIER, MEMBARRIER_PRIVATE, MEMBARRIER_REGISTER = 324, 8, 16
@@ -114,6 +115,7 @@ class FieldClasses:
     outside: int  # class of packets that do not reach the field
     classes: list[int]  # all of them
     counts: dict[int, int]  # class to how many values it has
+    often: dict[Intervals, set[int]]  # the classes in some values, kept up to date: most rules ask for the same few
 
     @property
     def top(self) -> int:
@@ -169,7 +171,7 @@ class Store:
         levels = max(1, -(-field.top.bit_length() // 8))
         outside, inside = self._new_class(), self._new_class()
         root = self._new_block(inside)
-        self.fields[field] = FieldClasses(levels, root, outside, [outside, inside], {inside: BLOCK**levels})
+        self.fields[field] = FieldClasses(levels, root, outside, [outside, inside], {inside: BLOCK**levels}, {})
 
     def _new_class(self) -> int:
         if self._next_class == self.size.classes:
@@ -190,10 +192,16 @@ class Store:
         then stays so.
         """
         known = self.fields[field]
-        outside = intervals.complement(values, known.top)
-        if intervals.count(outside) < intervals.count(values):
-            return set(known.counts) - self._split(known, outside)
-        return self._split(known, values)
+        found = known.often.get(values)
+        if found is None:
+            outside = intervals.complement(values, known.top)
+            if intervals.count(outside) < intervals.count(values):
+                found = set(known.counts) - self._split(known, outside)
+            else:
+                found = self._split(known, values)
+            if len(known.often) < OFTEN_MAX:
+                known.often[values] = found
+        return found
 
     def _split(self, known: FieldClasses, values: Intervals) -> set[int]:
         found: list[tuple[int, int]] = []
@@ -218,6 +226,9 @@ class Store:
         known.classes.append(new)
         known.counts[old] -= count
         known.counts[new] = count
+        for classes in known.often.values():
+            if old in classes:
+                classes.add(new)
         return new
 
     def _cover(self, block: int, level: int, low: int, high: int, found: list[tuple[int, int]]) -> None:

@@ -30,7 +30,7 @@ from fpl.classify.rules import Rule
 from fpl.classify.store import FIELDS_MAX, Full, Size, Store
 from fpl.classify.symbolic import Field
 
-SUMMARIES_MAX, CLASSES_MAX, BLOCKS_MAX = 8, 1 << 14, 1 << 14
+SUMMARIES_MAX, CLASSES_MAX, BLOCKS_MAX = 8, 1 << 13, 1 << 14
 PROGRAMS_MAX = 16  # kept, by shape
 PLACEHOLDER = 0x7FFFFFF1  # stands for the store's descriptor in programs that are kept
 
@@ -65,6 +65,7 @@ class _Generation:
         self.store = Store(size)
         self.words: dict[int, _Word] = {}
         self.places: dict[int, list[int]] = {}  # column to its rule words
+        self.taken = 0  # columns whose rules went
 
     def put(self, column: int, rules: Sequence[Rule], *, at_once: bool = True) -> None:
         """The column has no rules. Raises Full; the column is then as if it had none. Not at once: when all have been
@@ -95,6 +96,7 @@ class _Generation:
 
     def take(self, column: int) -> None:
         words = self.places.pop(column, [])
+        self.taken += bool(words)
         bit = column % 64
         for number in words:
             self.store.live[number] &= ~np.uint64(1 << bit)
@@ -185,13 +187,17 @@ class Tables:
         """The column, which accepts nothing now, accepts what one of the rules does. Raises ClassifyRefused, having
         changed nothing.
         """
-        if not self._knows(rules):
-            self._grow_shape(rules)
+        self.prepare(rules)
         try:
             self._now.put(column, rules)
         except Full as error:
             self._renew({**self._rules, column: rules}, str(error))
         self._rules[column] = rules
+
+    def prepare(self, rules: Sequence[Rule]) -> None:
+        """The program in force knows the fields of the rules, after this. Raises ClassifyRefused."""
+        if not self._knows(rules):
+            self._grow_shape(rules)
 
     def take(self, column: int) -> None:
         """The column accepts nothing."""
@@ -235,8 +241,8 @@ class Tables:
     def _renew(self, columns: dict[int, Sequence[Rule]], why: str, more: Sequence[Rule] = ()) -> None:
         """All columns in a new store, of a size that leaves room. `more`: fields to know besides."""
         size = self._now.store.size
-        if why == "words":
-            size = _larger(size, why)
+        if why == "words" or (why in ("classes", "blocks") and 2 * self._now.taken < len(self._rules)):
+            size = _larger(size, why)  # what was taken away left too little behind
         while True:
             try:
                 made = self._filled(size, columns, more)
