@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -407,12 +407,16 @@ class Running:
     def connect(self, program: str = "test") -> Tool:
         return Tool(self.path, program)
 
-    def document(self, groups: frozenset[int]) -> status.Status:
-        """What the server shows to somebody of these groups who is no administrator."""
+    def run(self, work: Callable[[Daemon], Coroutine[Any, Any, Any]]) -> Any:
+        """Runs work(daemon) on the loop to its end."""
         assert self._loop is not None
         assert self.daemon is not None
-        asked = asyncio.run_coroutine_threadsafe(self.daemon.service.describer.document(groups), self._loop)
-        return asked.result(20)
+        return asyncio.run_coroutine_threadsafe(work(self.daemon), self._loop).result(20)
+
+    def document(self, groups: frozenset[int]) -> status.Status:
+        """What the server shows to somebody of these groups who is no administrator."""
+        shown: status.Status = self.run(lambda daemon: daemon.service.describer.document(groups))
+        return shown
 
     def settle(self) -> None:
         """Returns when the server is all there, and has no client."""
