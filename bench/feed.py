@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """(f) Userspace lanes: a savefile replayed as fast as possible into 1, 2 and 4 readers that only count.
 
-Packets a second from the first packet to the end that the last reader sees: lossless (SRP, the feed waits for room), so
-every reader gets every packet. Beside it the same file read by the savefile reader alone, which is what the feed cannot
-be faster than. Readers are processes with mappings of their own; this machine has few processors, which they share.
+Packets a second from the first packet to the end that the last reader sees: lossless (SRP, the feed waits for room),
+so every reader gets every packet. Beside it the same file read by the savefile reader alone: the feed cannot be faster.
+Readers are processes, which share few processors with the feed: the CPU time a packet says more than the rate.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +29,36 @@ IBUF_SLOTS = 1 << 16
 FOREVER = 2**64 - 1
 
 
+@dataclass(frozen=True)
+class Run:
+    """Seconds, and CPU seconds of the feed (or the reader alone) and of all readers together."""
+
+    wall: float
+    feed: float
+    readers: float
+
+
+def own_cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
 def called(function: Callable[..., int], *arguments: Any) -> None:
     error = ffi.new("struct ffpf_error *")
     if function(*arguments, error) < 0:
         raise RuntimeError(ffi.string(error.text).decode())
 
 
-def read_alone(path: Path) -> float:
-    """Seconds to go through the file without a lane."""
+def read_alone(path: Path) -> Run:
+    """The file without a lane."""
     made = ffi.new("struct ffpf_reader **")
     batch = ffi.new("struct ffpf_batch *")
     stream = lib.fopen(str(path).encode(), b"rb")
     called(lib.ffpf_savefile_open, made, stream, ffi.NULL)
-    began = time.monotonic()
+    began, cpu = time.monotonic(), own_cpu()
     while made[0].ops.next(made[0], batch) == lib.FFPF_BATCH:
         made[0].ops.release(made[0], batch.count)
-    took = time.monotonic() - began
+    took = Run(time.monotonic() - began, own_cpu() - cpu, 0)
     made[0].ops.close(made[0])
     lib.fclose(stream)
     return took
@@ -61,8 +77,8 @@ def count_packets(flow: Any) -> int:
     return count
 
 
-def feed_readers(path: Path, readers: int, packets: int) -> float:
-    """Seconds until every reader has had every packet."""
+def feed_readers(path: Path, readers: int, packets: int) -> Run:
+    """Until every reader has had every packet."""
     config = ffi.new("struct ffpf_feed_config *", {"full": lib.FFPF_FEED_WAITS, "patience_ns": FOREVER, "loops": 1})
     feed, hook = ffi.new("struct ffpf_feed **"), ffi.new("struct ffpf_hook **")
     descriptor = os.open(path, os.O_RDONLY)
@@ -83,11 +99,13 @@ def feed_readers(path: Path, readers: int, packets: int) -> float:
             os._exit(0 if count_packets(flow[0]) == packets else 1)
         children.append(child)
     called(lib.ffpf_feed_add, feed[0], hook[0])
-    began = time.monotonic()
+    began, cpu = time.monotonic(), own_cpu()
     called(lib.ffpf_feed_start, feed[0])
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    took = time.monotonic() - began
+    ended = [os.wait4(child, 0) for child in children]
+    wall = time.monotonic() - began
     lib.ffpf_feed_join(feed[0])
+    took = Run(wall, own_cpu() - cpu, sum(usage.ru_utime + usage.ru_stime for _, _, usage in ended))
+    codes = [os.waitstatus_to_exitcode(status) for _, status, _ in ended]
     lib.ffpf_feed_remove(feed[0], hook[0])
     for flow in flows:
         called(lib.ffpf_hook_detach, hook[0], flow)
@@ -107,26 +125,27 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "imix.pcap"
         write_imix(path, args.packets)
-        variants: dict[str, Callable[[], float]] = {"savefile reader alone": lambda: read_alone(path)}
+        variants: dict[str, Callable[[], Run]] = {"savefile reader alone": lambda: read_alone(path)}
         for readers in READERS:
             name = f"feed, {readers} reader{'s' if readers > 1 else ''}"
             variants[name] = lambda readers=readers: feed_readers(path, readers, args.packets)  # type: ignore[misc]
-        taken: dict[str, list[float]] = {name: [] for name in variants}
+        taken: dict[str, list[Run]] = {name: [] for name in variants}
         for number in range(args.rounds + 1):
             for name, variant in variants.items():
-                seconds = variant()
+                run = variant()
                 if number:  # the first is a warm-up
-                    taken[name].append(seconds)
+                    taken[name].append(run)
     rows = [
         [
             name,
-            measure.Spread.of([args.packets / seconds / 1e6 for seconds in figures]).text(2),
-            measure.Spread.of([seconds / args.packets * 1e9 for seconds in figures]).text(0),
+            measure.Spread.of([args.packets / run.wall / 1e6 for run in runs]).text(2),
+            measure.Spread.of([run.feed / args.packets * 1e9 for run in runs]).text(0),
+            measure.Spread.of([run.readers / args.packets * 1e9 for run in runs]).text(0),
         ]
-        for name, figures in taken.items()
+        for name, runs in taken.items()
     ]
     print(measure.machine(), "\n")
-    print(measure.table(["", "million packets/s", "ns a packet"], rows))
+    print(measure.table(["", "million packets/s", "CPU of the feed, ns a packet", "of all readers"], rows))
 
 
 if __name__ == "__main__":

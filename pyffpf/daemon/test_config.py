@@ -9,6 +9,7 @@ import pytest
 
 from pyffpf.daemon import config
 from pyffpf.daemon.config import AllowRule, Config, ConfigError, GroupConfig, SourceConfig
+from pyffpf.daemon.replay import FOREVER, Rate, Replay
 
 
 def load(folder: Path, main: str, **more: str) -> Config:
@@ -68,6 +69,12 @@ def test_later_files_override_single_keys_and_rules_come_behind(tmp_path: Path) 
         ("[[allow]]\nusers=['x']\npromisc = 1", "allow[0].promisc", "must be true or false"),
         ("[metrics]\nlisten = '0.0.0.0:9750'", "metrics.listen", "loopback only"),
         ("[metrics]\nlisten = '127.0.0.1:65536'", "metrics.listen", "expected HOST:PORT"),
+        ("[source.x]\nfile = 'a.pcap'", "source.x.file", "must be an absolute path"),
+        ("[source.x]\nfile = '/a'\nrate = '1 mile'", "source.x.rate", 'must be text such as "1x"'),
+        ("[source.x]\nfile = '/a'\nrate = '0 pps'", "source.x.rate", 'must be text such as "1x"'),
+        ("[source.x]\nfile = '/a'\nloops = 0", "source.x.loops", 'must be a whole number of at least 1, or "forever"'),
+        ("[source.x]\nfile = '/a'\ntimes = 'then'", "source.x.times", 'must be "recorded" or "now"'),
+        ("[source.x]\nfile = '/a'\nreaders = 0", "source.x.readers", "must be from 1 to 512"),
         ("[daemon]\nholder = 'paper'", "daemon.holder", "must be one of auto, systemd, process, none"),
     ],
 )
@@ -79,6 +86,22 @@ def test_what_is_wrong_is_named_by_file_and_key(tmp_path: Path, text: str, key: 
     with pytest.raises(ConfigError) as error:
         load(tmp_path, "", part=text)
     assert f"/conf.d/part.toml: {key}: " in str(error.value) or key == "buffers.ibuf_bytes"
+
+
+def test_a_savefile_is_replayed_as_its_table_says(tmp_path: Path) -> None:
+    read = load(
+        tmp_path,
+        '[source.a]\nfile = "/a.pcap"\n'
+        '[source.b]\nfile = "/b"\nrate = "2.5 Mbit/s"\nloops = "forever"\ntimes = "now"\nlossless = true\nreaders = 3\n'
+        '[source.c]\nfile = "/c"\nrate = "20000 pps"\nloops = 2\npatience_ms = 5\n[source.eth0]\nbytes = 65536',
+    )
+    assert read.replays() == {
+        "a": Replay(Path("/a.pcap"), Rate("recorded", 1.0), 1, "recorded", False, 1000, 1),
+        "b": Replay(Path("/b"), Rate("bits", 2.5e6), FOREVER, "now", True, 1000, 3),
+        "c": Replay(Path("/c"), Rate("packets", 20000.0), 2, "recorded", False, 5, 1),
+    }
+    with pytest.raises(ConfigError, match=r"source\.eth0\.rate: only for a savefile"):
+        load(tmp_path, '[source.eth0]\nrate = "full"')
 
 
 @pytest.mark.parametrize("octets", [b"[daemon", b"\xff", b"[a]\n[a]"])
