@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""(f) Userspace lanes: a savefile replayed as fast as possible into 1, 2 and 4 readers that only count.
+"""(h) Userspace lanes: a savefile replayed as fast as possible into 1, 2 and 4 readers that only count.
 
 Packets a second from the first packet to the end that the last reader sees: lossless (SRP, the feed waits for room),
 so every reader gets every packet. Beside it the same file read by the savefile reader alone: the feed cannot be faster.
