@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,11 @@ from compat_tests import harness, live
 from compat_tests.harness import Expect
 from compat_tests.live import LiveCase
 from compat_tests.netns import Netns
+from compat_tests.shared import Ffpfd
 
 pytestmark = pytest.mark.live
+
+SHARED = Expect(engine="shared")
 
 
 def without_hardware_counts(stream: str, content: bytes) -> bytes:
@@ -34,6 +38,23 @@ def test_acquires_the_same(ns: Netns, traffic_files: dict[str, Path], daq_driver
         case("-n", "40", "-V", "buffer_size=1048576", "-z"),
     ]
     live.assert_same_live(ns, cases, lambda: live.replay(ns, traffic_files["mixed"]))
+
+
+def test_acquires_the_same_from_ffpfd(ns: Netns, traffic_files: dict[str, Path], daq_driver: tuple[str, ...]) -> None:
+    """As snort would: snap length, time-out, batches, a filter, variables of the module, statistics that are reset."""
+
+    def case(*words: str, expect: Expect = SHARED) -> LiveCase:
+        return LiveCase((*daq_driver, "-i", "{left}", *words), ready=b"started", stop=None, expect=expect)
+
+    with Ffpfd(ns) as ffpfd:
+        env = {"FFPF_SOCKET": str(ffpfd.socket), "FFPF_ENGINE": "shared"}
+        cases = [
+            case("-n", "40"),
+            case("-n", "40", "-b", "3", "-p", "-s", "64", "-t", "100"),
+            case("-n", "40", "-V", "buffer_size=1048576", "-z"),
+            case("-n", "5", "-f", "arp or ip6", expect=replace(SHARED, normalise=without_hardware_counts)),
+        ]
+        live.assert_same_live(ns, cases, lambda: live.replay(ns, traffic_files["mixed"]), env=env)
 
 
 @pytest.mark.parametrize("text", ["tcp", "arp or ip6"])
