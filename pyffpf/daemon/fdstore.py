@@ -183,7 +183,8 @@ class SystemdStore(FdStore):
         self._limit = limit
 
     def end(self) -> None:
-        """The manager drops its store when the service is stopped, and keeps it when it is restarted."""
+        for name in list(self._names):
+            self._remove(name)
         self.close()
 
     def held(self) -> set[str]:

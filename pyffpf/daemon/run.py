@@ -25,6 +25,7 @@ from pyffpf.daemon.fdstore import FdStore, NoStore, StoreError
 from pyffpf.daemon.links import LinkWatch
 from pyffpf.daemon.metrics import MetricsServer
 from pyffpf.daemon.notify import Notifier
+from pyffpf.daemon.protocol import event
 from pyffpf.daemon.server import Server
 from pyffpf.daemon.service import Service
 from pyffpf.daemon.slow import TICK_S, SlowReaders
@@ -72,6 +73,7 @@ class Daemon:
         self.notifier = notifier or Notifier(None)
         self._capturing = asyncio.Event()
         self._ending = asyncio.Event()
+        self._leaving = False
         self.service = Service(engine, config, own_netns_cookie(), self._changed)
         self.server = Server(self.service, listening, config.daemon.connections, config.daemon.connections_per_user)
         self._slow = SlowReaders(self.service.captures, self.service.operations)
@@ -84,8 +86,14 @@ class Daemon:
         self._watch_store()
 
     def stop(self) -> None:
+        """The end of every capture."""
         self._ending.set()
         self._capturing.set()
+
+    def leave(self) -> None:
+        """The end of this process only: what is kept is taken over by the next one."""
+        self._leaving = True
+        self.stop()
 
     def _changed(self, source: Source) -> None:
         self._capturing.set()
@@ -143,8 +151,7 @@ class Daemon:
         self.notifier.ready("serving")
 
     async def run(self) -> None:
-        """Until stop(). Every capture has ended when this returns, unless systemd keeps them: it hands everything to
-        the next ffpfd when it restarts the service, and lets it go when it stops it."""
+        """Until stop() or leave(). After stop() every capture has ended when this returns."""
         service, spawn = self.service, self.server.spawn
         with contextlib.ExitStack() as watches:
             links = LinkWatch(
@@ -163,9 +170,11 @@ class Daemon:
             self.notifier.stopping()
         await looking
         await self._metrics.close()
-        if self.store.kind == "systemd":
+        if self._leaving:
             self.store.close()
             return
+        for flow in list(self.service.captures.flows.values()):
+            flow.client.send(event("revoked", flow.id, reason="it was stopped"))
         await self.server.close()
         self.engine.close()
         self.store.end()
@@ -203,6 +212,7 @@ def _signals(daemon: Daemon) -> Iterator[None]:
     actions: dict[int, Callable[[], None]] = {
         signal.SIGTERM: daemon.stop,
         signal.SIGINT: daemon.stop,
+        signal.SIGUSR1: daemon.leave,
         signal.SIGHUP: daemon.reload,
     }
     for number, action in actions.items():

@@ -79,10 +79,10 @@ class Ffpfd:
         self._process.kill()
         self._process.wait(20)
 
-    def stop(self) -> None:
-        """The orderly end."""
+    def stop(self, how: int = signal.SIGTERM) -> None:
+        """The orderly end; with SIGUSR1 its captures are left to the next one."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
+        self._process.send_signal(how)
         assert self._process.wait(30) == 0, self.said()
 
     def connect(self, program: str = "test") -> Tool:

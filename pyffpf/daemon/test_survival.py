@@ -6,6 +6,7 @@ from __future__ import annotations
 import collections
 import os
 import random
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -62,7 +63,10 @@ def test_no_packet_is_lost_over_kills(ns: Netns, tmp_path: Path) -> None:
             # Comes while ffpfd is there, is not, or takes over: asks this one, the next, or nobody.
             between.append(tcpdump(ns, ffpfd.socket, tmp_path, f"between{turn}", "-c", "20", engine="auto"))
             time.sleep(chance.random() * 0.6)
-            ffpfd.kill()
+            if turn % 4 == 3:
+                ffpfd.stop(signal.SIGUSR1)
+            else:
+                ffpfd.kill()
             sender.wait_more(RATE // 20)
             ffpfd.start()
             if chance.random() < 0.5:  # killed again, perhaps while it takes over

@@ -156,6 +156,13 @@ def test_captures_in_the_service(tmp_path: Path) -> None:
                     turn, "systemd", ["tcpdump"])  # fmt: skip
             sender.wait_more(RATE // 10)
         check_unbroken(tmp_path, "reader", reader, sender.sent - 1)
+        told = tcpdump(ns, control, tmp_path, "told")
+        wait_listening(tmp_path, "told")
+        machine.systemctl("stop", "ffpfd.socket", "ffpfd.service")
+        assert told.wait(20) != 0
+        assert "ffpfd has ended the capture: it was stopped" in (tmp_path / "told.err").read_text()
+        assert machine.shown("ffpfd", "Result") == "success"
+        assert machine.shown("ffpfd", "NFileDescriptorStore") == "0"
 
 
 def test_the_control_socket_is_everybodys(machine: Machine) -> None:
