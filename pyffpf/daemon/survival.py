@@ -6,7 +6,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import ctypes
-import errno
 import itertools
 import os
 import re
@@ -29,6 +28,7 @@ ETHERTYPE = 0x88B5  # for experiments
 NUMBER = struct.Struct(">Q")
 HEADER_BYTES = 14
 SYS_BPF = 321  # x86-64
+BPF_PROG_GET_NEXT_ID, BPF_MAP_GET_NEXT_ID = 11, 12  # linux/bpf.h
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -111,15 +111,15 @@ def bpf_objects(pid: int) -> set[tuple[str, int]]:
 
 
 def exists(kind: str, number: int) -> bool:
-    """Whether the kernel still has a map or program, whoever holds it (bpf(2), BPF_MAP_GET_FD_BY_ID and its like)."""
-    command = {"map_id": 14, "prog_id": 13}[kind]
-    attributes = ctypes.create_string_buffer(number.to_bytes(4, "little"), 128)
-    fd = _libc.syscall(SYS_BPF, command, attributes, 128)
-    if fd < 0:
-        assert ctypes.get_errno() == errno.ENOENT, os.strerror(ctypes.get_errno())
-        return False
-    os.close(fd)
-    return True
+    """Whether the kernel still has a map or program, whoever holds it.
+
+    It is only asked for numbers: a descriptor of a program array that is being emptied would, when it is closed, have
+    it emptied once more, and never freed (kernel/bpf/arraymap.c, prog_array_map_clear takes a reference for work that
+    is queued already, Linux 6.18)."""
+    command = {"map_id": BPF_MAP_GET_NEXT_ID, "prog_id": BPF_PROG_GET_NEXT_ID}[kind]
+    attributes = (ctypes.c_uint32 * 32)(number - 1)
+    more = _libc.syscall(SYS_BPF, command, attributes, ctypes.sizeof(attributes)) == 0
+    return more and attributes[1] == number
 
 
 def holder_pid(socket_path: Path) -> int:

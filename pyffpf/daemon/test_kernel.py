@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import json
 import mmap
 import os
-import re
 import signal
 import socket
 import struct
@@ -26,19 +24,16 @@ import pytest
 from compat_tests.netns import Netns, receivers, wait_until
 from pyffpf.cli.control import ControlError
 from pyffpf.daemon.status import FlowStatus
+from pyffpf.daemon.survival import bpf_objects, exists
 from pyffpf.daemon.testing import Opened, Tool, open_to_all
 
 IPV4, IPV6 = 0x0800, 0x86DD
-BPF_PROG_GET_NEXT_ID, BPF_MAP_GET_NEXT_ID = 11, 12  # linux/bpf.h
-SYS_BPF = 321  # x86-64
 IBUF_STATE, IBUF_W = 24, 64  # csrc/layout.h
 LIVE, DETACHED, MOVED = 0, 2, 3
 READER_R = 2048
 PAGE_BYTES = 4096
 STALL_MS = 400
 CONFIG = f'[buffers]\nbytes = "512 KiB"\nstall_ms = {STALL_MS}\n'
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def ethertype_is(ethertype: int) -> bytes:
@@ -96,27 +91,11 @@ class Ffpfd:
             self.process.stderr.close()
 
     def held(self) -> set[tuple[str, int]]:
-        """("map"|"prog", id) of what the process has descriptors of."""
-        found = set()
-        for info in Path(f"/proc/{self.process.pid}/fdinfo").iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                found |= {
-                    (kind, int(number)) for kind, number in re.findall(r"(map|prog)_id:\s+(\d+)", info.read_text())
-                }
-        return found
+        """What the process has descriptors of."""
+        return bpf_objects(self.process.pid)
 
     def descriptors(self) -> int:
         return sum(1 for _ in Path(f"/proc/{self.process.pid}/fd").iterdir())
-
-
-def exists(kind: str, number: int) -> bool:
-    """Whether the kernel still has this map or program. It is only asked for numbers: a descriptor of a program array
-    that is being emptied would, when it is closed, have it emptied once more, and never freed (kernel/bpf/arraymap.c,
-    prog_array_map_clear takes a reference for work that is queued already, Linux 6.18)."""
-    attributes = (ctypes.c_uint32 * 32)(number - 1)
-    command = BPF_MAP_GET_NEXT_ID if kind == "map" else BPF_PROG_GET_NEXT_ID
-    more = _libc.syscall(SYS_BPF, command, attributes, ctypes.sizeof(attributes)) == 0
-    return more and attributes[1] == number
 
 
 def left(held: set[tuple[str, int]]) -> list[tuple[str, int]]:
