@@ -261,12 +261,14 @@ static pcap_t *
 create_theirs(struct pcap *p)
 {
 	struct ffpf_error err;
+	pcap_t *theirs;
 
 	if (!FFPF_SYSPCAP(pcap_create, &err) || !FFPF_SYSPCAP(pcap_activate, &err)) {
 		ffpf_handle_fail(p, PCAP_ERROR, "%s", err.text);
 		return NULL;
 	}
-	return SYSTEM(pcap_create)(p->opt.device, p->errbuf);
+	theirs = SYSTEM(pcap_create)(p->opt.device, p->errbuf);
+	return theirs;
 }
 
 int
