@@ -166,7 +166,7 @@ class Classifier:
         self._columns[column] = _Column(insns, info)
         self._write_control()
         if not self._restoring:
-            self._grace.wait()
+            self.wait()
         return info
 
     def clear(self, column: int) -> None:
@@ -221,6 +221,7 @@ class Classifier:
     def wait(self) -> None:
         """Until every packet that is being classified has been."""
         self._grace.wait()
+        self._tables.rested()
 
     def measure_load(self) -> tuple[int, int, float]:
         """(instructions, the verifier's steps, seconds to verify and translate) of the program in slot 0."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fpl.classify.bytecode import ClassifyRefused
 
-SECONDS = 10
+SECONDS = 5  # of processor time
 MEMORY_BYTES = 2 << 30
 WORDS_SHOWN = 300
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -66,6 +66,9 @@ class _Generation:
         self.words: dict[int, _Word] = {}
         self.places: dict[int, list[int]] = {}  # column to its rule words
         self.taken = 0  # columns whose rules went
+        # Words without rules, and what their verdict word was: a packet may have loaded `live` of a rule that is gone,
+        # and would or it to another verdict word, where the bit is another column's.
+        self.resting: dict[int, int] = {}
 
     def put(self, column: int, rules: Sequence[Rule], *, at_once: bool = True) -> None:
         """The column has no rules. Raises Full; the column is then as if it had none. Not at once: when all have been
@@ -112,14 +115,19 @@ class _Generation:
             if word.company == mates and self.store.can_ask(number, fields):
                 return number
         homes = {column_word, *(word.column_word for word in self.words.values())}
-        full = len(self.words) == self.store.size.words
+        numbers = range(self.store.size.words)
+        number = next(
+            (n for n in numbers if n not in self.words and self.resting.get(n, column_word) == column_word), -1
+        )
+        full = number < 0
         if full or len(mine) >= self.store.size.words // len(homes):
             can = [n for n in free if self.store.can_ask(n, fields)]
             if self.store.size.summaries < SUMMARIES_MAX or (full and not can):
                 raise Full("words")
             if can:
                 return max(can, key=lambda n: len(free[n].fields & fields) - len(free[n].fields ^ fields))
-        number = next(n for n in range(self.store.size.words) if n not in self.words)
+        if full:
+            raise Full("words")
         self.words[number] = _Word(column_word, mates, fields)
         self.store.column_word[number] = column_word
         return number
@@ -145,6 +153,7 @@ class _Generation:
             if not word.rules:
                 self.store.alive[number // 64] &= ~np.uint64(1 << number % 64)
                 del self.words[number]
+                self.resting[number] = word.column_word
         self._tell_uses(changed)
         self.store.summarize({number: int(self.store.live[number]) for number in changed})
 
@@ -193,6 +202,10 @@ class Tables:
         except Full as error:
             self._renew({**self._rules, column: rules}, str(error))
         self._rules[column] = rules
+
+    def rested(self) -> None:
+        """No packet is on its way that was when the last change was made."""
+        self._now.resting.clear()
 
     def prepare(self, rules: Sequence[Rule]) -> None:
         """The program in force knows the fields of the rules, after this. Raises ClassifyRefused."""

@@ -16,8 +16,10 @@ import pytest
 from bpf.engines import stock_compile
 from bpf.filter_texts import long_text, or_ed
 from bpf.programs import directed
-from fpl.classify import Classifier, ClassifyRefused, bpf, layout
+from fpl.classify import Classifier, ClassifyRefused, bpf, bytecode, layout
+from fpl.classify.rules import rules_of
 from fpl.classify.store import Size
+from fpl.classify.symbolic import graph
 from fpl.classify.tables import _Generation
 from fpl.classify.testing import Oracle, Packet, TestSource, octets_of
 
@@ -213,3 +215,21 @@ def test_tables_that_fill_up(source: TestSource, size: Size) -> None:
                 assert bool(bits >> at & 1) == bool(oracle(packet)), (at, packet)
     assert classifier._tables._now.store.size != size
     classifier.close()
+
+
+def test_a_word_that_packets_may_still_be_in_is_not_another_columns(source: TestSource, classifier: Classifier) -> None:
+    """Until set() has waited: it could be or-ed to the other verdict word, with the bit of a rule that is gone."""
+    rules = rules_of(graph(bytecode.decode(compiled("tcp port 80"))))
+    classifier.set(5, compiled("tcp port 80"))
+    generation = classifier._tables._now
+    freed = set(generation.words)
+    classifier.clear(5)
+    assert not generation.words
+    generation.put(64 + 5, rules)
+    assert not freed & set(generation.words)
+    generation.put(5, rules)
+    assert freed <= set(generation.words)
+    generation.take(5)
+    classifier.wait()
+    generation.put(128 + 5, rules)
+    assert freed <= set(generation.words)
