@@ -2,10 +2,12 @@
 #ifndef FFPF_KERNEL_DELIVER_BPF_H
 #define FFPF_KERNEL_DELIVER_BPF_H
 /*
- * A stored record to the flows that want it: index, publish, wake; and what is counted when one cannot have it.
+ * A stored record to the flows that want it: index, publish; rest; wake. And what is counted when one cannot have it.
  *
- * The exchange of an IBuf's W is all of the order that is needed here: entry and record come before it, for whoever
- * acquires W; and it comes before the load of `sleep`, which pairs with lanes/wait.c as in hook/wake.c.
+ *     for each flow: entry, W            entry and record come before W: plain stores, where the machine keeps them in
+ *     exchange: floor_ns = idle          order, else W is an exchange
+ *     for each flow: load sleep          the exchange, a full barrier, lies between W and sleep: pairs with
+ *                                        lanes/wait.c, as in hook/wake.c. One for all flows costs a third less.
  */
 #include "kernel/grant.bpf.h"
 
@@ -18,24 +20,13 @@ pbuf_half_full(const struct pass *p, const struct ffpf_kernel_flow_state *fs, vo
 	return oldest && p->ls->w - index_position(p->ls->w, once(oldest->index)) > CELLS / 2;
 }
 
-static __always_inline void
-wake_if_due(struct pass *p, struct ffpf_kernel_flow_state *fs, void *ibuf, __u32 slot)
+static __always_inline bool
+is_due(const struct pass *p, const struct ffpf_kernel_flow_state *fs, void *ibuf, const struct ffpf_reader_page *reader)
 {
-	struct ffpf_reader_page *reader = reader_page(slot);
-	__u64 unread, r;
-	__u32 sleep;
+	__u64 r = once(reader->r[p->cpu & (FFPF_FLOW_LANES_MAX - 1)]);
+	__u64 unread = fs->w - r;
 
-	if (!reader)
-		return;
-	sleep = once(reader->sleep);
-	if ((sleep & FFPF_SLEEP_MASK) == FFPF_AWAKE || sleep == fs->woken)
-		return;
-	r = once(reader->r[p->cpu & (FFPF_FLOW_LANES_MAX - 1)]);
-	unread = fs->w - r;
-	if (unread < once(reader->want) && unread <= fs->mask / 2 && !pbuf_half_full(p, fs, ibuf, r))
-		return;
-	fs->woken = sleep;
-	ring(slot);
+	return unread >= once(reader->want) || unread > fs->mask / 2 || pbuf_half_full(p, fs, ibuf, r);
 }
 
 /* From this entry on the flow's filter is the column's. */
@@ -58,9 +49,14 @@ append(struct ffpf_kernel_flow_state *fs, void *ibuf, struct ffpf_ibuf_page *pag
 	once(entry->index) = (__u32)position;
 	once(entry->result) = result;
 	fs->w++;
-	/* The intent of the next entry: the exchange puts it before that one's stores, for readers under FRP. */
+	/* The intent of the next entry: the exchange that follows puts it before that one's stores, for readers under
+	 * FRP. */
 	once(page->intent) = fs->w + 1;
-	exchange(&page->w, fs->w);
+	/* pairs with the acquire loads of w in bms/srp.c and bms/frp.c */
+	if (constants.ordered_stores)
+		once(page->w) = fs->w;
+	else
+		exchange(&page->w, fs->w);
 }
 
 static long
@@ -71,7 +67,6 @@ deliver_step(__u32 i, void *context)
 	struct ffpf_kernel_flow_state *fs;
 	struct ffpf_kernel_column *filter;
 	struct ffpf_ibuf_page *page;
-	__u32 slot = column >> 1;
 	__u32 at, result;
 	void *ibuf;
 
@@ -105,7 +100,42 @@ deliver_step(__u32 i, void *context)
 	if (fs->generation != filter->generation)
 		adopt(fs, page, filter->generation);
 	append(fs, ibuf, page, p->position, result);
-	wake_if_due(p, fs, ibuf, slot);
+	return 0;
+}
+
+/* Most readers are awake: then nothing else of the flow is looked at. */
+static long
+wake_step(__u32 i, void *context)
+{
+	struct pass *p = context;
+	__u32 column = next_column(p, false);
+	struct ffpf_kernel_flow_state *fs;
+	struct ffpf_kernel_column *filter;
+	struct ffpf_reader_page *reader;
+	__u32 slot = column >> 1;
+	__u32 sleep, at;
+	void *ibuf;
+
+	if (column == THE_END)
+		return 1;
+	if (column == NOTHING)
+		return 0;
+	reader = reader_page(slot);
+	if (!reader)
+		return 0;
+	sleep = once(reader->sleep);
+	if ((sleep & FFPF_SLEEP_MASK) == FFPF_AWAKE)
+		return 0;
+	filter = bpf_map_lookup_elem(&columns, &column);
+	if (!filter)
+		return 0;
+	at = ibuf_at_column(p, column, filter);
+	fs = state_of(at);
+	ibuf = bpf_map_lookup_elem(&ibufs, &at);
+	if (!fs || !ibuf || sleep == fs->woken || !is_due(p, fs, ibuf, reader))
+		return 0;
+	fs->woken = sleep;
+	ring(slot);
 	return 0;
 }
 
@@ -114,6 +144,10 @@ deliver(struct pass *p)
 {
 	walk_from_start(p);
 	bpf_loop(WALK_STEPS, deliver_step, p, 0);
+	/* pairs with the load in lanes/merge.c, too: all that was published comes before */
+	exchange(&p->lane->floor_ns, FFPF_FLOOR_IDLE);
+	walk_from_start(p);
+	bpf_loop(WALK_STEPS, wake_step, p, 0);
 }
 
 static long
@@ -145,11 +179,12 @@ refuse_step(__u32 i, void *context)
 	return 0;
 }
 
-/* Nobody gets the packet, for this cause if not for one of the flow's own. */
+/* Nobody gets the packet, for this cause if not for one of the flow's own. Nothing was published. */
 static __always_inline void
 refuse(struct pass *p, __u32 cause)
 {
 	p->cause = cause;
+	once(p->lane->floor_ns) = FFPF_FLOOR_IDLE;
 	walk_from_start(p);
 	bpf_loop(WALK_STEPS, refuse_step, p, 0);
 	/* The compiler must not make one call of this and deliver's: then the kernel could not put the loops in line.

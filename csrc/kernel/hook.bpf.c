@@ -4,7 +4,7 @@
  *
  *     hook_main     enter, count, metadata, fetch -> CLASSIFY
  *     hook_store    per group that wants the packet:
- *                   announce, clock, grant, claim, store, commit, index, publish, wake, rest -> leave
+ *                   announce, clock, grant, claim, store, commit, index, publish, rest, wake -> leave
  *
  * One packet at a time on a CPU, which is one writer of its lanes: who comes between is dropped and counted as nested.
  * Both return 0: the kernel neither clones nor queues the packet. The socket's ifindex is the packet's own, and so is
@@ -154,8 +154,8 @@ shape(struct pass *p)
 }
 
 /*
- * What lies below W is whole. Plain stores: the exchange of each IBuf's W comes behind them, and who has not seen that
- * has no index that leads here.
+ * What lies below W is whole. Plain stores: who has not seen an IBuf's W, which comes behind them, has no index that
+ * leads here.
  */
 static __always_inline void
 publish_lane(struct pass *p, __u32 cells)
@@ -254,8 +254,6 @@ group_step(__u32 number, void *context)
 		refuse(p, cause);
 	else
 		deliver(p);
-	/* all that was published comes before it: the exchanges of W are full barriers. Pairs with lanes/merge.c */
-	once(p->lane->floor_ns) = FFPF_FLOOR_IDLE;
 	return 0;
 }
 

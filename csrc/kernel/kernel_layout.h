@@ -263,7 +263,8 @@ struct ffpf_kernel_constants {
 	uint32_t cooked;
 	uint32_t hatype;     /* where there is no context to ask */
 	uint32_t lo_ifindex; /* whose outgoing packets come again as incoming ones, and are not looked at; 0: none */
+	uint32_t ordered_stores; /* this machine's stores are seen in the order in which they are made */
 };
-FFPF_SIZE(ffpf_kernel_constants, 20);
+FFPF_SIZE(ffpf_kernel_constants, 24);
 
 #endif

@@ -18,6 +18,12 @@
 
 #define LOG_BYTES 65536
 
+#if defined(__x86_64__)
+#define STORES_ARE_ORDERED 1
+#else
+#define STORES_ARE_ORDERED 0
+#endif
+
 static const struct {
 	enum ffpf_kernel_fd which;
 	const char *name;
@@ -201,6 +207,7 @@ ffpf_kernel_load(struct ffpf_kernel_fds *fds, struct ffpf_kernel_source *source,
 		.cooked = source->cooked,
 		.hatype = source->hatype,
 		.lo_ifindex = lo_ifindex,
+		.ordered_stores = STORES_ARE_ORDERED,
 	};
 	const uint32_t store = FFPF_KERNEL_PROG_STORE;
 	int rc = -FFPF_E_NOT_SUPPORTED;

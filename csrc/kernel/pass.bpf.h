@@ -8,7 +8,7 @@
  */
 #include "kernel/maps.bpf.h"
 
-const volatile struct ffpf_kernel_constants constants SEC(".rodata.constants") = { 1, 12, 0, 1, 0 };
+const volatile struct ffpf_kernel_constants constants SEC(".rodata.constants") = { 1, 12, 0, 1, 0, 0 };
 
 #define CELLS (1ull << (constants.cells_log2 & 31))
 
