@@ -135,6 +135,7 @@ def _flow(flow: Flow, counts: FlowCounts) -> FlowStatus:
         pid=peer.pid,
         program=flow.client.program,
         level=flow.level,
+        kind=flow.kind,
         reason=flow.reason,
         state=str(flow.state),
         generation=flow.generation,

@@ -92,6 +92,7 @@ class FlowStatus:
     delivered: int = 0
     waiting: int = 0
     dropped: dict[str, int] = field(default_factory=dict)  # by enum ffpf_drop's names: "pbuf", "ibuf", "lapped" ...
+    kind: str = "everything"  # form of its filter: "table", "code", "native", "interpreter"; "everything": none
 
 
 @dataclass(frozen=True)

@@ -316,7 +316,7 @@ def test_status_tells_of_flows_and_their_programs(server: FakeRunning) -> None:
         assert (group.gid, group.flows, group.bms) == (os.getgid(), 1, "srp")
         (flow,) = document.flows
         assert (flow.id, flow.program, flow.pid, flow.uid) == (reply["flow"], "tcpdump", os.getpid(), os.getuid())
-        assert (flow.generation, flow.filter_instructions, flow.level) == (2, 2, "kernel")
+        assert (flow.generation, flow.filter_instructions, flow.level, flow.kind) == (2, 2, "kernel", "table")
 
 
 def test_status_shows_what_the_asker_may_see(server: FakeRunning) -> None:
