@@ -218,8 +218,8 @@ struct ffpf_ibuf_page {
 	FFPF_WORD(uint32_t) state; /* (w), or (c) once the writer cannot reach it: enum ffpf_ibuf_state */
 	uint32_t lane;             /* (c) which R of the reader page is of this IBuf */
 	uint64_t nested_before;    /* (c) `nested` of the lane, or of its counts, when the flow came */
-	uint64_t packets_before;   /* (c) ffpf_counts.packets of the lane when the flow came */
-	uint64_t first_pos;        /* (c) position of the first entry: a multiple of 2^32 */
+	uint64_t packets_before; /* (w) ffpf_counts.packets of the lane when the flow began; as the flow is activated */
+	uint64_t first_pos;      /* (c) position of the first entry: a multiple of 2^32 */
 	uint64_t reserved0;
 
 	FFPF_WORD(uint64_t) w; /* (w) position behind the last published entry */

@@ -37,11 +37,45 @@ ffpf_kernel_column_set(struct ffpf_kernel *kernel, uint32_t column, uint32_t res
 	return 0;
 }
 
+/* What came while the flow was being made is not counted as seen by it. */
+static int
+begin_flow(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err)
+{
+	uint32_t bank = ffpf_kernel_bank_of(kernel, slot);
+	int rc = 0;
+
+	for (uint32_t cpu = 0; cpu < kernel->cpus && !rc; cpu++) {
+		struct ffpf_kernel_request q = {
+			.op = FFPF_KERNEL_OP_IBUF_BEGIN,
+			.at = ffpf_kernel_ibuf_at(kernel, slot, bank, cpu),
+			.cpu = cpu,
+		};
+
+		rc = ffpf_kernel_ask(kernel, &q, err);
+	}
+	return rc;
+}
+
+static int
+begin_flows(struct ffpf_kernel *kernel, uint32_t word, uint64_t columns, struct ffpf_error *err)
+{
+	uint64_t before = ffpf_kernel_active(kernel, word);
+	int rc = 0;
+
+	for (uint32_t bit = 0; bit < 64 && !rc; bit += 2)
+		if (columns >> bit & 3 && !(before >> bit & 3))
+			rc = begin_flow(kernel, word * 32 + bit / 2, err);
+	return rc;
+}
+
 int
 ffpf_kernel_activate(struct ffpf_kernel *kernel, uint32_t word, uint64_t columns, struct ffpf_error *err)
 {
-	if (word >= FFPF_KERNEL_WORDS)
-		return out_of_range("word", word, FFPF_KERNEL_WORDS, err);
+	int rc = word < FFPF_KERNEL_WORDS ? begin_flows(kernel, word, columns, err)
+					  : out_of_range("word", word, FFPF_KERNEL_WORDS, err);
+
+	if (rc)
+		return rc;
 	/* Release: what was written of the columns comes before. Pairs with wanted_columns in pass.bpf.h, which depends
 	 * on what it loads. */
 	atomic_store_explicit(&kernel->control->active[word], columns, memory_order_release);

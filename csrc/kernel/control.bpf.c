@@ -69,6 +69,20 @@ read_ibuf(struct ffpf_kernel_request *q, void *ibuf, struct ffpf_ibuf_page *page
 	q->behind = behind(q, ibuf, page);
 }
 
+/* Packets are the flow's from now on. */
+static __always_inline void
+begin(const struct ffpf_kernel_request *q, struct ffpf_ibuf_page *page)
+{
+	const __u32 first = 0;
+	struct ffpf_counts_page *all = bpf_map_lookup_elem(&counts, &first);
+	__u32 cpu = q->cpu & (FFPF_FLOW_LANES_MAX - 1);
+
+	if (!all || page->first_pos || once(page->w))
+		return;
+	once(page->nested_before) = once(all->counts[cpu].nested);
+	once(page->packets_before) = once(all->counts[cpu].packets);
+}
+
 SEC("syscall")
 int
 control_run(struct ffpf_kernel_request *q)
@@ -91,12 +105,15 @@ control_run(struct ffpf_kernel_request *q)
 		break;
 	case FFPF_KERNEL_OP_IBUF_STATE:
 	case FFPF_KERNEL_OP_IBUF_READ:
+	case FFPF_KERNEL_OP_IBUF_BEGIN:
 		ibuf = bpf_map_lookup_elem(&ibufs, &at);
 		page = ibuf ? ibuf_page(ibuf) : NULL;
 		if (!page)
 			return 0;
 		if (q->op == FFPF_KERNEL_OP_IBUF_READ)
 			read_ibuf(q, ibuf, page);
+		else if (q->op == FFPF_KERNEL_OP_IBUF_BEGIN)
+			begin(q, page);
 		else
 			exchange(&page->state, q->value);
 		break;

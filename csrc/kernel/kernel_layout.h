@@ -232,7 +232,8 @@ enum ffpf_kernel_op {
 	FFPF_KERNEL_OP_IBUF_STATE = 2, /* ibufs[at].state = value */
 	FFPF_KERNEL_OP_IBUF_READ = 3,  /* what ibufs[at], readers[slot].r[cpu], lanes[lane_at] and counts[cpu] say */
 	FFPF_KERNEL_OP_SOURCE_STATE = 4,
-	FFPF_KERNEL_OP_WAKE = 5, /* the reader of slot */
+	FFPF_KERNEL_OP_WAKE = 5,       /* the reader of slot */
+	FFPF_KERNEL_OP_IBUF_BEGIN = 6, /* ibufs[at], if nothing was ever in it: what counts[cpu] says was before it */
 };
 
 #define FFPF_KERNEL_NOWHERE 0xffffffffu

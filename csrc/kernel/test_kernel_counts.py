@@ -63,6 +63,24 @@ def scratch_of(source: Source, cpu: int) -> bytes:
     return value.raw
 
 
+def test_what_came_before_a_flow_was_active_is_not_seen_by_it(ns: Netns) -> None:
+    """But what comes while a filter is changed, and after a move, is."""
+    with Source(ns, ns.left, cells_log2=12) as source:
+        source.group(0)
+        flow = source.flow(0)
+        source.accept_all()
+        ns.send(ns.right, [numbered(n) for n in range(5)])
+        source.activate(0)
+        with flow.reader() as reader:
+            ns.send(ns.right, [numbered(n) for n in range(5, 8)])
+            assert [number_of(p.data) for p in reader.drain()] == [5, 6, 7]
+            source.activate(1)
+            ns.send(ns.right, [numbered(8)])
+            assert [number_of(p.data) for p in reader.drain()] == [8]
+            for counted in (reader.counters(), source.counters(0)):
+                assert (counted.seen, counted.filtered, counted.delivered) == (4, 0, 4)
+
+
 def test_a_packet_within_a_packet_is_a_counted_drop(ns: Netns, pinned: None) -> None:
     with Source(ns, ns.left, cells_log2=12) as source:
         source.group(0)
