@@ -18,6 +18,7 @@ BENCHES = {
     "feed": "bench.feed",
     "shared": "bench.shared",
     "classify": "bench.classify",
+    "hook": "bench.hook",
 }
 
 

@@ -225,8 +225,10 @@ struct ffpf_ibuf_page {
 	FFPF_WORD(uint64_t) w; /* (w) position behind the last published entry */
 	uint64_t reserved1[7];
 
-	FFPF_WORD(uint64_t) intent; /* (w) position behind the entry that is being overwritten; stored before it */
-	FFPF_WORD(uint64_t) stale;  /* (w) FRP: entries below have been lapped, and their 32 bits may be ambiguous */
+	/* (w) position behind the entry that is being overwritten, or one more; stored before it. The kernel's hook
+	 * keeps it under FRP alone. */
+	FFPF_WORD(uint64_t) intent;
+	FFPF_WORD(uint64_t) stale; /* (w) FRP: entries below have been lapped, and their 32 bits may be ambiguous */
 	uint64_t reserved2[6];
 
 	FFPF_WORD(uint64_t) generation;     /* (w) of the filter; stored after generation_pos */

@@ -40,18 +40,19 @@ adopt(struct ffpf_kernel_flow_state *fs, struct ffpf_ibuf_page *page, __u32 gene
 }
 
 static __always_inline void
-append(struct ffpf_kernel_flow_state *fs, void *ibuf, struct ffpf_ibuf_page *page, __u64 position, __u32 result)
+append(const struct pass *p, struct ffpf_kernel_flow_state *fs, void *ibuf, struct ffpf_ibuf_page *page, __u32 result)
 {
 	struct ffpf_index *entry = ibuf_entry(ibuf, fs->w & fs->mask);
 
 	if (!entry)
 		return;
-	once(entry->index) = (__u32)position;
+	once(entry->index) = (__u32)p->position;
 	once(entry->result) = result;
 	fs->w++;
 	/* The intent of the next entry: the exchange that follows puts it before that one's stores, for readers under
 	 * FRP. */
-	once(page->intent) = fs->w + 1;
+	if (!p->srp)
+		once(page->intent) = fs->w + 1;
 	/* pairs with the acquire loads of w in bms/srp.c and bms/frp.c */
 	if (constants.ordered_stores)
 		once(page->w) = fs->w;
@@ -99,7 +100,7 @@ deliver_step(__u32 i, void *context)
 	}
 	if (fs->generation != filter->generation)
 		adopt(fs, page, filter->generation);
-	append(fs, ibuf, page, p->position, result);
+	append(p, fs, ibuf, page, result);
 	return 0;
 }
 
