@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """(i) The kernel's hook by number of flows that want a packet: ns a packet, and the time to make and remove a flow.
 
-The programs run by BPF_PROG_TEST_RUN on a packet of the given size, again and again: programs and state are in the cache,
-nothing is fetched from a socket, and no reader sleeps. Under SRP nobody reads, so each packet goes to memory that was not
-touched before; under FRP a PBuf of 1 MiB is overwritten many times. Classify is the smallest there is: its columns accept
-everything. Row 0 is the hook up to classify, and a store that finds nobody.
+The programs run by BPF_PROG_TEST_RUN on a packet of the given size, again and again: programs and state are in the
+cache, nothing is fetched from a socket, no reader sleeps. Under SRP nobody reads, so each packet goes to memory that
+was not touched before; under FRP a PBuf of 1 MiB is overwritten many times. Classify is the smallest there is: its
+columns accept everything. Row 0 is the hook up to classify, and a store that finds nobody.
 """
 
 from __future__ import annotations
