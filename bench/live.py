@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import build
@@ -38,10 +38,19 @@ class Capture:
     dropped: int
 
 
-def send(count: int, size: int) -> float:
-    """Sends count frames of size octets at RATE; returns the sender's CPU ns per frame."""
+@dataclass(frozen=True)
+class Load:
+    """What is sent: frames, their size in octets, and how many a second."""
+
+    count: int
+    size: int
+    rate: int = RATE
+
+
+def send(count: int, size: int, rate: int = RATE) -> float:
+    """Sends count frames of size octets at a rate; returns the sender's CPU ns per frame."""
     said = subprocess.run(
-        [SENDER, SIDES[0], str(count), str(RATE), str(size)], capture_output=True, text=True, check=True
+        [SENDER, SIDES[0], str(count), str(rate), str(size)], capture_output=True, text=True, check=True
     )
     return float(said.stdout.split()[1])
 
@@ -51,10 +60,10 @@ def count_of(report: str, what: str) -> int:
     return int(found[1]) if found else -1
 
 
-def capture(peer: str, options: Sequence[str], count: int, size: int, folder: Path) -> Capture:
-    """Runs tcpdump on a peer while count frames are sent; `none` is the sender alone."""
+def capture(peer: str, options: Sequence[str], load: Load, folder: Path) -> Capture:
+    """Runs tcpdump on a peer while the load is sent; `none` is the sender alone."""
     if peer == "none":
-        return Capture(send(count, size), 0.0, 0, 0)
+        return Capture(send(load.count, load.size, load.rate), 0.0, 0, 0)
     for written in folder.glob("*.pcap"):  # else this tool would have the memory of the last one's file to free
         written.unlink()
     report = folder / "report"
@@ -63,25 +72,27 @@ def capture(peer: str, options: Sequence[str], count: int, size: int, folder: Pa
         command = ["tcpdump", "-Z", "root", "-i", SIDES[1], *options]
         tool = subprocess.Popen(command, env=measure.environment(peer), stdout=subprocess.DEVNULL, stderr=said)
         measure.wait_until_listening(report)
-        sender = send(count, size)
+        sender = send(load.count, load.size, load.rate)
         time.sleep(1.2)  # the last block comes with the read timeout, with either peer
         tool.send_signal(signal.SIGINT)
         usage = measure.finish(tool, started)
     words = report.read_text()
-    return Capture(sender, usage.cpu * 1e9 / count, count_of(words, "captured"), count_of(words, "dropped by kernel"))
+    return Capture(
+        sender, usage.cpu * 1e9 / load.count, count_of(words, "captured"), count_of(words, "dropped by kernel")
+    )
 
 
-def compare(name: str, options: Sequence[str], size: int, count: int, rounds: int, folder: Path) -> list[str]:
+def compare(name: str, options: Sequence[str], load: Load, rounds: int, folder: Path) -> list[str]:
     """One row of the table."""
     kernel: dict[str, list[float]] = {peer: [] for peer in measure.PEERS}
     tool: dict[str, list[float]] = {peer: [] for peer in measure.PEERS}
     lost = dict.fromkeys(measure.PEERS, 0)
     for peer in ("none", *measure.PEERS):
-        capture(peer, options, count // 4, size, folder)
+        capture(peer, options, replace(load, count=load.count // 4), folder)
     for _ in range(rounds):
-        idle = capture("none", options, count, size, folder)
+        idle = capture("none", options, load, folder)
         for peer in measure.PEERS:
-            one = capture(peer, options, count, size, folder)
+            one = capture(peer, options, load, folder)
             kernel[peer].append(one.sender - idle.sender)
             tool[peer].append(one.tool)
             lost[peer] += one.dropped
@@ -91,14 +102,14 @@ def compare(name: str, options: Sequence[str], size: int, count: int, rounds: in
         for peer in measure.PEERS
     ]
     ratio = measure.ratios(cost["ffpf"], cost["stock"])
-    return [name, str(size), *words, ratio.text(2), f"{lost['stock']} / {lost['ffpf']}"]
+    return [name, str(load.size), *words, ratio.text(2), f"{lost['stock']} / {lost['ffpf']}"]
 
 
-def inside(rounds: int, count: int, only: str) -> None:
+def inside(rounds: int, count: int, rate: int, only: str, folder_of_all: str) -> None:
     """What runs in the namespace."""
     measure.make_veth_pair(*SIDES)
     rows = []
-    with tempfile.TemporaryDirectory(prefix="ffpf-bench-", dir="/dev/shm") as name:
+    with tempfile.TemporaryDirectory(prefix="ffpf-bench-", dir=folder_of_all) as name:
         folder = Path(name)
         cases = {
             "-w /dev/null": ["-w", "/dev/null"],
@@ -110,8 +121,8 @@ def inside(rounds: int, count: int, only: str) -> None:
             for size in (64, 1500):
                 if only not in f"{case} {size}":
                     continue
-                rows.append(compare(case, options, size, count, rounds, folder))
-    print(f"live tcpdump at {RATE} packets/s, {count} packets, {rounds} rounds in turns; {measure.machine()}")
+                rows.append(compare(case, options, Load(count, size, rate), rounds, folder))
+    print(f"live tcpdump at {rate} packets/s, {count} packets, {rounds} rounds in turns; {measure.machine()}")
     print("CPU in ns per packet above no capture, kernel + tool; the ratio is of the sums\n")
     print(measure.table(["tcpdump", "octets", "stock", "FFPF", "FFPF/stock", "lost stock/FFPF"], rows))
 
@@ -123,15 +134,18 @@ def main() -> None:
     parser.add_argument(
         "--only", default="", help="rows whose name and size, as in '-w FILE 64', have this text in them"
     )
+    parser.add_argument("--rate", type=int, default=RATE, help="packets a second")
+    parser.add_argument("--folder", default="/dev/shm", help="on whose file system the tools write")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.inside:
-        inside(args.rounds, args.packets, args.only)
+        inside(args.rounds, args.packets, args.rate, args.only, args.folder)
         return
     with build.locked():
         build.build_bench_program(measure.ROOT / "bench" / "send.c")
     command = ["unshare", "--net", sys.executable, "-m", "bench.live", "--inside", "--rounds", str(args.rounds),
-               "--packets", str(args.packets), f"--only={args.only}"]  # fmt: skip
+               "--packets", str(args.packets), "--rate", str(args.rate), f"--only={args.only}",
+               "--folder", args.folder]  # fmt: skip
     env = {**os.environ, "PYTHONPATH": f"{measure.ROOT}:{measure.ROOT / 'csrc'}"}
     raise SystemExit(subprocess.run(command, env=env, cwd=measure.ROOT).returncode)
 
