@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -175,6 +176,19 @@ def _records(data: bytes) -> Iterator[bytes]:
         end = at + 16 + int.from_bytes(data[at + 8 : at + 12], "little")
         yield data[at:end]
         at = end
+
+
+def test_loops_at_a_rate_with_times_of_now(tmp_path: Path) -> None:
+    file = SHARED_CAPTURES / "QinQpacket.pcap"
+    source = SourceConfig(file=file, rate=Rate("packets", 1000.0), loops=5, times="now", lossless=True)
+    began = int(time.time())
+    with serving(tmp_path, {"replay": source}) as server:
+        got = instants(captured(tcpdump(server, "-i", "replay", "-w", "-")))
+    want = instants(recorded(file)[0])
+    assert [rest for _, rest in got] == [rest for _, rest in want] * 5
+    times = [at for at, _ in got]
+    assert times == sorted(times)
+    assert began * 10**6 <= times[0]
 
 
 def law(flow: FlowStatus) -> None:
