@@ -20,9 +20,9 @@ from dataclasses import dataclass, field, replace
 from pyffpf.daemon import saved as saving
 from pyffpf.daemon.captures import Flow, FlowState, Given, Group, Source, SourceState
 from pyffpf.daemon.engine import (
+    Adopted,
     Engine,
     EngineError,
-    EngineSource,
     Kept,
     KeptFlow,
     KeptGroup,
@@ -121,12 +121,13 @@ def _source(known: SavedSource, inherited: _Inheritance, service: Service, engin
     successors: dict[int, _Successors] = {}
     try:
         successors = {flow.id: _successors(flow, known.number, inherited.fds) for flow in flows}
-        open_source, placements = _adopt_engine(known, flows, inherited, engine)
+        adopted = _adopt_engine(known, flows, inherited, engine)
     except (EngineError, RefusedError, KeyError, OSError) as error:
         log.error("the capture from %s ends: %s", known.name, error)
         for waiting in successors.values():
             waiting.close()
         return
+    open_source, placements = adopted.source, adopted.placements
     source = Source(known.key, known.name, engine=open_source, state=SourceState(known.state))
     source.promiscuous = known.promiscuous
     groups = {group.number: _group(group, service, source) for group in known.groups}
@@ -138,6 +139,8 @@ def _source(known: SavedSource, inherited: _Inheritance, service: Service, engin
         waiting = successors[flow.id]
         made.successors, made.given, made.kept_names = waiting.by_lane, waiting.given, waiting.kept_names
         made.opened_by = flow.opened_by
+        if flow.slot in adopted.renewed:
+            made.keep_successors(open_source)
         source.slots.take_this(flow.slot)
         source.flows[flow.slot] = made
         service.captures.flows[made.id] = made
@@ -153,9 +156,7 @@ def _source(known: SavedSource, inherited: _Inheritance, service: Service, engin
     keeper.adopted(source, known.number)
 
 
-def _adopt_engine(
-    known: SavedSource, flows: list[SavedFlow], inherited: _Inheritance, engine: Engine
-) -> tuple[EngineSource, Mapping[int, Placement]]:
+def _adopt_engine(known: SavedSource, flows: list[SavedFlow], inherited: _Inheritance, engine: Engine) -> Adopted:
     missing = [name for name in known.fds if source_fd(known.number, name) not in inherited.fds]
     if missing:
         raise EngineError(f"its files are not all there: {', '.join(missing)}")

@@ -223,6 +223,16 @@ def is_interface(key: str) -> bool:
     return key.startswith(_INTERFACE)
 
 
+@dataclass(frozen=True)
+class Adopted:
+    """A source that was taken over. placements: by slot, of the flows that are there. renewed: slots that were on their
+    way to other buffers, and were given fresh ones: their readers need these as successors."""
+
+    source: EngineSource
+    placements: Mapping[int, Placement]
+    renewed: frozenset[int]
+
+
 class Engine(Protocol):
     """All sources."""
 
@@ -242,11 +252,11 @@ class Engine(Protocol):
         kept: Kept,
         groups: Sequence[KeptGroup],
         flows: Sequence[KeptFlow],
-    ) -> tuple[EngineSource, Mapping[int, Placement]]:
+    ) -> Adopted:
         """A source that went on while nobody looked after it: the descriptors become the engine's, also on failure. Its
         process was killed, perhaps in the middle of a call: groups and flows that the caller does not know are taken
-        away, those that are gone are missing from the answer, and columns are put in force as the caller says. The
-        answer has the placement of each flow that is there, by slot. No packet is lost to the others."""
+        away, those that are gone are missing from the answer, and columns are put in force as the caller says. No
+        packet is lost to the others."""
 
     def close(self) -> None: ...
 

@@ -21,6 +21,7 @@ from pyffpf.daemon.config import Config
 from pyffpf.daemon.engine import (
     FLOWS_MAX,
     GROUPS_MAX,
+    Adopted,
     EngineError,
     FlowCounts,
     Kept,
@@ -366,7 +367,7 @@ class KernelEngine:
         kept: Kept,
         groups: Sequence[KeptGroup],
         flows: Sequence[KeptFlow],
-    ) -> tuple[KernelSource, Mapping[int, Placement]]:
+    ) -> Adopted:
         files, text = dict(kept.fds), json.loads(kept.text)
         made, fds = ffi.new("struct ffpf_kernel **"), ffi.new("struct ffpf_kernel_fds *")
         try:
@@ -395,8 +396,8 @@ class KernelEngine:
             raise
         finally:
             close_all(list(files.values()))
-        _renew_unknown(source, flows)
-        return source, placements
+        renewed = _renew_unknown(source, flows, placements)
+        return Adopted(source, placements, renewed)
 
     def _describe(self, resolved: Resolved) -> Any:
         """struct ffpf_kernel_source, as far as the interface decides it."""
@@ -417,17 +418,32 @@ class KernelEngine:
         self._compiler.close()
 
 
-def _renew_unknown(source: KernelSource, flows: Sequence[KeptFlow]) -> None:
-    """The predecessor was killed while it moved them: they are moved once more. What is in the memories between, that
-    nobody can read any more, is lost to these readers; the moment is that of the move."""
+def _renew_unknown(source: KernelSource, flows: Sequence[KeptFlow], placements: dict[int, Placement]) -> frozenset[int]:
+    """The predecessor was killed while it moved them: they are moved once more, and are the answer. What is in the
+    memories between, that nobody can read any more, is lost to these readers; the moment is that of the move. A flow
+    that cannot be moved again, because its reader has not come from the move before, is taken away."""
     groups, slots = source.unknown_memories()
+    there = [flow for flow in flows if flow.slot in placements]
+    renewed: set[int] = set()
     for group in groups:
         log.warning("group %d was being moved, and is moved again", group)
-        source.move_group(group, {flow.slot: flow.ibuf_bytes for flow in flows if flow.group == group and flow.live})
-    for flow in flows:
-        if flow.slot in slots:
-            log.warning("slot %d was being given other IBufs, and is given new ones", flow.slot)
+        moving = {flow.slot: flow.ibuf_bytes for flow in there if flow.group == group and flow.live}
+        source.move_group(group, moving)
+        renewed |= moving.keys()
+    for flow in there:
+        if flow.slot not in slots:
+            continue
+        try:
             source.grow_flow(flow.slot, flow.ibuf_bytes)
+            log.warning("slot %d was being given other IBufs, and is given new ones", flow.slot)
+            renewed.add(flow.slot)
+        except EngineError as error:
+            log.error("slot %d was being given other IBufs, and cannot be given new ones: %s", flow.slot, error)
+            source.activate(flow.slot, None, flow.generation)
+            source.close_flow(flow.slot)
+            source.clear(flow.column)
+            del placements[flow.slot]
+    return frozenset(renewed)
 
 
 def hardware_type(name: str) -> int:

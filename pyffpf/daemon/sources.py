@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 
 from pyffpf.daemon.config import Config
 from pyffpf.daemon.engine import (
+    Adopted,
     Engine,
     EngineError,
     EngineSource,
     Kept,
     KeptFlow,
     KeptGroup,
-    Placement,
     Resolved,
     is_interface,
 )
@@ -70,7 +70,7 @@ class Sources:
         kept: Kept,
         groups: Sequence[KeptGroup],
         flows: Sequence[KeptFlow],
-    ) -> tuple[EngineSource, Mapping[int, Placement]]:
+    ) -> Adopted:
         """Only the kernel's sources outlive a process."""
         return self._kernel.adopt_source(resolved, pbuf_bytes, kept, groups, flows)
 

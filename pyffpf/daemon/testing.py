@@ -26,6 +26,7 @@ from pyffpf.daemon.config import Config
 from pyffpf.daemon.engine import (
     FLOWS_MAX,
     GROUPS_MAX,
+    Adopted,
     Engine,
     EngineError,
     FlowCounts,
@@ -248,12 +249,12 @@ class FakeEngine:
         kept: Kept,
         groups: Sequence[KeptGroup],
         flows: Sequence[KeptFlow],
-    ) -> tuple[FakeSource, dict[int, Placement]]:
+    ) -> Adopted:
         if resolved.name.startswith("forgotten"):
             transport.close_all(list(kept.fds.values()))
             raise EngineError(f"{resolved.name} cannot be taken over")
         self.opened.append(FakeSource(resolved, pbuf_bytes))
-        return self.opened[-1], self.opened[-1].adopt(kept, groups, flows)
+        return Adopted(self.opened[-1], self.opened[-1].adopt(kept, groups, flows), frozenset())
 
     def close(self) -> None:
         _require(not self.live)
