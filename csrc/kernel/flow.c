@@ -214,8 +214,16 @@ ffpf_kernel_flow_flip(struct ffpf_kernel *kernel, uint32_t slot)
 }
 
 int
-ffpf_kernel_flow_grow(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_slots, int *ibuf_fds,
-		      struct ffpf_error *err)
+ffpf_kernel_flow_fresh(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_slots, int *ibuf_fds,
+		       struct ffpf_error *err)
+{
+	int rc = ffpf_kernel_check_flow(kernel, slot, false, err);
+
+	return rc ? rc : ffpf_kernel_flow_prepare(kernel, slot, ibuf_slots, ibuf_fds, err);
+}
+
+int
+ffpf_kernel_flow_enter(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err)
 {
 	bool left;
 	int rc = ffpf_kernel_check_flow(kernel, slot, false, err);
@@ -223,14 +231,9 @@ ffpf_kernel_flow_grow(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_s
 	if (rc)
 		return rc;
 	left = ffpf_kernel_is_left(kernel, slot);
-	rc = ffpf_kernel_flow_prepare(kernel, slot, ibuf_slots, ibuf_fds, err);
+	rc = ffpf_kernel_flow_mark(kernel, slot, ffpf_kernel_bank_of(kernel, slot), FFPF_IBUF_MOVED, err);
 	if (rc)
 		return rc;
-	rc = ffpf_kernel_flow_mark(kernel, slot, ffpf_kernel_bank_of(kernel, slot), FFPF_IBUF_MOVED, err);
-	if (rc) {
-		ffpf_kernel_close_all(ibuf_fds, kernel->cpus);
-		return rc;
-	}
 	atomic_store(&kernel->flows[slot].lane_changed, left);
 	ffpf_kernel_flow_flip(kernel, slot);
 	ffpf_kernel_flow_join(kernel, slot);
@@ -240,6 +243,20 @@ ffpf_kernel_flow_grow(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_s
 	if (left)
 		ffpf_kernel_flow_forget(kernel, slot);
 	return rc ? rc : ffpf_kernel_flow_wake(kernel, slot, err);
+}
+
+int
+ffpf_kernel_flow_grow(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_slots, int *ibuf_fds,
+		      struct ffpf_error *err)
+{
+	int rc = ffpf_kernel_flow_fresh(kernel, slot, ibuf_slots, ibuf_fds, err);
+
+	if (rc)
+		return rc;
+	rc = ffpf_kernel_flow_enter(kernel, slot, err);
+	if (rc)
+		ffpf_kernel_close_all(ibuf_fds, kernel->cpus);
+	return rc;
 }
 
 /* ---- create and remove ---- */

@@ -117,6 +117,11 @@ int ffpf_kernel_flow_remove(struct ffpf_kernel *kernel, uint32_t slot, struct ff
  * lost. (graces) */
 int ffpf_kernel_flow_grow(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_slots, int *ibuf_fds,
 			  struct ffpf_error *err);
+/* Its two halves, for who keeps the fresh IBufs' descriptors safe before anything is written there: fresh makes them,
+ * enter moves the flow to those that were made last. */
+int ffpf_kernel_flow_fresh(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_slots, int *ibuf_fds,
+			   struct ffpf_error *err);
+int ffpf_kernel_flow_enter(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err);
 int ffpf_kernel_flow_snap(struct ffpf_kernel *kernel, uint32_t slot, uint32_t snap_len, struct ffpf_error *err);
 int ffpf_kernel_flow_wake(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err);
 

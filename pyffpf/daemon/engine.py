@@ -11,7 +11,7 @@ nothing half made.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -244,6 +244,10 @@ class Engine(Protocol):
 
     def open_source(self, resolved: Resolved, pbuf_bytes: int) -> EngineSource:
         """A source whose groups have so many octets of PBuf each, over all lanes."""
+
+    def on_prepared(self, call: Callable[[EngineSource], None]) -> None:
+        """From now on, before a flow is moved to memory whose descriptors nobody else has yet, call(source) is called,
+        in the thread of that call: kept() has them then, and when it returns they must be safe."""
 
     def adopt_source(
         self,

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import logging
 import os
@@ -18,11 +17,13 @@ from fpl.classify.bpf import prog_insns
 from pyffpf._core import ffi, lib
 from pyffpf.daemon import pages
 from pyffpf.daemon.config import Config
+from pyffpf.daemon.device import hardware_type
 from pyffpf.daemon.engine import (
     FLOWS_MAX,
     GROUPS_MAX,
     Adopted,
     EngineError,
+    EngineSource,
     FlowCounts,
     Kept,
     KeptFlow,
@@ -44,7 +45,6 @@ log = logging.getLogger(__name__)
 
 ANY = "any"
 DLT_LINUX_SLL2 = 276
-SIOCGIFHWADDR = 0x8927  # linux/sockios.h
 PACKET_ADD_MEMBERSHIP, PACKET_DROP_MEMBERSHIP, PACKET_MR_PROMISC = 1, 2, 1  # linux/if_packet.h
 SOL_PACKET = 263
 CELL_BYTES = 64
@@ -57,9 +57,15 @@ class KernelSource:
     """One AF_PACKET socket, its programs and maps. See engine.EngineSource."""
 
     def __init__(
-        self, name: str, kernel: Any, compiler: Compiler, classifier_state: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        kernel: Any,
+        compiler: Compiler,
+        prepared: Callable[[EngineSource], None],
+        classifier_state: Mapping[str, Any] | None = None,
     ) -> None:
-        """classifier_state: of the predecessor's, for a source that is adopted."""
+        """prepared: see Engine.on_prepared. classifier_state: of the predecessor's, for a source that is adopted."""
+        self._prepared = prepared
         self._kernel = kernel
         self._name = name
         made = lib.ffpf_kernel_source(kernel)
@@ -70,7 +76,8 @@ class KernelSource:
             ffi.string(lib.ffpf_kernel_fd_name(which)).decode(): int(lib.ffpf_kernel_fds(kernel).fd[which])
             for which in range(lib.FFPF_KERNEL_FD_COUNT)
         }
-        maps = Maps(self._fds["progs"], self._fds["scratch"], self._fds["control"], self._fds["columns"])
+        column_bytes = ffi.sizeof("struct ffpf_kernel_column")
+        maps = Maps(*(self._fds[name] for name in ("progs", "scratch", "control", "columns")), column_bytes)
         self._classifier = Classifier(maps, classifier_state, compiler)
         self._serial = 0  # of the files of groups and flows
         self._columns: dict[int, ColumnInfo] = {}
@@ -119,9 +126,16 @@ class KernelSource:
         self._flows[slot] = FlowFiles(group, reader[0], wake[0], list(ibufs), self._next_serial())
 
     def grow_flow(self, slot: int, ibuf_bytes: int) -> None:
-        ibufs = ffi.new("int[]", self._cpus)
-        call(lib.ffpf_kernel_flow_grow, self._kernel, slot, ibuf_bytes // IBUF_ENTRY_BYTES, ibufs)
-        self._flows[slot].renew(list(ibufs), self._next_serial())
+        flow, fresh = self._flows[slot], ffi.new("int[]", self._cpus)
+        call(lib.ffpf_kernel_flow_fresh, self._kernel, slot, ibuf_bytes // IBUF_ENTRY_BYTES, fresh)
+        flow.next, flow.next_serial = list(fresh), self._next_serial()
+        try:
+            self._prepared(self)
+            call(lib.ffpf_kernel_flow_enter, self._kernel, slot)
+        except BaseException:
+            flow.drop_next()
+            raise
+        flow.enter()
 
     def close_flow(self, slot: int) -> None:
         call(lib.ffpf_kernel_flow_remove, self._kernel, slot)
@@ -249,11 +263,13 @@ class KernelSource:
         for flow in self._flows.values():
             files |= zip(flow_names(flow.serial), (flow.reader, flow.wake), strict=True)
             files |= zip(ibuf_names(flow.ibufs_serial, self._cpus), flow.ibufs, strict=True)
+            if flow.next:
+                files |= zip(ibuf_names(flow.next_serial, self._cpus), flow.next, strict=True)
         text = {
             "serial": self._serial,
             "bank": self._classifier.export_state()["bank"],
             "groups": {number: [group.serial, group.past_records] for number, group in self._groups.items()},
-            "flows": {slot: [flow.serial, flow.ibufs_serial] for slot, flow in self._flows.items()},
+            "flows": {slot: [flow.serial, flow.ibufs_serial, flow.next_serial] for slot, flow in self._flows.items()},
         }
         return Kept(json.dumps(text), files)
 
@@ -278,11 +294,14 @@ class KernelSource:
             lanes = [files.pop(name) for name in lane_names(serial, self._cpus)]
             self._groups[group.number] = GroupFiles(lanes, serial, past_records)
         for slot, flow in known.items():
-            serial, ibufs_serial = text["flows"][str(slot)]
+            serial, ibufs_serial, next_serial = text["flows"][str(slot)]
             reader, wake = (files.pop(name) for name in flow_names(serial))
             ibufs = [files.pop(name) for name in ibuf_names(ibufs_serial, self._cpus)]
             self._flows[slot] = FlowFiles(flow.group, reader, wake, ibufs, serial)
             self._flows[slot].ibufs_serial = ibufs_serial
+            if next_serial:
+                self._flows[slot].next = [files.pop(name) for name in ibuf_names(next_serial, self._cpus)]
+                self._flows[slot].next_serial = next_serial
             info = self._classifier.info(flow.column)
             if info is None:
                 raise EngineError(f"column {flow.column} was not taken over")
@@ -302,6 +321,30 @@ class KernelSource:
         if reason is not None:
             return Placement("userspace", "everything", reason)
         return Placement("kernel", "everything" if insns is None else self._columns[column].kind, "")
+
+    def enter_prepared(self) -> set[int]:
+        """Flows that the predecessor was moving to IBufs that it had told of: those that have gone there, by slot."""
+        same, entered = ffi.new("bool *"), set()
+        for slot, flow in self._flows.items():
+            if not flow.next:
+                continue
+            call(lib.ffpf_kernel_flow_holds, self._kernel, slot, flow.next, same)
+            if same[0]:
+                flow.enter()
+                entered.add(slot)
+                call(lib.ffpf_kernel_flow_wake, self._kernel, slot)
+            else:
+                flow.drop_next()
+        return entered
+
+    def is_marked(self, slot: int) -> bool:
+        """The reader of a flow that is in force has been told to go on in other IBufs, and there are none."""
+        status = ffi.new("struct ffpf_kernel_ibuf_status *")
+        for cpu in range(self._cpus):
+            call(lib.ffpf_kernel_ibuf_status, self._kernel, slot, cpu, status)
+            if status.state == lib.FFPF_IBUF_MOVED:
+                return True
+        return False
 
     def unknown_memories(self) -> tuple[list[int], list[int]]:
         """Groups, and flows of others, that are written to memories whose descriptors died with the predecessor."""
@@ -333,9 +376,16 @@ class KernelEngine:
 
     def __init__(self) -> None:
         self._compiler = Compiler()
+        self._prepared: Callable[[EngineSource], None] = lambda _: None
 
     def configure(self, config: Config) -> None:
         """The kernel's sources have nothing of it."""
+
+    def on_prepared(self, call: Callable[[EngineSource], None]) -> None:
+        self._prepared = call
+
+    def _tell_prepared(self, source: EngineSource) -> None:
+        self._prepared(source)
 
     def resolve(self, name: str) -> Resolved:
         if name == ANY:
@@ -355,7 +405,7 @@ class KernelEngine:
         source.cells_log2 = (lane_bytes(pbuf_bytes, lanes) // CELL_BYTES).bit_length() - 1
         call(lib.ffpf_kernel_create, made, source)
         try:
-            return KernelSource(resolved.name, made[0], self._compiler)
+            return KernelSource(resolved.name, made[0], self._compiler, self._tell_prepared)
         except BaseException:
             lib.ffpf_kernel_close(made[0])
             raise
@@ -384,7 +434,8 @@ class KernelEngine:
             del files[ffi.string(lib.ffpf_kernel_fd_name(which)).decode()]
         columns = {str(f.column): None if f.insns is None else base64.b64encode(f.insns).decode() for f in flows}
         try:
-            source = KernelSource(resolved.name, made[0], self._compiler, {"bank": text["bank"], "columns": columns})
+            state = {"bank": text["bank"], "columns": columns}
+            source = KernelSource(resolved.name, made[0], self._compiler, self._tell_prepared, state)
         except BaseException:
             lib.ffpf_kernel_close(made[0])
             close_all(list(files.values()))
@@ -422,9 +473,10 @@ def _renew_unknown(source: KernelSource, flows: Sequence[KeptFlow], placements: 
     """The predecessor was killed while it moved them: they are moved once more, and are the answer. What is in the
     memories between, that nobody can read any more, is lost to these readers; the moment is that of the move. A flow
     that cannot be moved again, because its reader has not come from the move before, is taken away."""
+    renewed = source.enter_prepared()
     groups, slots = source.unknown_memories()
     there = [flow for flow in flows if flow.slot in placements]
-    renewed: set[int] = set()
+    slots += [flow.slot for flow in there if flow.live and flow.group not in groups and source.is_marked(flow.slot)]
     for group in groups:
         log.warning("group %d was being moved, and is moved again", group)
         moving = {flow.slot: flow.ibuf_bytes for flow in there if flow.group == group and flow.live}
@@ -444,14 +496,3 @@ def _renew_unknown(source: KernelSource, flows: Sequence[KeptFlow], placements: 
             source.clear(flow.column)
             del placements[flow.slot]
     return frozenset(renewed)
-
-
-def hardware_type(name: str) -> int:
-    """ARPHRD_* of an interface."""
-    request = struct.pack("16s16x8x", name.encode())
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        try:
-            answer = fcntl.ioctl(asking, SIOCGIFHWADDR, request)
-        except OSError as error:
-            raise RefusedError(Code.NO_SUCH_DEVICE, f"{name}: {error.strerror}") from error
-    return int(struct.unpack_from("=H", answer, 16)[0])

@@ -44,13 +44,24 @@ class FlowFiles:
         self.wake = wake
         self.ibufs = ibufs
         self.serial = self.ibufs_serial = serial
+        self.next: list[int] = []  # IBufs that the flow is about to move to
+        self.next_serial = 0
 
     def renew(self, ibufs: list[int], serial: int) -> None:
         close_all(self.ibufs)
         self.ibufs, self.ibufs_serial = ibufs, serial
 
+    def enter(self) -> None:
+        """The flow has moved to the next ones."""
+        self.renew(self.next, self.next_serial)
+        self.next, self.next_serial = [], 0
+
+    def drop_next(self) -> None:
+        close_all(self.next)
+        self.next, self.next_serial = [], 0
+
     def close(self) -> None:
-        close_all([self.reader, self.wake, *self.ibufs])
+        close_all([self.reader, self.wake, *self.ibufs, *self.next])
 
 
 class GroupFiles:

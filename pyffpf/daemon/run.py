@@ -20,7 +20,7 @@ from pyffpf.daemon.captures import Source
 from pyffpf.daemon.clock import ClockWatch
 from pyffpf.daemon.config import Config, ConfigError
 from pyffpf.daemon.credentials import own_netns_cookie
-from pyffpf.daemon.engine import Engine
+from pyffpf.daemon.engine import Engine, EngineSource
 from pyffpf.daemon.fdstore import FdStore, NoStore, StoreError
 from pyffpf.daemon.links import LinkWatch
 from pyffpf.daemon.metrics import MetricsServer
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 METRICS_MODE = 0o660
 REPAIR_S = 1.0
+PREPARED_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class Daemon:
         self._keeper = adopt(self.store, self.service, self.server, engine)
         self.service.describer.adoptions = self._keeper.adoptions
         self.service.describer.holder = self.store.kind
+        self._loop = asyncio.get_running_loop()
+        engine.on_prepared(self._prepared)
         if self.service.captures.sources:
             self._capturing.set()
         self._watch_store()
@@ -98,6 +101,16 @@ class Daemon:
     def _changed(self, source: Source) -> None:
         self._capturing.set()
         self._keeper.changed(source)
+
+    def _prepared(self, prepared: EngineSource) -> None:
+        """In an engine's thread, which holds the source's lock: files that must be kept before they are used."""
+
+        async def keep() -> None:
+            for source in self.service.captures.sources.values():
+                if source.engine is prepared:
+                    self._keeper.changed(source)
+
+        asyncio.run_coroutine_threadsafe(keep(), self._loop).result(PREPARED_S)
 
     def _watch_store(self) -> None:
         """A holder that dies is replaced by one that is given everything."""

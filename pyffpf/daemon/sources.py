@@ -10,9 +10,10 @@ Clients see no difference but in `ffpf status`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pyffpf.daemon.config import Config
+from pyffpf.daemon.device import hardware_type
 from pyffpf.daemon.engine import (
     Adopted,
     Engine,
@@ -24,7 +25,6 @@ from pyffpf.daemon.engine import (
     Resolved,
     is_interface,
 )
-from pyffpf.daemon.kernel_engine import hardware_type
 from pyffpf.daemon.replay import Replay
 from pyffpf.daemon.userspace import UserspaceEngine, is_replay
 
@@ -42,6 +42,9 @@ class Sources:
     def configure(self, config: Config) -> None:
         """Sources that are open go on as they are."""
         self._replays = config.replays()
+
+    def on_prepared(self, call: Callable[[EngineSource], None]) -> None:
+        self._kernel.on_prepared(call)
 
     def resolve(self, name: str) -> Resolved:
         return self._userspace.resolve(name) or self._kernel.resolve(name)

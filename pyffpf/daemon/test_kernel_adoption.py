@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from typing import NoReturn
 
 import pytest
 
@@ -148,21 +149,46 @@ def test_a_parked_flow_stays_so(source: Source) -> None:
     assert source.indexed(1) == 0
 
 
-def test_ibufs_that_nobody_knows_are_replaced(source: Source) -> None:
+def test_killed_after_a_flow_had_moved_to_its_fresh_ibufs(source: Source) -> None:
     flow, other = source.open(1), source.open(2)
-    kept = source.keep()
+    kept: list[Kept] = []
+    source.engine.on_prepared(lambda _: kept.append(source.keep()))
+    source.send(3)
     source.now.grow_flow(1, 4 * IBUF_BYTES)
-    adopted = source.adopt(kept, [flow, other])
+    source.send(5)
+    adopted = source.adopt(kept[0], [flow, other])
     assert adopted.renewed == {1}
     source.send(4)
-    assert [source.indexed(slot) for slot in (1, 2)] == [4, 4]
+    assert [source.indexed(slot) for slot in (1, 2)] == [12, 12]
+    assert source.now.flow_counts(1).lanes[0].slots == 4 * IBUF_BYTES // 8
+
+
+def test_killed_before_a_flow_moved_to_its_fresh_ibufs(source: Source) -> None:
+    class KilledError(Exception):
+        pass
+
+    def killed(_: object) -> NoReturn:
+        kept.append(source.keep())
+        raise KilledError
+
+    flow, kept = source.open(1), list[Kept]()
+    source.engine.on_prepared(killed)
+    with pytest.raises(KilledError):
+        source.now.grow_flow(1, 4 * IBUF_BYTES)
+    source.send(5)
+    adopted = source.adopt(kept[0], [flow])
+    assert adopted.renewed == frozenset()
+    assert source.keep().fds.keys() < kept[0].fds.keys()
+    source.send(4)
+    assert source.indexed(1) == 9
+    source.now.grow_flow(1, 4 * IBUF_BYTES)
 
 
 def test_a_reader_that_did_not_come_from_the_move_before_ends(source: Source) -> None:
     flow, other = source.open(1), source.open(2)
     source.send(3)  # nobody reads them
     kept = source.keep()
-    source.now.grow_flow(1, 4 * IBUF_BYTES)
+    source.now.grow_flow(1, 4 * IBUF_BYTES)  # and nothing was kept before that
     source.send(3)
     adopted = source.adopt(kept, [flow, other])
     assert (list(adopted.placements), adopted.renewed) == ([2], frozenset())

@@ -29,6 +29,7 @@ from pyffpf.daemon.engine import (
     Adopted,
     Engine,
     EngineError,
+    EngineSource,
     FlowCounts,
     Kept,
     KeptFlow,
@@ -241,6 +242,9 @@ class FakeEngine:
             raise EngineError(f"{resolved.name} is broken")
         self.opened.append(FakeSource(resolved, pbuf_bytes))
         return self.opened[-1]
+
+    def on_prepared(self, call: Callable[[EngineSource], None]) -> None:
+        """Nothing here is moved before it is kept."""
 
     def adopt_source(
         self,
