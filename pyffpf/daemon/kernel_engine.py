@@ -76,8 +76,8 @@ class KernelSource:
             ffi.string(lib.ffpf_kernel_fd_name(which)).decode(): int(lib.ffpf_kernel_fds(kernel).fd[which])
             for which in range(lib.FFPF_KERNEL_FD_COUNT)
         }
-        column_bytes = ffi.sizeof("struct ffpf_kernel_column")
-        maps = Maps(*(self._fds[name] for name in ("progs", "scratch", "control", "columns")), column_bytes)
+        fds, column_bytes = self._fds, ffi.sizeof("struct ffpf_kernel_column")
+        maps = Maps(fds["progs"], fds["scratch"], fds["control"], fds["columns"], column_bytes)
         self._classifier = Classifier(maps, classifier_state, compiler)
         self._serial = 0  # of the files of groups and flows
         self._columns: dict[int, ColumnInfo] = {}
