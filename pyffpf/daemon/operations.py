@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import ParamSpec, TypeVar
 
@@ -64,6 +65,15 @@ class Operations:
         self._captures = captures
         self._engine = engine
         self._changed = changed
+        self._turns: weakref.WeakValueDictionary[tuple[str, int], asyncio.Lock] = weakref.WeakValueDictionary()
+
+    @contextlib.asynccontextmanager
+    async def turn(self, source_key: str, uid: int) -> AsyncIterator[None]:
+        """Before the source's lock is waited for: of each user one request does, so that whoever makes many, or long
+        ones, keeps others waiting for one at most."""
+        lock = self._turns.setdefault((source_key, uid), asyncio.Lock())
+        async with lock:
+            yield
 
     @contextlib.asynccontextmanager
     async def locked(self, source: Source) -> AsyncIterator[Source]:

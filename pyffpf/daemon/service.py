@@ -8,6 +8,7 @@ import importlib.metadata
 import logging
 import os
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 from pyffpf.daemon import protocol, status
 from pyffpf.daemon.captures import Captures, Flow, FlowState, Source, SourceState
@@ -61,7 +62,7 @@ class Service:
     async def gone(self, client: Client) -> None:
         """A client's end is that of its flows."""
         for flow in self.captures.of(client):
-            async with self.operations.locked(flow.source):
+            async with self._turn(client, flow.source.key), self.operations.locked(flow.source):
                 await self.operations.close_flow(flow)
 
     async def reload(self, config: Config) -> None:
@@ -125,7 +126,8 @@ class Service:
             return
         resolved = self.engine.resolve(request.source)
         right = await asyncio.to_thread(self.policy.decide, client.peer, request, resolved.name)
-        async with self.operations.opened(resolved, self.policy.source_bytes(resolved.name), client) as source:
+        octets = self.policy.source_bytes(resolved.name)
+        async with self._turn(client, resolved.key), self.operations.opened(resolved, octets, client) as source:
             flow = await self.operations.open_flow(source, client, request, right, self.policy)
             if client.closed:  # it went while this was done, and gone() may have looked already
                 await self.operations.close_flow(flow)
@@ -158,7 +160,7 @@ class Service:
 
     async def _filter(self, client: Client, request: protocol.Filter) -> None:
         flow = self._flow(client, request.flow)
-        async with self.operations.locked(flow.source):
+        async with self._turn(client, flow.source.key), self.operations.locked(flow.source):
             self._check_there(flow)
             check_waits(client)
             positions = await self.operations.change_filter(flow, request.insns)
@@ -182,7 +184,7 @@ class Service:
 
     async def _close(self, client: Client, request: protocol.Close) -> None:
         flow = self._flow(client, request.flow)
-        async with self.operations.locked(flow.source):
+        async with self._turn(client, flow.source.key), self.operations.locked(flow.source):
             await self.operations.close_flow(flow)
         client.send({"id": request.id, "ok": True})
 
@@ -211,6 +213,9 @@ class Service:
             await self.operations.revoke(flow)
             log.info("flow %d is revoked: %s", flow.id, reason)
             flow.client.send(protocol.event("revoked", flow.id, reason=reason))
+
+    def _turn(self, client: Client, source_key: str) -> AbstractAsyncContextManager[None]:
+        return self.operations.turn(source_key, client.peer.uid)
 
     def _flow(self, client: Client, flow_id: int) -> Flow:
         return self.captures.find(client, flow_id)

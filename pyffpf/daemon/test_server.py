@@ -21,13 +21,16 @@ import pytest
 
 from pyffpf.cli.control import ControlError
 from pyffpf.daemon import protocol, transport
+from pyffpf.daemon.captures import Captures, Source
 from pyffpf.daemon.config import AllowRule, Config, DaemonConfig, LimitsConfig
+from pyffpf.daemon.operations import Operations
 from pyffpf.daemon.run import Daemon
 from pyffpf.daemon.server import QUEUE_MESSAGES
 from pyffpf.daemon.testing import (
     LANES,
     NOBODY,
     USERSPACE_FILTER,
+    FakeEngine,
     FakeRunning,
     Tool,
     as_user,
@@ -305,6 +308,25 @@ def test_a_client_that_died_in_the_queue_keeps_nobody_waiting(server: FakeRunnin
 def _unread(sock: socket.socket) -> int:
     """Octets that were sent and not read by the other side."""
     return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+
+def test_users_take_turns_at_a_source() -> None:
+    """However many requests of one user wait, another's comes behind one of them."""
+    served: list[int] = []
+
+    async def serve() -> None:
+        operations, source = Operations(Captures(), FakeEngine(), lambda _: None), Source("if:1", "eth0")
+
+        async def request(uid: int) -> None:
+            async with operations.turn(source.key, uid), operations.locked(source):
+                served.append(uid)
+                await asyncio.sleep(0)
+
+        await asyncio.gather(*(request(uid) for uid in (1, 1, 1, 1, 1, 2, 3, 2)))
+
+    asyncio.run(serve())
+    assert served[:3] == [1, 2, 3]
+    assert sorted(served) == [1, 1, 1, 1, 1, 2, 2, 3]
 
 
 def test_status_tells_of_flows_and_their_programs(server: FakeRunning) -> None:
