@@ -25,7 +25,7 @@ from fpl.classify.symbolic import Node, NotTable
 from fpl.classify.testing import Packet, TestSource, octets_of
 
 ETHERNET = 1
-COUNTS = (1, 10, 100, 1000)
+COUNTS = (1, 10, 100, 500, 1000)
 AS_CODE_MAX = 100
 ADDED = 12
 PACKETS = 16

@@ -357,7 +357,7 @@ def _larger(size: Size, what: str, *, at_most: bool = False) -> Size:
     if what == "blocks" and size.blocks < BLOCKS_MAX:
         return replace(size, blocks=4 * size.blocks)
     if what == "words" and size.summaries < SUMMARIES_MAX:
-        return replace(size, summaries=SUMMARIES_MAX)
+        return replace(size, summaries=2 * size.summaries)
     if at_most:
         return size
     raise ClassifyRefused(f"the tables are full: {what}")
