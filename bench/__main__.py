@@ -17,6 +17,8 @@ BENCHES = {
     "startup": "bench.startup",
     "feed": "bench.feed",
     "shared": "bench.shared",
+    "framework": "bench.framework",
+    "paper": "bench.paper",
     "classify": "bench.classify",
     "hook": "bench.hook",
 }

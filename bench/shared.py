@@ -30,6 +30,14 @@ SIZES = (64, 1500)
 FLUSH_S = 1.2  # the last packets come with the read timeout, with either peer
 
 
+TCPDUMP = ("tcpdump", "-Z", "root", "-i", live.SIDES[1], "-w", "/dev/null")
+
+
+def send(load: live.Load) -> float:
+    """Returns the sender's CPU ns per frame."""
+    return live.send(load.count, load.size, load.rate)
+
+
 @dataclass(frozen=True)
 class Captures:
     """What a number of tcpdumps at once cost, ns of CPU per packet sent; counts as the tools said, summed."""
@@ -43,10 +51,13 @@ class Captures:
 class Daemon:
     """An ffpfd of this benchmark's own, on a socket of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, config: str = "") -> None:
+        """config: TOML, beside the defaults."""
         self.socket = folder / "ffpfd.sock"
         self._log = (folder / "ffpfd.log").open("w")
-        command = [sys.executable, "-m", "pyffpf.cli.ffpfd", "--socket", str(self.socket)]
+        (folder / "ffpfd.toml").write_text(config)
+        command = [sys.executable, "-m", "pyffpf.cli.ffpfd", "--config", str(folder / "ffpfd.toml")]
+        command += ["--socket", str(self.socket)]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
         for _ in range(500):
             if self.socket.exists():
@@ -67,8 +78,8 @@ class Daemon:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Daemon]:
-    daemon = Daemon(folder)
+def running(folder: Path, config: str = "") -> Iterator[Daemon]:
+    daemon = Daemon(folder, config)
     try:
         yield daemon
     finally:
@@ -81,23 +92,20 @@ def environment(peer: str, daemon: Daemon) -> dict[str, str]:
     return measure.environment("ffpf", {"FFPF_ENGINE": "shared", "FFPF_SOCKET": str(daemon.socket)})
 
 
-def capture(
-    peer: str, number: int, options: Sequence[str], packets: int, size: int, folder: Path, daemon: Daemon
-) -> Captures:
-    """Runs `number` tcpdumps on a peer while frames of size octets are sent."""
+def capture(peer: str, number: int, command: Sequence[str], load: live.Load, folder: Path, daemon: Daemon) -> Captures:
+    """Runs a command `number` times at once, on a peer, while frames are sent."""
     reports = [folder / f"report.{i}" for i in range(number)]
     tools = []
     started = time.monotonic()
     for report in reports:
         with report.open("w") as said:
-            command = ["tcpdump", "-Z", "root", "-i", live.SIDES[1], *options]
             tools.append(
                 subprocess.Popen(command, env=environment(peer, daemon), stdout=subprocess.DEVNULL, stderr=said)
             )
     for report in reports:
         measure.wait_until_listening(report)
     before = daemon.cpu_ns()
-    sender = live.send(packets, size)
+    sender = send(load)
     time.sleep(FLUSH_S)
     beside = daemon.cpu_ns() - before
     for tool in tools:
@@ -106,7 +114,7 @@ def capture(
     words = [report.read_text() for report in reports]
     return Captures(
         sender,
-        cpu / packets,
+        cpu / load.count,
         sum(live.count_of(report, "captured") for report in words),
         sum(live.count_of(report, "dropped by kernel") for report in words),
     )
@@ -155,14 +163,14 @@ def inside(rounds: int, packets: int) -> None:
     rows = [Row.empty(number, size) for size in SIZES for number in COUNTS]
     with tempfile.TemporaryDirectory(prefix="ffpf-bench-", dir="/dev/shm") as name, running(Path(name)) as daemon:
         folder = Path(name)
-        options = ["-w", "/dev/null"]
         for peer in PEERS:
-            capture(peer, 1, options, packets // 4, SIZES[0], folder, daemon)
+            capture(peer, 1, TCPDUMP, live.Load(packets // 4, SIZES[0]), folder, daemon)
         for _ in range(rounds):
             for row in rows:
-                idle = live.send(packets, row.size)
+                load = live.Load(packets, row.size)
+                idle = send(load)
                 for peer in PEERS:
-                    one = capture(peer, row.number, options, packets, row.size, folder, daemon)
+                    one = capture(peer, row.number, TCPDUMP, load, folder, daemon)
                     row.add(peer, one, idle, packets)
     print(f"N tcpdumps -w /dev/null at {live.RATE} packets/s, {packets} packets, {rounds} rounds in turns; ", end="")
     print(measure.machine())

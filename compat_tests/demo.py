@@ -120,9 +120,10 @@ def crowd(folder: Path) -> bool:
     the counters do not name."""
     rows, lawful = [], True
     with shared.running(folder) as daemon:
-        idle = live.send(CROWD_PACKETS, CROWD_OCTETS)
+        load = live.Load(CROWD_PACKETS, CROWD_OCTETS)
+        idle = shared.send(load)
         for peer in shared.PEERS:
-            one = shared.capture(peer, CROWD, ["-w", "/dev/null"], CROWD_PACKETS, CROWD_OCTETS, folder, daemon)
+            one = shared.capture(peer, CROWD, shared.TCPDUMP, load, folder, daemon)
             rows.append([{"stock": "libpcap, each for itself", "shared": "FFPF, one capture"}[peer],
                          f"{one.captured:,}", f"{one.dropped:,}", f"{one.sender - idle:.0f} ns", f"{one.tools:.0f} ns",
                          f"{one.sender - idle + one.tools:.0f} ns"])  # fmt: skip

@@ -237,10 +237,11 @@ def build_fuzz(only: str = "") -> list[Path]:
     return build_programs("fuzz_", "fuzz", only, ["-fsanitize=fuzzer"])
 
 
-def build_bench_program(source: Path) -> Path:
+def build_bench_program(source: Path, libraries: Sequence[str] = ()) -> Path:
     """A program of bench/ of one C file, without the core."""
     obj = compile_object(source, "normal")
-    return link(BUILD / "normal" / "bin" / f"bench_{source.stem}", "normal", [obj], ["-pthread", "-ldl"])
+    words = [*libraries, "-pthread", "-ldl"]
+    return link(BUILD / "normal" / "bin" / f"bench_{source.stem}", "normal", [obj], words)
 
 
 def main() -> int:

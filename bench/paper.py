@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The paper's experiments with tcpdump, stock libpcap beside the shared engine, as tables and as plots.
+
+Figure 11: idle time of the machine against the rate of packets of 1500 octets, a curve for each capture length.
+Figure 12: idle time at one rate against the number of tcpdumps. And: the highest rate at which readers that only count
+lose nothing, for one and for eight of them.
+
+Idle time is what sender, tools and ffpfd leave of all processors' time while packets are sent; on a veth pair the
+kernel's share is the sender's. `--plots FOLDER` says where figure11.svg and figure12.svg go.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import build
+from bench import live, measure, shared
+
+OCTETS = 1500
+RATES = (50_000, 100_000, 200_000, 300_000, 400_000)
+CAPTURE_LENGTHS = (64, 1500)
+TOOLS = (1, 2, 4, 8, 12, 16)
+RATE_OF_TOOLS = 100_000
+COUNTER = measure.ROOT / "build" / "normal" / "bin" / "bench_count"
+COUNTERS = (1, 8)
+FIRST_RATE, STEP, RATE_MAX = 50_000, 1.2, 2_000_000
+NAMES = {"stock": "libpcap", "shared": "FFPF"}
+
+Curves = dict[str, dict[int, list[float]]]  # by name: x to a figure of each round
+
+
+def idle(one: shared.Captures, load: live.Load) -> float:
+    """Per cent of all processors' time."""
+    used = (one.sender + one.tools) * load.rate / 1e9
+    return 100 * (1 - used / (os.cpu_count() or 1))
+
+
+def figure_11(curves: Curves, seconds: float, folder: Path, daemon: shared.Daemon) -> None:
+    """One round."""
+    for rate in RATES:
+        load = live.Load(int(rate * seconds), OCTETS, rate)
+        for length in CAPTURE_LENGTHS:
+            for peer in shared.PEERS:
+                one = shared.capture(peer, 1, [*shared.TCPDUMP, "-s", str(length)], load, folder, daemon)
+                name = f"{NAMES[peer]}, {length} octets captured"
+                curves.setdefault(name, {}).setdefault(rate, []).append(idle(one, load))
+
+
+def figure_12(curves: Curves, seconds: float, folder: Path, daemon: shared.Daemon) -> None:
+    """One round."""
+    load = live.Load(int(RATE_OF_TOOLS * seconds), OCTETS, RATE_OF_TOOLS)
+    for number in TOOLS:
+        for peer in shared.PEERS:
+            one = shared.capture(peer, number, shared.TCPDUMP, load, folder, daemon)
+            curves.setdefault(NAMES[peer], {}).setdefault(number, []).append(idle(one, load))
+
+
+def highest_rate(peer: str, number: int, seconds: float, folder: Path, daemon: shared.Daemon) -> int:
+    """The last of rising rates at which nothing was lost; 0 when something was at the first."""
+    rate, good = float(FIRST_RATE), 0
+    while rate < RATE_MAX:
+        load = live.Load(int(rate * seconds), OCTETS, int(rate))
+        one = shared.capture(peer, number, [str(COUNTER), live.SIDES[1]], load, folder, daemon)
+        if one.captured != number * load.count:
+            break
+        good, rate = int(rate), rate * STEP
+    return good
+
+
+def table(curves: Curves, what: str) -> str:
+    places = sorted(next(iter(curves.values())))
+    rows = [[f"{x:,}", *(measure.Spread.of(curve[x]).text(0) for curve in curves.values())] for x in places]
+    return measure.table([what, *curves], rows)
+
+
+def plot(curves: Mapping[str, Mapping[int, Sequence[float]]], label: str, title: str, path: Path) -> None:
+    """Medians, with bars from quartile to quartile."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = path.stem  # the same figures give the same file
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
+    for name, curve in curves.items():
+        spreads = {x: measure.Spread.of(figures) for x, figures in sorted(curve.items())}
+        middle = [s.median for s in spreads.values()]
+        bars = [[s.median - s.low for s in spreads.values()], [s.high - s.median for s in spreads.values()]]
+        axes.errorbar(list(spreads), middle, yerr=bars, marker="o", capsize=3, label=name,
+                      linestyle="-" if name.startswith("FFPF") else "--")  # fmt: skip
+    axes.set(xlabel=label, ylabel="idle, % of all processors", title=title, ylim=(0, 100))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def inside(rounds: int, seconds: float, plots: Path) -> None:
+    """What runs in the namespace."""
+    measure.make_veth_pair(*live.SIDES)
+    eleven: Curves = {}
+    twelve: Curves = {}
+    rates: dict[tuple[str, int], list[float]] = {(peer, n): [] for peer in shared.PEERS for n in COUNTERS}
+    with tempfile.TemporaryDirectory(prefix="ffpf-bench-", dir="/dev/shm") as name:
+        folder = Path(name)
+        with shared.running(folder) as daemon:
+            for _ in range(rounds):
+                figure_11(eleven, seconds, folder, daemon)
+                figure_12(twelve, seconds, folder, daemon)
+                for (peer, number), good in rates.items():
+                    good.append(highest_rate(peer, number, seconds, folder, daemon))
+    print(f"packets of {OCTETS} octets, {rounds} rounds in turns, {seconds} s each; {measure.machine()}")
+    print(f"\nFigure 11: idle %, one tcpdump -w /dev/null\n\n{table(eleven, 'packets/s')}")
+    print(f"\nFigure 12: idle %, {RATE_OF_TOOLS:,} packets/s\n\n{table(twelve, 'tcpdumps')}")
+    rows = [[NAMES[peer], *(measure.Spread.of(rates[peer, n]).text(0) for n in COUNTERS)] for peer in shared.PEERS]
+    print(f"\nHighest rate without loss, packets/s, in steps of {STEP}; readers that count\n")
+    print(measure.table(["on", *(f"{n} reader{'s' * (n > 1)}" for n in COUNTERS)], rows))
+    plots.mkdir(parents=True, exist_ok=True)
+    plot(eleven, "packets/s", f"One tcpdump, packets of {OCTETS} octets (Figure 11)", plots / "figure11.svg")
+    title = f"{RATE_OF_TOOLS:,} packets/s of {OCTETS} octets (Figure 12)"
+    plot(twelve, "tcpdumps", title, plots / "figure12.svg")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--plots", type=Path, default=measure.ROOT / "build" / "plots")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.inside:
+        inside(args.rounds, args.seconds, args.plots)
+        return
+    with build.locked():
+        build.build_bench_program(measure.ROOT / "bench" / "send.c")
+        build.build_bench_program(measure.ROOT / "bench" / "count.c", ["-lpcap"])
+    command = ["unshare", "--net", sys.executable, "-m", "bench.paper", "--inside", "--rounds", str(args.rounds),
+               "--seconds", str(args.seconds), "--plots", str(args.plots)]  # fmt: skip
+    env = {**os.environ, "PYTHONPATH": f"{measure.ROOT}:{measure.ROOT / 'csrc'}"}
+    raise SystemExit(subprocess.run(command, env=env, cwd=measure.ROOT).returncode)
+
+
+if __name__ == "__main__":
+    main()
