@@ -152,8 +152,9 @@ def test_shared_captures_what_embedded_does(ns: Netns, ffpfd: Ffpfd, tmp_path: P
 
 def test_all_readers_have_one_socket_and_it_goes_with_the_last(ns: Netns, ffpfd: Ffpfd, tmp_path: Path) -> None:
     ns.sender(ns.right)
-    before = receivers(ns.name)
     with ffpfd.connect() as tool:
+        wait_until(lambda: not tool.status().sources, "the end of captures before this one")
+        before = receivers(ns.name)
         replies = [tool.open(ns.left, promisc=True) for _ in range(4)]
         assert receivers(ns.name) == before + 1
         assert all(reply["wake_kind"] == "timerfd" for reply in replies)
