@@ -15,8 +15,6 @@ import contextlib
 import json
 import os
 import struct
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -112,10 +110,8 @@ def main() -> None:
         return
     with build.locked():
         build.build_bench_program(measure.ROOT / "bench" / "send.c")
-    command = ["unshare", "--net", sys.executable, "-m", "bench.framework", "--inside", "--rounds", str(args.rounds),
-               "--packets", str(args.packets)]  # fmt: skip
-    env = {**os.environ, "PYTHONPATH": f"{measure.ROOT}:{measure.ROOT / 'csrc'}"}
-    raise SystemExit(subprocess.run(command, env=env, cwd=measure.ROOT).returncode)
+    options = ["--rounds", str(args.rounds), "--packets", str(args.packets)]
+    raise SystemExit(measure.again_in_namespace("bench.framework", options))
 
 
 if __name__ == "__main__":

@@ -143,11 +143,9 @@ def main() -> None:
         return
     with build.locked():
         build.build_bench_program(measure.ROOT / "bench" / "send.c")
-    command = ["unshare", "--net", sys.executable, "-m", "bench.live", "--inside", "--rounds", str(args.rounds),
-               "--packets", str(args.packets), "--rate", str(args.rate), f"--only={args.only}",
-               "--folder", args.folder]  # fmt: skip
-    env = {**os.environ, "PYTHONPATH": f"{measure.ROOT}:{measure.ROOT / 'csrc'}"}
-    raise SystemExit(subprocess.run(command, env=env, cwd=measure.ROOT).returncode)
+    options = ["--rounds", str(args.rounds), "--packets", str(args.packets), "--rate", str(args.rate),
+               f"--only={args.only}", "--folder", args.folder]  # fmt: skip
+    raise SystemExit(measure.again_in_namespace("bench.live", options))
 
 
 if __name__ == "__main__":

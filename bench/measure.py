@@ -10,6 +10,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -80,6 +81,13 @@ def run(command: Sequence[str], peer: str) -> Usage:
         command, env=environment(peer), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     return finish(process, started)
+
+
+def again_in_namespace(module: str, options: Sequence[str]) -> int:
+    """Runs a benchmark again, in a network namespace of its own that goes with it; returns its exit code."""
+    command = ["unshare", "--net", sys.executable, "-m", module, "--inside", *options]
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'csrc'}"}
+    return subprocess.run(command, env=env, cwd=ROOT).returncode
 
 
 def make_veth_pair(*sides: str) -> None:

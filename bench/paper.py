@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -140,10 +138,8 @@ def main() -> None:
     with build.locked():
         build.build_bench_program(measure.ROOT / "bench" / "send.c")
         build.build_bench_program(measure.ROOT / "bench" / "count.c", ["-lpcap"])
-    command = ["unshare", "--net", sys.executable, "-m", "bench.paper", "--inside", "--rounds", str(args.rounds),
-               "--seconds", str(args.seconds), "--plots", str(args.plots)]  # fmt: skip
-    env = {**os.environ, "PYTHONPATH": f"{measure.ROOT}:{measure.ROOT / 'csrc'}"}
-    raise SystemExit(subprocess.run(command, env=env, cwd=measure.ROOT).returncode)
+    options = ["--rounds", str(args.rounds), "--seconds", str(args.seconds), "--plots", str(args.plots)]
+    raise SystemExit(measure.again_in_namespace("bench.paper", options))
 
 
 if __name__ == "__main__":

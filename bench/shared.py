@@ -10,7 +10,6 @@ a network namespace of its own, which goes with it.
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import subprocess
 import sys
@@ -190,10 +189,8 @@ def main() -> None:
         return
     with build.locked():
         build.build_bench_program(measure.ROOT / "bench" / "send.c")
-    command = ["unshare", "--net", sys.executable, "-m", "bench.shared", "--inside", "--rounds", str(args.rounds),
-               "--packets", str(args.packets)]  # fmt: skip
-    env = {**os.environ, "PYTHONPATH": f"{measure.ROOT}:{measure.ROOT / 'csrc'}"}
-    raise SystemExit(subprocess.run(command, env=env, cwd=measure.ROOT).returncode)
+    options = ["--rounds", str(args.rounds), "--packets", str(args.packets)]
+    raise SystemExit(measure.again_in_namespace("bench.shared", options))
 
 
 if __name__ == "__main__":
