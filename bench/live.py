@@ -9,11 +9,9 @@ The benchmark runs itself again in a network namespace of its own, which goes wi
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
