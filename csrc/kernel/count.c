@@ -71,6 +71,7 @@ int
 ffpf_kernel_flow_counters(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_counters *out, struct ffpf_error *err)
 {
 	struct ffpf_counters sum = { 0 };
+	uint64_t taken;
 	int rc = ffpf_kernel_check_flow(kernel, slot, false, err);
 
 	if (rc)
@@ -90,7 +91,11 @@ ffpf_kernel_flow_counters(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf
 			sum.dropped[cause] += one.dropped[cause];
 		sum.dropped[FFPF_DROP_NESTED] += one.nested;
 	}
-	sum.filtered = sum.seen - sum.delivered - ffpf_counters_dropped(&sum);
+	/* a packet that was being handled when the flow was activated may be its first: not seen, but taken */
+	taken = sum.delivered + ffpf_counters_dropped(&sum);
+	if (sum.seen < taken)
+		sum.seen = taken;
+	sum.filtered = sum.seen - taken;
 	*out = sum;
 	return 0;
 }

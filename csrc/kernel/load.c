@@ -215,7 +215,7 @@ ffpf_kernel_load(struct ffpf_kernel_fds *fds, struct ffpf_kernel_source *source,
 	if (!source->plain)
 		rc = load_hook(fds, hook_context_bpf, sizeof(hook_context_bpf), source, &k, err);
 	source->context = rc == 0;
-	if (rc && rc != -FFPF_E_PERMISSION)
+	if (rc)
 		rc = load_hook(fds, hook_plain_bpf, sizeof(hook_plain_bpf), source, &k, err);
 	rc = rc ? rc : load_control(fds, err);
 	rc = rc ? rc : make_grace(fds, err);

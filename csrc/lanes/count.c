@@ -11,20 +11,22 @@ static void
 add_kernel_lane(const struct lanes *l, const struct lane *lane, struct ffpf_counters *out)
 {
 	const struct ffpf_counts *counts = &l->counts->counts[lane->view.lane_number];
-	uint64_t taken = lane->past_indexed - lane->view.ibuf->first_pos;
+	const struct ffpf_ibuf_page *page = lane->view.ibuf;
+	uint64_t taken = lane->past_indexed - page->first_pos;
 	uint64_t seen;
 
-	taken += atomic_load_explicit(&lane->view.ibuf->w, memory_order_acquire);
+	taken += atomic_load_explicit(&page->w, memory_order_acquire);
 	for (unsigned cause = 0; cause < FFPF_DROP_CAUSES; cause++) {
 		uint64_t dropped = lane->past_dropped[cause];
 
-		dropped += atomic_load_explicit(&lane->view.ibuf->dropped[cause], memory_order_acquire);
+		dropped += atomic_load_explicit(&page->dropped[cause], memory_order_acquire);
 		out->dropped[cause] += dropped;
 		taken += dropped;
 	}
-	seen = ffpf_counted(&counts->packets) - lane->packets_before;
+	/* of the page, which changes when the flow is activated; later IBufs have it from the first */
+	seen = ffpf_counted(&counts->packets) - page->packets_before;
 	out->filtered += seen > taken ? seen - taken : 0;
-	out->dropped[FFPF_DROP_NESTED] += ffpf_counted(&counts->nested) - lane->nested_before;
+	out->dropped[FFPF_DROP_NESTED] += ffpf_counted(&counts->nested) - page->nested_before;
 }
 
 static void

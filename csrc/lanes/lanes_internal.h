@@ -23,11 +23,10 @@ struct lane {
 	int64_t key;   /* latest time that was taken: within a lane time never goes back for the merge */
 	int64_t bound; /* of an empty stage: no packet still to come is older */
 
-	struct ffpf_lanes_part part;            /* where it is now */
-	bool moved;                             /* ... which is where `succeed` said, not where it was opened */
-	struct ffpf_lanes_part next;            /* where it goes on, when what is left here was read */
-	bool ended;                             /* it goes on nowhere */
-	uint64_t packets_before, nested_before; /* of the counts, when the flow came */
+	struct ffpf_lanes_part part; /* where it is now */
+	bool moved;                  /* ... which is where `succeed` said, not where it was opened */
+	struct ffpf_lanes_part next; /* where it goes on, when what is left here was read */
+	bool ended;                  /* it goes on nowhere */
 	uint64_t past_indexed, past_filtered, past_dropped[FFPF_DROP_CAUSES];
 };
 

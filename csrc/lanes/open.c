@@ -42,8 +42,6 @@ open_views(struct lanes *l, const struct ffpf_lanes_parts *parts, struct ffpf_er
 			return ffpf_error_set(err, FFPF_E_INVALID, "the lanes differ in BMS or link type");
 		lane->part = parts->lanes[i];
 		lane->key = INT64_MIN;
-		lane->packets_before = lane->view.ibuf->packets_before;
-		lane->nested_before = lane->view.ibuf->nested_before;
 	}
 	l->bms = ffpf_bms_find(first->bms);
 	if (!l->bms)
