@@ -14,6 +14,7 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -46,7 +47,7 @@ def check(call: Any, *args: Any) -> int:
 # ---- classify programs ----
 
 _libc = ctypes.CDLL(None, use_errno=True)
-SYS_BPF, BPF_PROG_LOAD, SOCKET_FILTER = 321, 5, 1
+SYS_BPF, BPF_PROG_LOAD, BPF_MAP_GET_NEXT_ID, SOCKET_FILTER = 321, 5, 12, 1
 MAP_LOOKUP_ELEM, GET_SMP_PROCESSOR_ID, TAIL_CALL = 1, 8, 12
 
 
@@ -105,6 +106,35 @@ def classify(
     program += insn(0xB7, 3, imm=lib.FFPF_KERNEL_PROG_STORE) + insn(0x85, imm=TAIL_CALL)
     program += insn(0x62, 7, off=128) + insn(0xB7, 0) + insn(0x95)
     return load_program(program)
+
+
+# ---- maps ----
+
+
+def bpf(command: int, attr: bytes) -> bytes:
+    """The system call; the attributes as it left them."""
+    text = ctypes.create_string_buffer(attr, 144)
+    if _libc.syscall(SYS_BPF, command, text, 144) < 0:
+        raise OSError(ctypes.get_errno(), "bpf")
+    return text.raw
+
+
+def all_maps() -> set[int]:
+    """The kernel's numbers of its maps."""
+    found: set[int] = set()
+    at = 0
+    while True:
+        try:
+            at = struct.unpack_from("=I", bpf(BPF_MAP_GET_NEXT_ID, struct.pack("=I", at)), 4)[0]
+        except FileNotFoundError:
+            return found
+        found.add(at)
+
+
+def number_of_map(fd: int) -> int:
+    """The kernel's number of a map."""
+    lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("map_id")))
 
 
 # ---- source, groups, flows ----

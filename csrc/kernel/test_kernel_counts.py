@@ -14,11 +14,10 @@ import pytest
 from pyffpf._core import ffi, lib
 
 from compat_tests.netns import Netns, wait_until
-from kernel.kernel_testing import SYS_BPF, Source, check, close_all
+from kernel.kernel_testing import Source, all_maps, bpf, check, close_all, number_of_map
 from source.live_frames import number_of, numbered
 
-MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_GET_NEXT_ID = 1, 2, 12
-_libc = ctypes.CDLL(None, use_errno=True)
+MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM = 1, 2
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +33,6 @@ def pinned() -> Iterator[None]:
     os.sched_setaffinity(0, {0})
     yield
     os.sched_setaffinity(0, before)
-
-
-def bpf(command: int, attr: bytes) -> bytes:
-    """The system call; the attributes as it left them."""
-    text = ctypes.create_string_buffer(attr, 144)
-    if _libc.syscall(SYS_BPF, command, text, 144) < 0:
-        raise OSError(ctypes.get_errno(), "bpf")
-    return text.raw
 
 
 def set_inside(source: Source, cpu: int, inside: int) -> None:
@@ -161,23 +152,6 @@ def test_metadata_and_octets_for_filters(ns: Netns, pinned: None) -> None:
         ns.send(ns.right, [numbered(6, 64)])
         fields = struct.unpack_from("=14I", scratch_of(source, 0), 128)
         assert (fields[1], fields[2], fields[7]) == (64, 64, 0)
-
-
-def all_maps() -> set[int]:
-    """The kernel's numbers of its maps."""
-    found: set[int] = set()
-    at = 0
-    while True:
-        try:
-            at = struct.unpack_from("=I", bpf(MAP_GET_NEXT_ID, struct.pack("=I", at)), 4)[0]
-        except FileNotFoundError:
-            return found
-        found.add(at)
-
-
-def number_of_map(fd: int) -> int:
-    lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("map_id")))
 
 
 def descriptors() -> int:

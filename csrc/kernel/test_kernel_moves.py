@@ -6,13 +6,12 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from pyffpf._core import ffi, lib
 
 from compat_tests.netns import Netns, wait_until
-from kernel.kernel_testing import KernelError, Reader, Source, check, classify, close_all
+from kernel.kernel_testing import KernelError, Reader, Source, all_maps, check, classify, close_all, number_of_map
 from source.live_frames import number_of, numbered
 
 SRP, FRP = 1, 2
@@ -224,29 +223,16 @@ def test_old_lanes_are_given_back(ns: Netns, source: Source) -> None:
     source.group(0)
     source.flow(0)
     source.activate(0)
-    old = [map_id(fd) for fd in source.lanes[0]]
-    assert all(map_is_there(number) for number in old)
+    old = [number_of_map(fd) for fd in source.lanes[0]]
+    assert set(old) <= all_maps()
     lanes, ibufs = ffi.new("int[]", source.cpus), ffi.new("int[]", source.cpus)
     slots, sizes = ffi.new("uint32_t[]", [0]), ffi.new("uint32_t[]", [1024])
     check(lib.ffpf_kernel_group_move, source.kernel, 0, slots, sizes, 1, lanes, ibufs)
     close_all(source.lanes.pop(0))
     source.flows[0].close()
-    check(lib.ffpf_kernel_synchronize, source.kernel)
-    check(lib.ffpf_kernel_synchronize, source.kernel)
-    assert not any(map_is_there(number) for number in old)
+    wait_until(lambda: not set(old) & all_maps(), "the old lanes to go")
     source.lanes[0] = list(lanes)
     close_all(list(ibufs))
-
-
-def map_id(fd: int) -> int:
-    """The kernel's number of a map."""
-    lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("map_id")))
-
-
-def map_is_there(number: int) -> bool:
-    """Whether the kernel has a map of this number."""
-    return subprocess.run(["bpftool", "map", "show", "id", str(number)], capture_output=True).returncode == 0
 
 
 def test_a_filter_changes_at_an_exact_place(ns: Netns, large: Source) -> None:
