@@ -129,6 +129,12 @@ def holder_pid(socket_path: Path) -> int:
         return int(struct.unpack("iII", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
 
 
+def end_holder(socket_path: Path) -> None:
+    """Whoever still has a connection to it: a test that failed may."""
+    with contextlib.suppress(FileNotFoundError, ConnectionRefusedError, ProcessLookupError):
+        os.kill(holder_pid(socket_path), signal.SIGKILL)
+
+
 def descriptors(pid: int) -> collections.Counter[str]:
     """A process's descriptors, by what they are."""
     found: collections.Counter[str] = collections.Counter()

@@ -20,6 +20,7 @@ from pyffpf.daemon.fake_manager import FakeManager
 from pyffpf.daemon.fdstore import FdStore, NoStore, StoreError, StoreFullError
 from pyffpf.daemon.holder_store import ProcessStore, open_store
 from pyffpf.daemon.notify import Notifier
+from pyffpf.daemon.survival import end_holder
 
 KILLS = 25
 KILL_AFTER_S = 0.03  # at most, once the owner works
@@ -45,7 +46,7 @@ def kept(kind: str, folder: Path) -> Iterator[Keeper]:
     try:
         yield Keeper(lambda: ProcessStore(path), lambda: None)
     finally:
-        ProcessStore(path).end()
+        end_holder(path)
 
 
 @pytest.fixture(params=["process", "systemd"])

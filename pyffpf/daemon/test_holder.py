@@ -9,7 +9,6 @@ import resource
 import signal
 import socket
 import stat
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from pyffpf.daemon.fdstore import StoreBusyError, StoreError, StoreFullError
 from pyffpf.daemon.holder import OTHERS_MAX
 from pyffpf.daemon.holder_store import ProcessStore, call
 from pyffpf.daemon.privileges import Capabilities
+from pyffpf.daemon.survival import end_holder, holder_pid
 
 NOBODY = 65534
 
@@ -28,22 +28,13 @@ NOBODY = 65534
 def path(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "holder.sock"
     yield path
-    if path.exists():
-        with contextlib.suppress(StoreError):
-            ProcessStore(path).end()
+    end_holder(path)
 
 
 def become_nobody() -> None:
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
-
-
-def pid_at(path: Path) -> int:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
-        asking.connect(str(path))
-        credentials = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    return int(struct.unpack("iII", credentials)[0])
 
 
 def running(pid: int) -> bool:
@@ -61,7 +52,7 @@ def test_it_is_a_process_apart_with_no_rights(path: Path) -> None:
     fd = os.memfd_create("x")
     with contextlib.closing(ProcessStore(path)) as store:
         store.put("x", fd)
-        pid = pid_at(path)
+        pid = holder_pid(path)
         assert os.getsid(pid) != os.getsid(0) and os.getpgid(pid) != os.getpgid(0)
         found = Capabilities.of(pid)
         nothing: frozenset[int] = frozenset()
@@ -79,7 +70,7 @@ def test_it_is_a_process_apart_with_no_rights(path: Path) -> None:
 def test_it_ends_when_it_is_told(path: Path) -> None:
     store = ProcessStore(path)
     store.set_state(b"state")
-    pid = pid_at(path)
+    pid = holder_pid(path)
     store.end()
     wait_gone(pid)
     assert not path.exists()
@@ -89,11 +80,11 @@ def test_it_ends_when_it_is_told(path: Path) -> None:
 def test_it_ends_when_it_holds_nothing_for_nobody(path: Path) -> None:
     fd = os.memfd_create("x")
     store = ProcessStore(path)
-    pid = pid_at(path)
+    pid = holder_pid(path)
     store.put("x", fd)
     store.close()
     store = ProcessStore(path)
-    assert pid_at(path) == pid
+    assert holder_pid(path) == pid
     close_taken(store)
     store.remove("x")
     store.close()
@@ -184,12 +175,12 @@ def test_a_new_holder_is_given_everything(path: Path) -> None:
     store.set_state(b"before")
     watched = store.fileno()
     assert watched is not None
-    first = pid_at(path)
+    first = holder_pid(path)
     os.kill(first, signal.SIGKILL)
     wait_gone(first)
     store.repair()
-    assert pid_at(path) != first
-    os.kill(pid_at(path), signal.SIGKILL)
+    assert holder_pid(path) != first
+    os.kill(holder_pid(path), signal.SIGKILL)
     store.put("y", fd)  # notices by itself
     store.set_state(b"after")
     store.close()
@@ -203,7 +194,7 @@ def test_a_new_holder_is_given_everything(path: Path) -> None:
 
 def test_nonsense_is_answered_and_keeps_nothing(path: Path) -> None:
     store = ProcessStore(path)
-    connection, pid = store._connection, pid_at(path)
+    connection, pid = store._connection, holder_pid(path)
     for _ in range(2):  # by then it has seen the end of our second connection
         store.put("kept", 0)
     before = len(list(Path(f"/proc/{pid}/fd").iterdir()))
@@ -219,7 +210,7 @@ def test_nonsense_is_answered_and_keeps_nothing(path: Path) -> None:
 
 def test_full(path: Path) -> None:
     store = ProcessStore(path)
-    pid = pid_at(path)
+    pid = holder_pid(path)
     there = len(list(Path(f"/proc/{pid}/fd").iterdir()))
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (there + 20, there + 20))
     with pytest.raises(StoreFullError, match="as many descriptors as it may"):
