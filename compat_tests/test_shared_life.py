@@ -126,6 +126,13 @@ class Killing:
         self.seen: Objects = set()  # what ffpfd had at any time that was looked at
         self.living: list[tuple[float, Run]] = []
 
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exception: object) -> None:
+        for _, run in self.living:
+            run.discard()
+
     def start_one(self) -> None:
         user: User = self.chance.choice(shared.USERS)
         argv = [word.replace("{left}", self.ffpfd.ns.left) for word in self.chance.choice(VICTIMS)]
@@ -165,7 +172,7 @@ def test_killed_clients_and_killed_daemons_leave_nothing_and_lose_nothing(ns: Ne
     before_all = all_objects()
     with Ffpfd(ns) as ffpfd:
         readers, killing = Readers(ffpfd), Killing(ffpfd, chance)
-        with shared.discarded(list(readers.runs.values())):
+        with shared.discarded(list(readers.runs.values())), killing:
             readers.wait_alone()
             mine = {os.getpid(), ffpfd.pid, ffpfd.holder_pid, *readers.flows()}
             with Senders(ns, PPS, PORTS) as senders:
