@@ -47,8 +47,8 @@ def turn_of(item: pytest.Item) -> str:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """By kinds; within one, the order stays."""
-    items.sort(key=lambda item: turns.rank(turn_of(item)))
+    """By kinds; within one those marked long come first, else others would wait for them at its end."""
+    items.sort(key=lambda item: (turns.rank(turn_of(item)), item.get_closest_marker("long") is None))
 
 
 @pytest.hookimpl(tryfirst=True, wrapper=True)

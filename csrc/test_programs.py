@@ -68,6 +68,7 @@ def test_program_passes(source: Path, variant: str) -> None:
     assert "[  SKIPPED ]" not in report, report
 
 
+@pytest.mark.long
 @pytest.mark.timeout(FUZZ_SECONDS + 300)  # else the limit of all tests would end a longer run
 @pytest.mark.parametrize("source", build.room_sources("csrc", "fuzz_"), ids=program_name)
 def test_fuzz_target_finds_nothing(source: Path, tmp_path: Path) -> None:
