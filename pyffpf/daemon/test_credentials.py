@@ -36,6 +36,7 @@ def peer_when(path: Path, uid: int, groups: list[int]) -> Peer:
             finally:
                 os._exit(0)
         os.waitpid(pid, 0)
+        listening.setblocking(False)  # it has connected by now, or never will
         accepted, _ = listening.accept()
         with accepted:
             peer = peer_of(accepted)

@@ -14,6 +14,7 @@ import json
 import os
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -278,8 +279,11 @@ def wait_until(condition: Callable[[], Any], what: str) -> None:
 
 
 def open_to_all(folder: Path) -> None:
-    """Everybody may reach what lies in a folder that pytest made."""
-    for part in (folder, folder.parent, folder.parent.parent):
+    """Everybody may reach what lies in a folder that pytest made: it has one level more where several processes run
+    tests."""
+    for part in (folder, *folder.parents):
+        if part == Path(tempfile.gettempdir()):
+            return
         part.chmod(0o755)
 
 
