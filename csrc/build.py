@@ -164,6 +164,7 @@ def generate() -> None:
 BPF_PROGRAMS = (
     ("hook_context_bpf", "csrc/kernel/hook.bpf.c", "-DFFPF_HOOK_CONTEXT=1"),
     ("hook_plain_bpf", "csrc/kernel/hook.bpf.c", "-DFFPF_HOOK_CONTEXT=0"),
+    ("netfilter_bpf", "csrc/kernel/netfilter.bpf.c", "-DFFPF_NETFILTER"),
     ("control_bpf", "csrc/kernel/control.bpf.c", "-DFFPF_CONTROL"),
 )  # fmt: skip
 BPF_FLAGS = ("-target", "bpf", "-mcpu=v3", "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter",

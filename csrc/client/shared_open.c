@@ -171,7 +171,7 @@ open_flow(struct shared *s, const struct ffpf_shared_config *cfg, const struct d
 		.snap_len = device->type.cooked && cfg->snap_len < SNAP_LEN_MAX - COOKED_V2_BYTES
 				? cfg->snap_len + COOKED_V2_BYTES
 				: cfg->snap_len,
-		.promisc = cfg->promisc && !device->any,
+		.promisc = cfg->promisc && device->ifindex,
 	};
 	struct ffpf_client_flow *flow = malloc(sizeof(*flow));
 	int rc = flow ? ffpf_client_open(s->client, flow, &wanted, err)

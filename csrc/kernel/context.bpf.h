@@ -7,24 +7,9 @@
  */
 #include "kernel/pass.bpf.h"
 
-#include <bpf/bpf_core_read.h>
-
 #if FFPF_HOOK_CONTEXT
 
-/* The fields that are looked at; where they are is found out when the program is loaded. */
-struct net_device {
-	unsigned short type;
-} __attribute__((preserve_access_index));
-
-struct sk_buff {
-	struct net_device *dev;
-	__s64 tstamp;
-	__u8 tstamp_type : 2; /* since 6.11: 0 is real time */
-} __attribute__((preserve_access_index));
-
-struct sk_buff___delivery {
-	__u8 mono_delivery_time : 1; /* from 5.18 on: not real time */
-} __attribute__((preserve_access_index));
+#include "kernel/skbuff.bpf.h"
 
 extern void *bpf_cast_to_kern_ctx(void *context) __ksym;
 
@@ -41,18 +26,8 @@ static __always_inline __s64
 stamp_of(struct __sk_buff *skb)
 {
 	struct sk_buff *kernel_skb = bpf_cast_to_kern_ctx(skb);
-	struct sk_buff___delivery *older = (void *)kernel_skb;
 
-	if (!kernel_skb->tstamp)
-		return 0;
-	if (bpf_core_field_exists(kernel_skb->tstamp_type)) {
-		if (BPF_CORE_READ_BITFIELD(kernel_skb, tstamp_type) != 0)
-			return 0;
-	} else if (bpf_core_field_exists(older->mono_delivery_time)) {
-		if (BPF_CORE_READ_BITFIELD(older, mono_delivery_time))
-			return 0;
-	}
-	return kernel_skb->tstamp;
+	return stamp_of_kernel(kernel_skb);
 }
 
 #else

@@ -189,8 +189,9 @@ refuse(struct pass *p, __u32 cause)
 	walk_from_start(p);
 	bpf_loop(WALK_STEPS, refuse_step, p, 0);
 	/* The compiler must not make one call of this and deliver's: then the kernel could not put the loops in line.
+	 * An instruction, since the kernel refuses two lines of source at one.
 	 */
-	asm volatile("# refused");
+	asm volatile("r0 = 0" : : : "r0");
 }
 
 #endif

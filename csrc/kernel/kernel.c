@@ -38,6 +38,7 @@ static const char *const fd_names[FFPF_KERNEL_FD_COUNT] = {
 	[FFPF_KERNEL_FD_READERS] = "readers",       [FFPF_KERNEL_FD_WAKES] = "wakes",
 	[FFPF_KERNEL_FD_LANE_STATE] = "lane_state", [FFPF_KERNEL_FD_FLOW_STATE] = "flow_state",
 	[FFPF_KERNEL_FD_COUNTS] = "counts",         [FFPF_KERNEL_FD_GRACE] = "grace",
+	[FFPF_KERNEL_FD_LINK_IP] = "link_ip",       [FFPF_KERNEL_FD_LINK_IP6] = "link_ip6",
 };
 
 const char *
@@ -203,8 +204,11 @@ write_counts(int fd, uint32_t cpus, struct ffpf_error *err)
 static int
 check_source(struct ffpf_kernel_source *source, struct ffpf_error *err)
 {
-	long possible = sysconf(_SC_NPROCESSORS_CONF);
+	const bool netfilter = source->kind == FFPF_KERNEL_NETFILTER;
+	long possible = sysconf(_SC_NPROCESSORS_CONF) * (netfilter ? FFPF_KERNEL_CONTEXTS : 1);
 
+	if (!netfilter && source->kind != FFPF_KERNEL_SOCKET)
+		return ffpf_error_set(err, FFPF_E_INVALID, "there is no kind %u of sources", source->kind);
 	if (source->cpus == 0)
 		source->cpus =
 		    possible > 0 && possible < FFPF_FLOW_LANES_MAX ? (uint32_t)possible : FFPF_FLOW_LANES_MAX;
@@ -216,15 +220,25 @@ check_source(struct ffpf_kernel_source *source, struct ffpf_error *err)
 				      CELLS_LOG2_MIN, CELLS_LOG2_MAX, source->cells_log2);
 	if (source->snap_len == 0 || source->snap_len > FFPF_PACKET_MAX_BYTES)
 		source->snap_len = FFPF_PACKET_MAX_BYTES;
-	return 0;
+	return netfilter ? ffpf_kernel_check_netfilter(source, err) : 0;
+}
+
+static int
+attach(struct ffpf_kernel *k, const struct ffpf_kernel_source *source, struct ffpf_error *err)
+{
+	if (source->kind == FFPF_KERNEL_NETFILTER)
+		return ffpf_kernel_attach_netfilter(&k->fds, source, err);
+	return attach_and_bind(k->fds.fd[FFPF_KERNEL_FD_SOCKET], k->fds.fd[FFPF_KERNEL_FD_PROG_MAIN], source, err);
 }
 
 static int
 start(struct ffpf_kernel_fds *fds, struct ffpf_kernel **out, struct ffpf_kernel_source *source, struct ffpf_error *err)
 {
-	uint32_t lo_ifindex;
-	int rc = describe_interface(fds->fd[FFPF_KERNEL_FD_SOCKET], source, &lo_ifindex, err);
+	uint32_t lo_ifindex = 0;
+	int rc = 0;
 
+	if (source->kind == FFPF_KERNEL_SOCKET)
+		rc = describe_interface(fds->fd[FFPF_KERNEL_FD_SOCKET], source, &lo_ifindex, err);
 	rc = rc ? rc : ffpf_kernel_load(fds, source, lo_ifindex, err);
 	rc = rc ? rc : write_counts(fds->fd[FFPF_KERNEL_FD_COUNTS], source->cpus, err);
 	rc = rc ? rc : ffpf_kernel_adopt(out, fds, err);
@@ -234,8 +248,7 @@ start(struct ffpf_kernel_fds *fds, struct ffpf_kernel **out, struct ffpf_kernel_
 	(*out)->cpus = source->cpus;
 	atomic_store(&(*out)->control->words, 1);
 	rc = ffpf_kernel_update_tai(*out, err);
-	return rc ? rc
-		  : attach_and_bind(fds->fd[FFPF_KERNEL_FD_SOCKET], fds->fd[FFPF_KERNEL_FD_PROG_MAIN], source, err);
+	return rc ? rc : attach(*out, source, err);
 }
 
 int
@@ -252,9 +265,13 @@ ffpf_kernel_create(struct ffpf_kernel **out, const struct ffpf_kernel_source *wa
 	err = err ? err : &story;
 	for (unsigned i = 0; i < FFPF_KERNEL_FD_COUNT; i++)
 		fds.fd[i] = -1;
-	fds.fd[FFPF_KERNEL_FD_SOCKET] = socket(AF_PACKET, (source.cooked ? SOCK_DGRAM : SOCK_RAW) | SOCK_CLOEXEC, 0);
-	if (fds.fd[FFPF_KERNEL_FD_SOCKET] == -1)
-		return socket_error(&source, errno, "can't open a packet socket", err);
+	if (source.kind == FFPF_KERNEL_SOCKET) {
+		const int type = source.cooked ? SOCK_DGRAM : SOCK_RAW;
+
+		fds.fd[FFPF_KERNEL_FD_SOCKET] = socket(AF_PACKET, type | SOCK_CLOEXEC, 0);
+		if (fds.fd[FFPF_KERNEL_FD_SOCKET] == -1)
+			return socket_error(&source, errno, "can't open a packet socket", err);
+	}
 	rc = start(&fds, &made, &source, err);
 	if (!rc) {
 		*out = made;

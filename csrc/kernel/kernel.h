@@ -2,8 +2,8 @@
 #ifndef FFPF_KERNEL_KERNEL_H
 #define FFPF_KERNEL_KERNEL_H
 /*
- * A source in the kernel: one AF_PACKET socket, the programs attached to it, their maps. Control plane; packets never
- * come here. Not part of libffpfpcap.
+ * A source in the kernel: one AF_PACKET socket, or a place in netfilter, the programs attached to it, their maps.
+ * Control plane; packets never come here. Not part of libffpfpcap.
  *
  * All state is in the kernel, behind descriptors: who holds a copy of those of struct ffpf_kernel_fds, and of those
  * that group and flow calls return, can adopt the source after its maker died. A map cannot be found by anything but a
@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 enum ffpf_kernel_fd {
-	FFPF_KERNEL_FD_SOCKET,
+	FFPF_KERNEL_FD_SOCKET, /* of a netfilter source -1 */
 	FFPF_KERNEL_FD_PROG_MAIN,
 	FFPF_KERNEL_FD_PROG_STORE,
 	FFPF_KERNEL_FD_PROG_CONTROL,
@@ -39,8 +39,10 @@ enum ffpf_kernel_fd {
 	FFPF_KERNEL_FD_WAKES,
 	FFPF_KERNEL_FD_LANE_STATE,
 	FFPF_KERNEL_FD_FLOW_STATE,
-	FFPF_KERNEL_FD_COUNTS, /* for readers, of every group */
-	FFPF_KERNEL_FD_GRACE,  /* an array of maps that nobody reads: an update waits for a grace period */
+	FFPF_KERNEL_FD_COUNTS,  /* for readers, of every group */
+	FFPF_KERNEL_FD_GRACE,   /* an array of maps that nobody reads: an update waits for a grace period */
+	FFPF_KERNEL_FD_LINK_IP, /* of a netfilter source, each of its families; else -1 */
+	FFPF_KERNEL_FD_LINK_IP6,
 	FFPF_KERNEL_FD_COUNT
 };
 
@@ -54,7 +56,8 @@ struct ffpf_kernel;
 
 /*
  * Loads the programs, makes the socket, in the caller's network namespace, and captures: nobody wants anything yet.
- * cpus 0: all that are possible. *out is untouched on failure.
+ * cpus 0: all that are possible. *out is untouched on failure. A netfilter source takes CAP_NET_ADMIN, and Linux 6.4.
+ * Its programs, classify ones too, are of type 32, attach type 45, and return 1.
  */
 int ffpf_kernel_create(struct ffpf_kernel **out, const struct ffpf_kernel_source *source, struct ffpf_error *err);
 /* On success the descriptors belong to *out. */

@@ -18,10 +18,15 @@ struct ffpf_kernel {
 	uint32_t cpus;
 };
 
-/* load.c: every descriptor of *fds but the socket; -1 those that could not be made. */
+/* load.c: every descriptor of *fds but the socket and the links; -1 those that could not be made. */
 int ffpf_kernel_load(struct ffpf_kernel_fds *fds, struct ffpf_kernel_source *source, uint32_t lo_ifindex,
 		     struct ffpf_error *err);
 void ffpf_kernel_fds_close(struct ffpf_kernel_fds *fds);
+
+/* netfilter.c. The links are put into *fds. */
+int ffpf_kernel_attach_netfilter(struct ffpf_kernel_fds *fds, const struct ffpf_kernel_source *source,
+				 struct ffpf_error *err);
+int ffpf_kernel_check_netfilter(struct ffpf_kernel_source *source, struct ffpf_error *err);
 
 /* maps.c. Each returns a descriptor or -code. */
 int ffpf_kernel_make_lane(const struct ffpf_kernel *kernel, uint32_t bms, struct ffpf_error *err);

@@ -24,6 +24,7 @@
 #define FFPF_KERNEL_WORDS      16   /* FFPF_KERNEL_COLUMNS / 64 */
 #define FFPF_KERNEL_GROUPS_MAX 32
 #define FFPF_KERNEL_BANKS      2
+#define FFPF_KERNEL_CONTEXTS   2 /* lanes for each CPU of a netfilter source: netfilter.bpf.c says why */
 
 /* Where things of one lane stand in maps: lanes, lane_state; and of one IBuf: ibufs, flow_state. */
 #define FFPF_KERNEL_LANE_AT(bank, group, cpus, cpu) (((bank)*FFPF_KERNEL_GROUPS_MAX + (group)) * (cpus) + (cpu))
@@ -51,8 +52,8 @@
 #define FFPF_SCRATCH_DATA_BYTES 65536
 
 /*
- * One per CPU, by its number. hook_main writes all but verdict and results, classify those. A program behind whose tail
- * call the next one was missing stores 0 to inside, adds 1 to lost and returns 0.
+ * One per lane, by its number. hook_main writes all but verdict and results, classify those. A program behind whose
+ * tail call the next one was missing stores 0 to inside (netfilter: owner), adds 1 to lost and returns 0 (NF_ACCEPT).
  */
 struct ffpf_scratch {
 	uint64_t verdict[FFPF_KERNEL_WORDS]; /* bit c: column c accepts; every word in use, for every packet */
@@ -70,6 +71,7 @@ struct ffpf_scratch {
 	uint64_t lost;                         /* tail calls that found nothing */
 	uint32_t results[FFPF_KERNEL_COLUMNS]; /* of columns whose ffpf_kernel_column.result is 0 */
 	uint8_t data[FFPF_SCRATCH_DATA_BYTES]; /* as classic BPF in the kernel sees it: the VLAN tag is taken out */
+	uint64_t owner;                        /* netfilter: the context in whose hands it is; 0: nobody's */
 };
 FFPF_AT(ffpf_scratch, inside, 128);
 FFPF_AT(ffpf_scratch, data_len, 132);
@@ -88,7 +90,17 @@ FFPF_AT(ffpf_scratch, cpu, 180);
 FFPF_AT(ffpf_scratch, lost, 184);
 FFPF_AT(ffpf_scratch, results, 192);
 FFPF_AT(ffpf_scratch, data, 4288);
-FFPF_SIZE(ffpf_scratch, 69824);
+FFPF_AT(ffpf_scratch, owner, 69824);
+FFPF_SIZE(ffpf_scratch, 69832);
+
+enum ffpf_kernel_kind {
+	FFPF_KERNEL_SOCKET = 0,    /* an AF_PACKET socket */
+	FFPF_KERNEL_NETFILTER = 1, /* a place in netfilter, for each family */
+};
+
+/* Families of a netfilter source. */
+#define FFPF_KERNEL_IPV4 1
+#define FFPF_KERNEL_IPV6 2
 
 /* What a source was made with. */
 struct ffpf_kernel_source {
@@ -98,10 +110,14 @@ struct ffpf_kernel_source {
 	uint32_t link_type;  /* DLT_* of the records */
 	uint32_t cells_log2; /* of each lane */
 	uint32_t snap_len;   /* most that a flow may ask for */
-	uint32_t cpus;       /* lanes of each group: for CPUs 0 to cpus - 1 */
+	uint32_t cpus;       /* lanes of each group: for CPUs 0 to cpus - 1; netfilter: two for each */
 	uint32_t hatype;     /* of ifindex; found out when the source is made */
 	uint32_t context;    /* 1: the hook sees the kernel's time stamps; found out too */
 	uint32_t plain;      /* 1: it is not to try */
+	uint32_t kind;       /* enum ffpf_kernel_kind; netfilter: ifindex, cooked, promisc and plain are 0 */
+	uint32_t place;      /* netfilter: NF_INET_* */
+	uint32_t families;   /* netfilter: FFPF_KERNEL_IPV4, FFPF_KERNEL_IPV6 or both */
+	uint32_t reserved;
 };
 FFPF_AT(ffpf_kernel_source, cooked, 4);
 FFPF_AT(ffpf_kernel_source, promisc, 8);
@@ -112,7 +128,10 @@ FFPF_AT(ffpf_kernel_source, cpus, 24);
 FFPF_AT(ffpf_kernel_source, hatype, 28);
 FFPF_AT(ffpf_kernel_source, context, 32);
 FFPF_AT(ffpf_kernel_source, plain, 36);
-FFPF_SIZE(ffpf_kernel_source, 40);
+FFPF_AT(ffpf_kernel_source, kind, 40);
+FFPF_AT(ffpf_kernel_source, place, 44);
+FFPF_AT(ffpf_kernel_source, families, 48);
+FFPF_SIZE(ffpf_kernel_source, 56);
 
 /* One entry; written by the control plane. */
 struct ffpf_kernel_control {
@@ -129,7 +148,7 @@ FFPF_AT(ffpf_kernel_control, words, 132);
 FFPF_AT(ffpf_kernel_control, group_count, 136);
 FFPF_AT(ffpf_kernel_control, tai_offset_ns, 144);
 FFPF_AT(ffpf_kernel_control, source, 152);
-FFPF_SIZE(ffpf_kernel_control, 192);
+FFPF_SIZE(ffpf_kernel_control, 208);
 
 /* By column. Written while the column is not active, and no packet is left that saw it active. */
 struct ffpf_kernel_column {

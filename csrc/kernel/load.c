@@ -8,6 +8,7 @@
 #include "gen_control_bpf.h"
 #include "gen_hook_context_bpf.h"
 #include "gen_hook_plain_bpf.h"
+#include "gen_netfilter_bpf.h"
 
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -17,6 +18,10 @@
 #include <unistd.h>
 
 #define LOG_BYTES 65536
+
+/* include/uapi/linux/bpf.h, Linux 6.4: older headers and libraries have no names for them. */
+#define PROG_TYPE_NETFILTER   32
+#define ATTACH_TYPE_NETFILTER 45
 
 #if defined(__x86_64__)
 #define STORES_ARE_ORDERED 1
@@ -132,6 +137,20 @@ keep_prog(struct bpf_object *object, const char *name, int *out, struct ffpf_err
 }
 
 static int
+set_types(struct bpf_object *object)
+{
+	struct bpf_program *prog;
+	int rc = 0;
+
+	bpf_object__for_each_program(prog, object)
+	{
+		rc = rc ? rc : bpf_program__set_type(prog, (enum bpf_prog_type)PROG_TYPE_NETFILTER);
+		rc = rc ? rc : bpf_program__set_expected_attach_type(prog, (enum bpf_attach_type)ATTACH_TYPE_NETFILTER);
+	}
+	return rc;
+}
+
+static int
 load_hook(struct ffpf_kernel_fds *fds, const void *bytes, size_t len, const struct ffpf_kernel_source *source,
 	  const struct ffpf_kernel_constants *k, struct ffpf_error *err)
 {
@@ -143,6 +162,8 @@ load_hook(struct ffpf_kernel_fds *fds, const void *bytes, size_t len, const stru
 		return rc;
 	rc = size_maps(object, source, k);
 	rc = rc ? rc : set_constants(object, k);
+	if (source->kind == FFPF_KERNEL_NETFILTER)
+		rc = rc ? rc : set_types(object);
 	rc = rc ? rc : bpf_object__load(object);
 	if (rc) {
 		rc = refused(err, -rc, "the hook", log);
@@ -212,10 +233,12 @@ ffpf_kernel_load(struct ffpf_kernel_fds *fds, struct ffpf_kernel_source *source,
 	const uint32_t store = FFPF_KERNEL_PROG_STORE;
 	int rc = -FFPF_E_NOT_SUPPORTED;
 
-	if (!source->plain)
+	if (source->kind == FFPF_KERNEL_NETFILTER)
+		rc = load_hook(fds, netfilter_bpf, sizeof(netfilter_bpf), source, &k, err);
+	else if (!source->plain)
 		rc = load_hook(fds, hook_context_bpf, sizeof(hook_context_bpf), source, &k, err);
 	source->context = rc == 0;
-	if (rc)
+	if (rc && source->kind == FFPF_KERNEL_SOCKET)
 		rc = load_hook(fds, hook_plain_bpf, sizeof(hook_plain_bpf), source, &k, err);
 	rc = rc ? rc : load_control(fds, err);
 	rc = rc ? rc : make_grace(fds, err);

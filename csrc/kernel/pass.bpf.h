@@ -12,6 +12,20 @@ const volatile struct ffpf_kernel_constants constants SEC(".rodata.constants") =
 
 #define CELLS (1ull << (constants.cells_log2 & 31))
 
+static __always_inline struct ffpf_scratch *
+scratch_of(__u32 lane)
+{
+	return bpf_map_lookup_elem(&scratch, &lane);
+}
+
+static __always_inline struct ffpf_kernel_control *
+the_control(void)
+{
+	const __u32 first = 0;
+
+	return bpf_map_lookup_elem(&control, &first);
+}
+
 struct pass {
 	struct __sk_buff *skb;
 	struct ffpf_scratch *scratch;
@@ -22,7 +36,7 @@ struct pass {
 	__s64 stamp_ns; /* of the packet; 0: it has none */
 	__u64 position; /* of its record */
 	__u32 bank;
-	__u32 cpu;
+	__u32 cpu; /* number of the lane: the CPU's, where a CPU has one */
 	__u32 words;
 	__u32 srp;
 	__u32 cause; /* refuse: enum ffpf_drop */

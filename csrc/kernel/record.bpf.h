@@ -8,6 +8,9 @@
  *     plain    | packet                             |
  *     tagged   | 12 octets | tag, 4 | packet from 12 |        the tag may be cut, by the snap length, not the header
  *     cooked   | header, 20         | packet         |
+ *
+ * packet_load and packet_load_link are of the header that the program includes first: socket.bpf.h or
+ * netfilter_packet.bpf.h.
  */
 #include "kernel/pass.bpf.h"
 
@@ -53,6 +56,20 @@ cells_of(__u32 cap_len)
 	return (FFPF_RECORD_DATA + cap_len + FFPF_CELL_BYTES - 1) / FFPF_CELL_BYTES;
 }
 
+/* What filters may look at. */
+static __always_inline void
+fetch(struct ffpf_scratch *s, struct __sk_buff *skb, __u32 fetch_len)
+{
+	__u32 len = s->wire_len < fetch_len ? s->wire_len : fetch_len;
+
+	s->data_len = 0;
+	asm volatile("" : "+r"(len));
+	if (len == 0 || len > FFPF_SCRATCH_DATA_BYTES)
+		return;
+	if (packet_load(skb, 0, s->data, len) == 0)
+		s->data_len = len;
+}
+
 /* The cells from lane W on. Always in bounds: the last record may run into the slack. */
 static __always_inline struct ffpf_record *
 cell_of(const struct pass *p)
@@ -74,7 +91,7 @@ copy(struct __sk_buff *skb, __u32 from, void *to, __s32 len)
 	asm volatile("" : "+r"(octets));
 	if (octets == 0 || octets > FFPF_PACKET_MAX_BYTES - COOKED_BYTES)
 		octets = FFPF_PACKET_MAX_BYTES - COOKED_BYTES;
-	return bpf_skb_load_bytes(skb, from, to, octets);
+	return packet_load(skb, from, to, octets);
 }
 
 /* A tag that is still in the frame, of a packet without link header: what is sent through an interface that leaves tags
@@ -99,8 +116,7 @@ inner_of(const struct pass *p)
 	__u16 words[2]; /* tag, and type behind it */
 
 	for (__u32 i = 0; i < TAGS_MAX && is_tag(inner.protocol); i++) {
-		if (bpf_skb_load_bytes_relative(p->skb, TAG_OFFSET + 2 + TAG_BYTES * i, words, sizeof(words),
-						BPF_HDR_START_MAC))
+		if (packet_load_link(p->skb, TAG_OFFSET + 2 + TAG_BYTES * i, words, sizeof(words)))
 			break;
 		if (i == 0)
 			inner.tci = bpf_ntohs(words[0]);
@@ -126,8 +142,7 @@ write_cooked(const struct pass *p, __u8 *to, __u16 protocol)
 	to[11] = 0;
 	*(__u32 *)(to + 12) = 0;
 	*(__u32 *)(to + 16) = 0;
-	if (address &&
-	    bpf_skb_load_bytes_relative(p->skb, ETHER_ADDR_SOURCE, sender, ETHER_ADDR_BYTES, BPF_HDR_START_MAC) == 0)
+	if (address && packet_load_link(p->skb, ETHER_ADDR_SOURCE, sender, ETHER_ADDR_BYTES) == 0)
 		to[11] = ETHER_ADDR_BYTES;
 }
 

@@ -281,7 +281,7 @@ def test_a_source_is_adopted(ns: Netns, source: Source) -> None:
     source.activate(0)
     copies = ffi.new("struct ffpf_kernel_fds *")
     for which in range(lib.FFPF_KERNEL_FD_COUNT):
-        copies.fd[which] = os.dup(source.fds.fd[which])
+        copies.fd[which] = os.dup(source.fds.fd[which]) if source.fds.fd[which] >= 0 else -1
     with flow.reader() as reader:
         ns.send(ns.right, [numbered(n) for n in range(10)])
         lib.ffpf_kernel_close(source.kernel)

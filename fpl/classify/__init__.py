@@ -4,5 +4,6 @@
 from fpl.classify.bytecode import ClassifyRefused
 from fpl.classify.classifier import Classifier, ColumnInfo, Maps
 from fpl.classify.compiler import Compiler
+from fpl.classify.ir import NETFILTER, SOCKET, Place
 
-__all__ = ["Classifier", "ClassifyRefused", "ColumnInfo", "Compiler", "Maps"]
+__all__ = ["NETFILTER", "SOCKET", "Classifier", "ClassifyRefused", "ColumnInfo", "Compiler", "Maps", "Place"]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, MAP_DELETE, PROG_LOAD, PROG_TEST_RUN, OBJ_INFO = 0, 1, 2, 3, 5, 10, 15
 MAP_TYPE_ARRAY, MAP_TYPE_PROG_ARRAY, MAP_TYPE_ARRAY_OF_MAPS = 2, 3, 12
-PROG_TYPE_SOCKET_FILTER = 1
+PROG_TYPE_SOCKET_FILTER, PROG_TYPE_NETFILTER, ATTACH_TYPE_NETFILTER = 1, 32, 45
 F_MMAPABLE = 1 << 10
 INSN_BYTES = 8
 LD_IMM64, PSEUDO_MAP_VALUE = 0x18, 2
@@ -94,8 +94,9 @@ def with_map_value(insns: bytes, placeholder: int, fd: int) -> bytes:
     return bytes(out)
 
 
-def prog_load(insns: bytes, name: str) -> int:
-    """A descriptor of a verified socket filter. Raises VerifierError, with the verifier's last words.
+def prog_load(insns: bytes, name: str, kind: int = PROG_TYPE_SOCKET_FILTER, attach: int = 0) -> int:
+    """A descriptor of a verified program, of a type and for a type of attaching. Raises VerifierError, with the
+    verifier's last words.
 
     The log is asked for only when the kernel has refused: writing it costs more than verifying.
     """
@@ -103,9 +104,9 @@ def prog_load(insns: bytes, name: str) -> int:
 
     def load(log: ctypes.Array[ctypes.c_char] | None) -> int:
         logged = (1, len(log), _address(log)) if log is not None else (0, 0, 0)
-        head = struct.pack("=IIQQIIQII", PROG_TYPE_SOCKET_FILTER, len(insns) // INSN_BYTES, _address(code),
+        head = struct.pack("=IIQQIIQII", kind, len(insns) // INSN_BYTES, _address(code),
                            _address(licence), *logged, 0, 0)  # fmt: skip
-        return _bpf(PROG_LOAD, _attr(head + _name(name)))
+        return _bpf(PROG_LOAD, _attr(head + _name(name) + struct.pack("=II", 0, attach)))
 
     try:
         return load(None)

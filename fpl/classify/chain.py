@@ -55,8 +55,9 @@ class _Part:
 
 
 class Chain:
-    def __init__(self, compiler: Compiler, scratch_fd: int, progs_fd: int, first_slot: int) -> None:
+    def __init__(self, compiler: Compiler, scratch_fd: int, progs_fd: int, first_slot: int, place: ir.Place) -> None:
         self._compiler, self._scratch, self._progs, self._first = compiler, scratch_fd, progs_fd, first_slot
+        self._place = place
         self._parts: list[_Part] = []
         self._alone: dict[bytes, Cost] = {}
 
@@ -137,9 +138,11 @@ class Chain:
         """(descriptor, instructions) of a part for a slot."""
         lines = emit_code.body(filters)
         then = [slot + 1] if slot + 1 < min(layout.PROGS, self._first + PARTS_MAX) else []
-        insns = self._compiler.compile(ir.module(self._scratch, self._progs, lines.allocas, lines.body, then))
+        insns = self._compiler.compile(
+            ir.module(self._scratch, self._progs, lines.allocas, lines.body, then, place=self._place)
+        )
         try:
-            return bpf.prog_load(insns, "ffpf_code"), len(insns) // bpf.INSN_BYTES
+            return self._place.load(insns, "ffpf_code"), len(insns) // bpf.INSN_BYTES
         except bpf.VerifierError as error:
             raise ClassifyRefused(f"the verifier refused: {error}") from error
 

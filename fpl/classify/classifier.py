@@ -25,6 +25,7 @@ from fpl.classify import bpf, bytecode, emit_code, layout
 from fpl.classify.bytecode import ClassifyRefused
 from fpl.classify.chain import Chain, Cost
 from fpl.classify.compiler import Compiler
+from fpl.classify.ir import SOCKET, Place
 from fpl.classify.rules import Rule, rules_of
 from fpl.classify.symbolic import NotTable, graph
 from fpl.classify.tables import Tables
@@ -43,6 +44,7 @@ class Maps:
     control: int
     columns: int
     column_bytes: int = 8  # a value of `columns`: u32 result, and what else its owner keeps there
+    place: Place = SOCKET  # what the programs are made for
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,16 @@ class Classifier:
             self._grace = bpf.Grace()
             made.callback(self._grace.close)
             self._tables = Tables(
-                self._compiler, maps.scratch, maps.progs, BANKS[self._bank], MARKS[self._bank], self._grace.wait
+                self._compiler,
+                maps.scratch,
+                maps.progs,
+                BANKS[self._bank],
+                MARKS[self._bank],
+                self._grace.wait,
+                maps.place,
             )
             made.callback(lambda: self._tables.close())
-            self._chain = Chain(self._compiler, maps.scratch, maps.progs, BANKS[self._bank])
+            self._chain = Chain(self._compiler, maps.scratch, maps.progs, BANKS[self._bank], maps.place)
             made.callback(self._chain.close)
             self._empty_bank(self._bank)
             self._restore(state["columns"] if state else {})

@@ -3,16 +3,17 @@
 
 takes    body: IR that begins in a block of its own and ends by a jump to %done; it may use
              %scratch (ptr to this CPU's struct ffpf_scratch), %data (ptr to its octets), %wire_len (i32), %work
-gives    a module of one function in section "program": (ptr %ctx) -> i32 0
+gives    a module of one function in section "program": (ptr %ctx) -> i32, the Place's verdict
              entry: find the scratch | body | done: tail call each of `then`; the first slot that is not empty goes on
-             behind tail calls that failed: inside = 0, lost += 1
+             behind tail calls that failed: lost += 1, inside = 0 (Place of two lanes: owner = 0)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from fpl.classify import layout
+from fpl.classify import bpf, layout
 
 MAP_LOOKUP, SMP_PROCESSOR_ID, TAIL_CALL = 1, 8, 12  # helpers: enum bpf_func_id
 PSEUDO_MAP_FD, PSEUDO_MAP_VALUE = 1, 2
@@ -22,6 +23,23 @@ declare i64 @llvm.bpf.pseudo(i64, i64)
 declare i32 @llvm.bswap.i32(i32)
 declare i16 @llvm.bswap.i16(i16)
 """
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the kernel calls the hook, which all programs of a program array must be made for."""
+
+    kind: int  # of programs: enum bpf_prog_type
+    attach: int  # enum bpf_attach_type
+    verdict: int  # what a program returns so that the packet goes its way
+    lanes: int  # for each CPU
+
+    def load(self, insns: bytes, name: str) -> int:
+        return bpf.prog_load(insns, name, self.kind, self.attach)
+
+
+SOCKET = Place(bpf.PROG_TYPE_SOCKET_FILTER, 0, 0, 1)
+NETFILTER = Place(bpf.PROG_TYPE_NETFILTER, bpf.ATTACH_TYPE_NETFILTER, 1, 2)
 
 
 def signed(value: int) -> int:
@@ -78,6 +96,33 @@ def _work(fd: int) -> list[str]:
             "working:"]  # fmt: skip
 
 
+def _find_owned(scratch_fd: int, verdict: int) -> list[str]:
+    """%key, where a CPU has two lanes: the one whose scratch is this context's, as csrc/kernel/netfilter.bpf.c says."""
+    return ["  %lane.me = ptrtoint ptr %ctx to i64", "  %lane.first = shl i32 %cpu, 1",
+            "  store i32 %lane.first, ptr %key, align 4",
+            f"  %lane.map.at = call i64 @llvm.bpf.pseudo(i64 {PSEUDO_MAP_FD}, i64 {scratch_fd})",
+            "  %lane.map = inttoptr i64 %lane.map.at to ptr",
+            f"  %lane.scratch = call ptr inttoptr (i64 {MAP_LOOKUP} to ptr)(ptr %lane.map, ptr %key)",
+            "  %lane.none = icmp eq ptr %lane.scratch, null",
+            "  br i1 %lane.none, label %lane.nowhere, label %lane.asked",
+            "lane.nowhere:", f"  ret i32 {verdict}", "lane.asked:",
+            f"  %lane.owner.p = getelementptr i8, ptr %lane.scratch, i64 {layout.SCRATCH_OWNER}",
+            "  %lane.owner = load volatile i64, ptr %lane.owner.p, align 8",
+            "  %lane.not.mine = icmp ne i64 %lane.owner, %lane.me",
+            "  br i1 %lane.not.mine, label %lane.other, label %lane.known",
+            "lane.other:", "  %lane.second = or i32 %lane.first, 1", "  store i32 %lane.second, ptr %key, align 4",
+            "  br label %lane.known", "lane.known:"]  # fmt: skip
+
+
+def _leave(place: Place) -> list[str]:
+    """The scratch is free again."""
+    if place.lanes == 1:
+        return [f"  %inside = getelementptr i8, ptr %scratch, i64 {layout.SCRATCH_INSIDE}",
+                "  store volatile i32 0, ptr %inside, align 4"]  # fmt: skip
+    return [f"  %owner.mine = getelementptr i8, ptr %scratch, i64 {layout.SCRATCH_OWNER}",
+            "  store volatile i64 0, ptr %owner.mine, align 8"]  # fmt: skip
+
+
 def module(
     scratch_fd: int,
     progs_fd: int,
@@ -85,16 +130,17 @@ def module(
     body: Sequence[str],
     then: Sequence[int],
     work_fd: int | None = None,
+    place: Place = SOCKET,
 ) -> str:
     lines = [HEAD, 'define i32 @classify(ptr %ctx) section "program" {', "entry:", "  %key = alloca i32, align 4",
              *(f"  {line}" for line in allocas),
              f"  %cpu = call i32 inttoptr (i64 {SMP_PROCESSOR_ID} to ptr)()",
-             "  store i32 %cpu, ptr %key, align 4",
+             *(_find_owned(scratch_fd, place.verdict) if place.lanes > 1 else ["  store i32 %cpu, ptr %key, align 4"]),
              f"  %map.at = call i64 @llvm.bpf.pseudo(i64 {PSEUDO_MAP_FD}, i64 {scratch_fd})",
              "  %map = inttoptr i64 %map.at to ptr",
              f"  %scratch = call ptr inttoptr (i64 {MAP_LOOKUP} to ptr)(ptr %map, ptr %key)",
              "  %none = icmp eq ptr %scratch, null", "  br i1 %none, label %nowhere, label %found",
-             "nowhere:", "  ret i32 0", "found:",
+             "nowhere:", f"  ret i32 {place.verdict}", "found:",
              f"  %data = getelementptr i8, ptr %scratch, i64 {layout.SCRATCH_DATA}",
              *scratch_load("wire_len", layout.SCRATCH_WIRE_LEN),
              *(_work(work_fd) if work_fd is not None else ()), *body, "done:",
@@ -104,10 +150,8 @@ def module(
         f"  call i64 inttoptr (i64 {TAIL_CALL} to ptr)(ptr %ctx, ptr %progs, i32 {slot})"
         for slot in (*then, layout.SLOT_STORE)
     ]
-    lines += [f"  %inside = getelementptr i8, ptr %scratch, i64 {layout.SCRATCH_INSIDE}",
-              "  store volatile i32 0, ptr %inside, align 4",
-              f"  %lost = getelementptr i8, ptr %scratch, i64 {layout.SCRATCH_LOST}",
+    lines += [f"  %lost = getelementptr i8, ptr %scratch, i64 {layout.SCRATCH_LOST}",
               "  %lost.old = load volatile i64, ptr %lost, align 8",
               "  %lost.new = add i64 %lost.old, 1", "  store volatile i64 %lost.new, ptr %lost, align 8",
-              "  ret i32 0", "}", "!0 = !{}", ""]  # fmt: skip
+              *_leave(place), f"  ret i32 {place.verdict}", "}", "!0 = !{}", ""]  # fmt: skip
     return "\n".join(lines)

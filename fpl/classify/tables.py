@@ -179,15 +179,17 @@ class Tables:
         chain_slot: int,
         mark_slot: int,
         replaced: Callable[[], None],
+        place: ir.Place,
     ) -> None:
         """What is put into slot 0 is put into mark_slot first; `replaced` waits until what runs now has ended."""
         self._compiler, self._scratch, self._progs, self._chain_slot = compiler, scratch_fd, progs_fd, chain_slot
-        self._mark_slot, self._replaced = mark_slot, replaced
+        self._mark_slot, self._replaced, self._place = mark_slot, replaced, place
         self._rules: dict[int, Sequence[Rule]] = {}
         self._always: set[int] = set()
         self._programs: dict[tuple[object, ...], bytes] = {}
         self._in_force = False
-        self._work = bpf.map_create(bpf.MAP_TYPE_ARRAY, emit_tables.WORK_BYTES, bpf.possible_cpus(), "ffpf_work")
+        lanes = bpf.possible_cpus() * place.lanes
+        self._work = bpf.map_create(bpf.MAP_TYPE_ARRAY, emit_tables.WORK_BYTES, lanes, "ffpf_work")
         self._now = _Generation(Size())
         self.prog_fd = self._load(self._now)
         self._asked: set[Field] = set()  # fields that the program in force knows
@@ -312,13 +314,13 @@ class Tables:
         if insns is None:
             body = emit_tables.body(store, order, PLACEHOLDER)
             insns = self._compiler.compile(
-                ir.module(self._scratch, self._progs, [], body, [self._chain_slot], self._work)
+                ir.module(self._scratch, self._progs, [], body, [self._chain_slot], self._work, self._place)
             )
             if len(self._programs) >= PROGRAMS_MAX:
                 self._programs.pop(next(iter(self._programs)))
             self._programs[shape] = insns
         try:
-            return bpf.prog_load(bpf.with_map_value(insns, PLACEHOLDER, store.fd), "ffpf_classify")
+            return self._place.load(bpf.with_map_value(insns, PLACEHOLDER, store.fd), "ffpf_classify")
         except bpf.VerifierError as error:
             raise ClassifyRefused(f"the verifier refused: {error}") from error
 

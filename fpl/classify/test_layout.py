@@ -23,7 +23,7 @@ FIELDS = {
     "hatype": layout.SCRATCH_HATYPE, "vlan_present": layout.SCRATCH_VLAN_PRESENT, "vlan_tci": layout.SCRATCH_VLAN_TCI,
     "vlan_tpid": layout.SCRATCH_VLAN_TPID, "mark": layout.SCRATCH_MARK, "queue": layout.SCRATCH_QUEUE,
     "rxhash": layout.SCRATCH_RXHASH, "cpu": layout.SCRATCH_CPU, "lost": layout.SCRATCH_LOST,
-    "results": layout.SCRATCH_RESULTS, "data": layout.SCRATCH_DATA,
+    "results": layout.SCRATCH_RESULTS, "data": layout.SCRATCH_DATA, "owner": layout.SCRATCH_OWNER,
 }  # fmt: skip
 CONTROL = {"fetch_len": layout.CONTROL_FETCH_LEN, "words": layout.CONTROL_WORDS}
 

@@ -12,12 +12,11 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fpl.classify import Classifier, ClassifyRefused, ColumnInfo, Compiler, Maps
+from fpl.classify import NETFILTER, SOCKET, Classifier, ClassifyRefused, ColumnInfo, Compiler, Maps
 from fpl.classify.bpf import prog_insns
 from pyffpf._core import ffi, lib
-from pyffpf.daemon import pages
+from pyffpf.daemon import kernel_sources, netfilter, pages
 from pyffpf.daemon.config import Config
-from pyffpf.daemon.device import hardware_type
 from pyffpf.daemon.engine import (
     FLOWS_MAX,
     GROUPS_MAX,
@@ -35,26 +34,20 @@ from pyffpf.daemon.engine import (
     Resolved,
     SourceCounts,
     SourceFacts,
-    interface_key,
-    lane_bytes,
 )
 from pyffpf.daemon.kernel_files import FlowFiles, GroupFiles, call, close_all, flow_names, ibuf_names, lane_names
-from pyffpf.daemon.protocol import Code, RefusedError
 
 log = logging.getLogger(__name__)
 
-ANY = "any"
-DLT_LINUX_SLL2 = 276
 PACKET_ADD_MEMBERSHIP, PACKET_DROP_MEMBERSHIP, PACKET_MR_PROMISC = 1, 2, 1  # linux/if_packet.h
 SOL_PACKET = 263
-CELL_BYTES = 64
 IBUF_ENTRY_BYTES = 8
 BMS = {"srp": lib.FFPF_BMS_SRP, "frp": lib.FFPF_BMS_FRP}
 STATES = {"up": lib.FFPF_SOURCE_UP, "down": lib.FFPF_SOURCE_DOWN, "gone": lib.FFPF_SOURCE_GONE}
 
 
 class KernelSource:
-    """One AF_PACKET socket, its programs and maps. See engine.EngineSource."""
+    """One AF_PACKET socket or place in netfilter, its programs and maps. See engine.EngineSource."""
 
     def __init__(
         self,
@@ -70,14 +63,17 @@ class KernelSource:
         self._name = name
         made = lib.ffpf_kernel_source(kernel)
         self._cpus = int(made.cpus)
-        size = CELL_BYTES << made.cells_log2
-        self.facts = SourceFacts("kernel", int(made.ifindex), int(made.link_type), self._cpus, size)
+        size = kernel_sources.CELL_BYTES << made.cells_log2
+        kind = kernel_sources.kind(kernel)
+        self.facts = SourceFacts(kind, int(made.ifindex), int(made.link_type), self._cpus, size)
         self._fds = {
             ffi.string(lib.ffpf_kernel_fd_name(which)).decode(): int(lib.ffpf_kernel_fds(kernel).fd[which])
             for which in range(lib.FFPF_KERNEL_FD_COUNT)
+            if lib.ffpf_kernel_fds(kernel).fd[which] >= 0
         }
         fds, column_bytes = self._fds, ffi.sizeof("struct ffpf_kernel_column")
-        maps = Maps(fds["progs"], fds["scratch"], fds["control"], fds["columns"], column_bytes)
+        place = NETFILTER if kind == netfilter.KIND else SOCKET
+        maps = Maps(fds["progs"], fds["scratch"], fds["control"], fds["columns"], column_bytes, place)
         self._classifier = Classifier(maps, classifier_state, compiler)
         self._serial = 0  # of the files of groups and flows
         self._columns: dict[int, ColumnInfo] = {}
@@ -247,7 +243,7 @@ class KernelSource:
     def _lane_counts(self, slot: int, cpu: int) -> LaneCounts:
         status = ffi.new("struct ffpf_kernel_ibuf_status *")
         call(lib.ffpf_kernel_ibuf_status, self._kernel, slot, cpu, status)
-        behind_bytes = int(status.behind) * CELL_BYTES
+        behind_bytes = int(status.behind) * kernel_sources.CELL_BYTES
         return LaneCounts(int(status.slots), int(status.first_pos), int(status.w), int(status.r), behind_bytes)
 
     # ---- outliving this process
@@ -372,7 +368,7 @@ class KernelSource:
 
 
 class KernelEngine:
-    """Interfaces of the network namespace that this process is in, and `any`."""
+    """Interfaces of the network namespace that this process is in, `any`, and places in its netfilter."""
 
     def __init__(self) -> None:
         self._compiler = Compiler()
@@ -388,26 +384,15 @@ class KernelEngine:
         self._prepared(source)
 
     def resolve(self, name: str) -> Resolved:
-        if name == ANY:
-            return Resolved(ANY, ANY)
-        try:
-            ifindex = socket.if_nametoindex(name)
-            return Resolved(interface_key(ifindex), socket.if_indextoname(ifindex))
-        except (OSError, ValueError) as error:
-            raise RefusedError(Code.NO_SUCH_DEVICE, f"{name}: No such device exists") from error
+        return kernel_sources.resolve(name)
 
     def open_source(self, resolved: Resolved, pbuf_bytes: int) -> KernelSource:
         self._compiler.warm()  # it starts while the kernel verifies the hook
-        made = ffi.new("struct ffpf_kernel **")
-        source = self._describe(resolved)
-        lanes = min(os.sysconf("SC_NPROCESSORS_CONF"), lib.FFPF_FLOW_LANES_MAX)
-        source.cpus = lanes
-        source.cells_log2 = (lane_bytes(pbuf_bytes, lanes) // CELL_BYTES).bit_length() - 1
-        call(lib.ffpf_kernel_create, made, source)
+        kernel = kernel_sources.create(resolved, pbuf_bytes)
         try:
-            return KernelSource(resolved.name, made[0], self._compiler, self._tell_prepared)
+            return KernelSource(resolved.name, kernel, self._compiler, self._tell_prepared)
         except BaseException:
-            lib.ffpf_kernel_close(made[0])
+            lib.ffpf_kernel_close(kernel)
             raise
 
     def adopt_source(
@@ -422,7 +407,8 @@ class KernelEngine:
         made, fds = ffi.new("struct ffpf_kernel **"), ffi.new("struct ffpf_kernel_fds *")
         try:
             for which in range(lib.FFPF_KERNEL_FD_COUNT):
-                fds.fd[which] = files[ffi.string(lib.ffpf_kernel_fd_name(which)).decode()]
+                name = ffi.string(lib.ffpf_kernel_fd_name(which)).decode()
+                fds.fd[which] = files.get(name, -1) if which in kernel_sources.OPTIONAL_FDS else files[name]
             call(lib.ffpf_kernel_adopt, made, fds)
         except KeyError as error:
             close_all(list(files.values()))
@@ -431,7 +417,7 @@ class KernelEngine:
             close_all(list(files.values()))
             raise
         for which in range(lib.FFPF_KERNEL_FD_COUNT):
-            del files[ffi.string(lib.ffpf_kernel_fd_name(which)).decode()]
+            files.pop(ffi.string(lib.ffpf_kernel_fd_name(which)).decode(), None)
         columns = {str(f.column): None if f.insns is None else base64.b64encode(f.insns).decode() for f in flows}
         try:
             state = {"bank": text["bank"], "columns": columns}
@@ -449,20 +435,6 @@ class KernelEngine:
             close_all(list(files.values()))
         renewed = _renew_unknown(source, flows, placements)
         return Adopted(source, placements, renewed)
-
-    def _describe(self, resolved: Resolved) -> Any:
-        """struct ffpf_kernel_source, as far as the interface decides it."""
-        source = ffi.new("struct ffpf_kernel_source *")
-        source.snap_len = 0  # the most
-        if resolved.name == ANY:
-            source.cooked, source.link_type = 1, DLT_LINUX_SLL2
-            return source
-        link = ffi.new("struct link_type *")
-        call(lib.ffpf_link_type_of, link, resolved.name.encode(), hardware_type(resolved.name))
-        if link.cooked:
-            raise RefusedError(Code.NOT_SUPPORTED, f"{resolved.name}: ffpfd does not capture from this link type")
-        source.ifindex, source.link_type = int(resolved.key.partition(":")[2]), link.dlt
-        return source
 
     def close(self) -> None:
         """Sources are closed by those who opened them."""

@@ -55,6 +55,7 @@ def test_root_needs_no_rule_and_others_do() -> None:
         (AllowRule(users=("*",)), MEMBER, True),
         (AllowRule(users=("*",), sources=("lo", "eth*")), NOBODY, True),
         (AllowRule(users=("*",), sources=("lo", "wlan?")), NOBODY, False),
+        (AllowRule(users=("*",), sources=("netfilter:*",)), NOBODY, False),
     ],
 )
 def test_rules_name_users_groups_and_sources(rule: AllowRule, peer: Peer, allowed: bool) -> None:
@@ -133,3 +134,10 @@ def test_a_right_ends_when_what_it_gave_is_not_given_any_more() -> None:
     assert rules.ended(ROOT, "eth1", promisc=True, snap_len=SNAP_LEN_MAX) is None
     for source, promisc, snap_len in (("eth1", False, 96), ("eth0", True, 96), ("eth0", False, 97)):
         assert rules.ended(NOBODY, source, promisc, snap_len)
+
+
+def test_places_in_netfilter_are_named_as_sources_are() -> None:
+    rules = policy(AllowRule(users=("*",), sources=("netfilter:input*", "eth*")))
+    for source in ("netfilter:input", "netfilter:input,ip6"):
+        rules.decide(NOBODY, wanted(source), source)
+    assert refusal(rules, NOBODY, wanted("netfilter:output"))[0] == "denied"
