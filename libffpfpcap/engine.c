@@ -60,6 +60,9 @@ activate_auto(struct pcap *p)
 			return status;
 	}
 	status = activate_embedded(p);
+	/* a source that only ffpfd knows, and cannot open */
+	if (status == PCAP_ERROR_NO_SUCH_DEVICE && refusal.code == FFPF_E_NOT_SUPPORTED)
+		return ffpf_handle_fail(p, status, "ffpfd: %.240s", refusal.text);
 	/* who may not capture by himself is told what else stood in the way */
 	if (status != PCAP_ERROR_PERM_DENIED || refusal.code == FFPF_E_NO_SERVER)
 		return status;

@@ -131,6 +131,15 @@ def test_a_daemon_that_refuses_leaves_the_embedded_engine() -> None:
         assert [request["op"] for request in daemon.requests] == ["hello", "open"]
 
 
+def test_a_source_of_the_daemons_alone_says_why_it_cannot_be_opened() -> None:
+    with (
+        harness.scratch() as directory,
+        FakeDaemon(directory / "s", {}, refusal=("not-supported", "because")) as daemon,
+    ):
+        assert answer(daemon, "netfilter:input", engine="auto") == "-5 ffpfd: because"
+        assert answer(daemon, "lo", engine="auto") == "0 "
+
+
 # ---- what programs do with a handle ----
 
 
