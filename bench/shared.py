@@ -156,11 +156,15 @@ class Row:
         ]
 
 
-def inside(rounds: int, packets: int) -> None:
+def inside(rounds: int, packets: int, buffers: str, counts: Sequence[int]) -> None:
     """What runs in the namespace."""
     measure.make_veth_pair(*live.SIDES)
-    rows = [Row.empty(number, size) for size in SIZES for number in COUNTS]
-    with tempfile.TemporaryDirectory(prefix="ffpf-bench-", dir="/dev/shm") as name, running(Path(name)) as daemon:
+    rows = [Row.empty(number, size) for size in SIZES for number in counts]
+    config = f'[buffers]\nbytes = "{buffers}"\n' if buffers else ""
+    with (
+        tempfile.TemporaryDirectory(prefix="ffpf-bench-", dir="/dev/shm") as name,
+        running(Path(name), config) as daemon,
+    ):
         folder = Path(name)
         for peer in PEERS:
             capture(peer, 1, TCPDUMP, live.Load(packets // 4, SIZES[0]), folder, daemon)
@@ -182,14 +186,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--packets", type=int, default=300_000)
+    parser.add_argument("--bytes", default="", help="of PBuf for the group, such as '8 MiB'; default: ffpfd's")
+    parser.add_argument("--counts", type=int, nargs="+", default=list(COUNTS), help="how many tcpdumps")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.inside:
-        inside(args.rounds, args.packets)
+        inside(args.rounds, args.packets, args.bytes, args.counts)
         return
     with build.locked():
         build.build_bench_program(measure.ROOT / "bench" / "send.c")
-    options = ["--rounds", str(args.rounds), "--packets", str(args.packets)]
+    options = ["--rounds", str(args.rounds), "--packets", str(args.packets), f"--bytes={args.bytes}",
+               "--counts", *map(str, args.counts)]  # fmt: skip
     raise SystemExit(measure.again_in_namespace("bench.shared", options))
 
 
