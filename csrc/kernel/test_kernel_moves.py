@@ -114,12 +114,12 @@ def test_ibuf_grows_under_load(ns: Netns, large: Source, bms: int) -> None:
         while sender.poll() is None and len(kept) < 3 * source.cpus:
             got += numbers(reader)
             if got and not flow.successors:
-                size *= 2
                 try:
-                    fresh = grow(source, 0, size)
+                    fresh = grow(source, 0, 2 * size)
                 except KernelError as error:
                     assert error.code == lib.FFPF_E_GENERIC  # its reader is not there yet
                     continue
+                size *= 2
                 kept += fresh
                 got += numbers(reader)
                 tell(source, 0, source.lanes[0], fresh)
