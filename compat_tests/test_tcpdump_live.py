@@ -195,7 +195,9 @@ def test_a_reader_that_is_too_slow_has_its_losses_counted(ns: Netns, traffic_fil
 
 def test_rotation_by_time(ns: Netns, traffic_files: dict[str, Path]) -> None:
     """Each burst has a file of its own. Their names are the seconds of their beginning, which may differ by one."""
-    cases = [dump("-i", "{left}", "--immediate-mode", "-U", "-G", "1", "-w", "out-%s", stop=signal.SIGINT)]
+    # -B: room for a burst, for a tool that has to wait for a processor; frames are as large as the snap length here
+    options = ["-B", "32768", "--immediate-mode", "-U", "-G", "1", "-w", "out-%s"]
+    cases = [dump("-i", "{left}", *options, stop=signal.SIGINT)]
 
     def bursts() -> None:
         for _ in range(3):
