@@ -18,14 +18,14 @@ judged_by_hook(const struct lanes *l, const struct item *item)
 	 * judged here than must be. */
 	if (!l->generation || atomic_load_explicit(&page->generation, memory_order_acquire) != l->generation)
 		return false;
-	return item->fetched.pos >= atomic_load_explicit(&page->generation_pos, memory_order_relaxed);
+	return item->fetched->pos >= atomic_load_explicit(&page->generation_pos, memory_order_relaxed);
 }
 
 /* Filters see the octets without the tag or a cooked header, and what these say beside them, as in the kernel. */
 static uint32_t
 run(struct lanes *l, const struct item *item)
 {
-	const struct ffpf_record *rec = &item->fetched.rec;
+	const struct ffpf_record *rec = &item->fetched->rec;
 	const bool tagged = rec->flags & FFPF_RECORD_VLAN;
 	const bool cooked = rec->flags & FFPF_RECORD_COOKED;
 	const struct ffpf_bpf_aux aux = {
@@ -37,7 +37,7 @@ run(struct lanes *l, const struct item *item)
 		.pkt_type = rec->pkt_type,
 		.vlan_present = tagged || rec->flags & FFPF_RECORD_VLAN_BESIDE,
 	};
-	const uint8_t *data = item->fetched.data;
+	const uint8_t *data = item->fetched->data;
 	uint32_t at = rec->vlan_offset;
 
 	if (cooked)
@@ -67,8 +67,8 @@ judge(struct lanes *l, struct item *item)
 	uint32_t result = UINT32_MAX;
 
 	if (l->prog)
-		result = judged_by_hook(l, item) ? item->fetched.result : run(l, item);
-	item->misdirected = result && !direction_passes(l, item->fetched.rec.pkt_type);
+		result = judged_by_hook(l, item) ? item->fetched->result : run(l, item);
+	item->misdirected = result && !direction_passes(l, item->fetched->rec.pkt_type);
 	return item->misdirected ? 0 : result;
 }
 
@@ -93,19 +93,29 @@ cut(struct ffpf_packet *p, const struct ffpf_record *rec, uint32_t result)
 		p->cap_len = (uint32_t)limit;
 }
 
-static void
-describe(const struct lanes *l, struct ffpf_packet *p, const struct item *item, uint32_t result)
+/* Nanoseconds behind l->second, which is made to be the packet's: mostly it is already. */
+static uint32_t
+ns_of(struct lanes *l, int64_t time_ns)
 {
-	const struct ffpf_record *rec = &item->fetched.rec;
-	int64_t sec = rec->time_ns / NS_PER_S, ns = rec->time_ns % NS_PER_S;
+	uint64_t ns = (uint64_t)time_ns - (uint64_t)l->second_ns;
 
-	if (ns < 0) {
-		sec--;
-		ns += NS_PER_S;
+	if (ns >= NS_PER_S) {
+		l->second = time_ns / NS_PER_S - (time_ns % NS_PER_S < 0);
+		l->second_ns = (int64_t)((uint64_t)l->second * NS_PER_S); /* may lie before the first that there is */
+		ns = (uint64_t)time_ns - (uint64_t)l->second_ns;
 	}
+	return (uint32_t)ns;
+}
+
+static void
+describe(struct lanes *l, struct ffpf_packet *p, const struct item *item, uint32_t result)
+{
+	const struct ffpf_record *rec = &item->fetched->rec;
+	uint32_t ns = ns_of(l, rec->time_ns);
+
 	*p = (struct ffpf_packet){
-		.data = item->fetched.data,
-		.ts_sec = sec,
+		.data = item->fetched->data,
+		.ts_sec = l->second,
 		.ts_frac = (int32_t)(l->reader.info.tick == FFPF_TICK_NS ? ns : ns / 1000),
 		.cap_len = rec->cap_len < l->reader.info.snap_len ? rec->cap_len : l->reader.info.snap_len,
 		.wire_len = rec->wire_len,

@@ -30,7 +30,7 @@ lanes_release(struct ffpf_reader *r, uint32_t n)
 			return;
 		l->has_last = true;
 		l->last_lane = l->items[l->open].lane;
-		l->last_pos = l->items[l->open].fetched.pos;
+		l->last_pos = l->items[l->open].fetched->pos;
 		l->open++;
 		l->carried = 0;
 		l->delivered++;
@@ -50,7 +50,7 @@ give_back(struct lanes *l, bool keep_last)
 		r[i] = stage->head < stage->count ? stage->items[stage->head].pos : l->lanes[i].view.next;
 	}
 	for (uint32_t i = l->count; i-- > l->open;)
-		r[l->items[i].lane] = l->items[i].fetched.pos;
+		r[l->items[i].lane] = l->items[i].fetched->pos;
 	if (keep_last && l->has_last)
 		r[l->last_lane] = l->last_pos;
 	for (uint32_t i = 0; i < l->lane_count; i++)

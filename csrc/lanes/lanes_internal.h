@@ -40,7 +40,7 @@ struct lanes_event {
 };
 
 struct item {
-	struct ffpf_fetched fetched;
+	struct ffpf_fetched *fetched; /* in the lane's stage, which is not filled while an item is open */
 	uint32_t lane;
 	bool passes;      /* it has a descriptor */
 	bool misdirected; /* it would, but for its direction */
@@ -86,6 +86,7 @@ struct lanes {
 	uint64_t delivered, filtered, misdirected, lapped, invalid, evicted;
 	bool lapped_news;        /* to be reported */
 	int64_t latest_ns;       /* time of the packet that was taken last */
+	int64_t second, second_ns; /* the second that the packet described last lies in, and its first nanosecond */
 	struct ffpf_error ended; /* why a lane goes on nowhere */
 
 	uint32_t lane_count;

@@ -62,12 +62,13 @@ key_of(const struct lane *lane)
 	return ns > lane->key ? ns : lane->key;
 }
 
-/* The lane whose turn it is, or NULL; *held: some lane has packets, but it may be another's turn. */
+/* The lane whose turn it is, or NULL; *held: some lane has packets, but it may be another's turn. Until its packets reach
+ * *until, its turn it stays. */
 static struct lane *
-choose(struct lanes *l, bool *held)
+choose(struct lanes *l, bool *held, int64_t *until)
 {
 	struct lane *oldest = NULL;
-	int64_t bound = FFPF_FLOOR_IDLE;
+	int64_t bound = FFPF_FLOOR_IDLE, second = FFPF_FLOOR_IDLE;
 
 	*held = false;
 	for (uint32_t i = 0; i < l->lane_count; i++) {
@@ -77,13 +78,18 @@ choose(struct lanes *l, bool *held)
 			if (lane->bound < bound)
 				bound = lane->bound;
 		} else if (!oldest || key_of(lane) < key_of(oldest)) {
+			if (oldest)
+				second = key_of(oldest);
 			oldest = lane;
+		} else if (key_of(lane) < second) {
+			second = key_of(lane);
 		}
 	}
 	if (oldest && key_of(oldest) > bound) {
 		*held = true;
 		return NULL;
 	}
+	*until = second < bound ? second : bound;
 	return oldest;
 }
 
@@ -106,11 +112,11 @@ take(struct lanes *l, struct lane *lane)
 	struct item *item = &l->items[l->count++];
 
 	lane->key = key_of(lane);
-	item->fetched = lane->stage.items[lane->stage.head++];
+	item->fetched = &lane->stage.items[lane->stage.head++];
 	item->lane = (uint32_t)(lane - l->lanes);
 	item->passes = false;
 	if (l->counts)
-		never_back(l, &item->fetched.rec.time_ns);
+		never_back(l, &item->fetched->rec.time_ns);
 	if (is_empty(lane))
 		lane->bound = lane->key;
 }
@@ -138,12 +144,15 @@ lanes_merge(struct lanes *l)
 		l->lanes[i].bound = INT64_MIN;
 	while (l->count < LANES_BATCH) {
 		bool held;
-		struct lane *lane = choose(l, &held);
+		int64_t until;
+		struct lane *lane = choose(l, &held, &until);
 
 		l->held |= held;
 		if (!lane)
 			break;
-		take(l, lane);
+		do {
+			take(l, lane);
+		} while (l->count < LANES_BATCH && !is_empty(lane) && key_of(lane) < until);
 	}
 }
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ring/view.h"
 
-#include <string.h>
-
 static int
 contradiction(const char *what, struct ffpf_error *err)
 {
@@ -50,19 +48,4 @@ ffpf_view_open(struct ffpf_view *out, const struct ffpf_region *lane, const stru
 		.next = r,
 	};
 	return 0;
-}
-
-/* Acquire: pairs with the release stores of copy_words and ffpf_lane_store. What this reads was stored after an intent
- * was announced, and that intent is seen by a load that comes later. */
-void
-ffpf_words_read(void *to, const uint8_t *from, size_t n)
-{
-	const _Atomic uint64_t *words = (const _Atomic uint64_t *)(const void *)from;
-	uint8_t *out = to;
-
-	for (size_t i = 0; i < n; i++) {
-		uint64_t word = atomic_load_explicit(words + i, memory_order_acquire);
-
-		memcpy(out + i * sizeof(word), &word, sizeof(word));
-	}
 }

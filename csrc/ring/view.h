@@ -8,6 +8,8 @@
 #include "ring/lane.h"
 #include "ring/region.h"
 
+#include <string.h>
+
 struct ffpf_view {
 	const struct ffpf_lane_page *lane;
 	const uint8_t *cells;
@@ -53,6 +55,19 @@ struct ffpf_stage {
 };
 
 /* Copies 64-bit words out of PBuf while its writer may be overwriting them; n words, both sides aligned. */
-void ffpf_words_read(void *to, const uint8_t *from, size_t n);
+static inline void
+ffpf_words_read(void *to, const uint8_t *from, size_t n)
+{
+	const _Atomic uint64_t *words = (const _Atomic uint64_t *)(const void *)from;
+	uint8_t *out = to;
+
+	for (size_t i = 0; i < n; i++) {
+		/* Acquire: pairs with the release stores of copy_words and ffpf_lane_store. What this reads was stored
+		 * after an intent was announced, and that intent is seen by a load that comes later. */
+		uint64_t word = atomic_load_explicit(words + i, memory_order_acquire);
+
+		memcpy(out + i * sizeof(word), &word, sizeof(word));
+	}
+}
 
 #endif
