@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "graph/classes.h"
+
+#include <string.h>
+
+const struct ffpf_class *const ffpf_classes[] = {
+	&ffpf_class_bytecount,
+	&ffpf_class_packetcount,
+};
+const uint32_t ffpf_class_count = sizeof(ffpf_classes) / sizeof(ffpf_classes[0]);
+
+const struct ffpf_class *
+ffpf_class_find(const char *name, size_t name_len)
+{
+	for (uint32_t i = 0; i < ffpf_class_count; i++) {
+		if (strlen(ffpf_classes[i]->name) == name_len && memcmp(ffpf_classes[i]->name, name, name_len) == 0)
+			return ffpf_classes[i];
+	}
+	return NULL;
+}
