@@ -8,6 +8,8 @@
 #include "common/error.h"
 #include "common/text.h"
 #include "feed/feed.h"
+#include "graph/fields.h"
+#include "graph/tuple.h"
 #include "graph/class.h"
 #include "graph/class_bytecount.h"
 #include "graph/class_packetcount.h"
