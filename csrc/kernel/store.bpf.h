@@ -9,6 +9,8 @@
 #include "kernel/grant.bpf.h"
 #include "kernel/record.bpf.h"
 
+#define LINES_AHEAD 2 /* within the slack, which is larger */
+
 /* Before the clock is read: pairs with the load of floor_ns in lanes/merge.c. docs/memory.md has the argument. */
 static __always_inline __s64
 announce_and_read_clock(struct pass *p)
@@ -58,6 +60,20 @@ shape(struct pass *p)
 }
 
 /*
+ * The first lines of the next record come into the cache while this packet is delivered: a load that nobody waits for,
+ * for want of an instruction that asks. Else the exchanges of the next packet, which are full barriers, wait for the
+ * lines of its header. More lines fill the processor's queue of loads, and it waits here.
+ */
+static __always_inline void
+ask_ahead(const struct pass *p)
+{
+	const __u64 *next = (const void *)cell_of(p);
+
+	for (__u32 i = 0; i < LINES_AHEAD; i++)
+		(void)once(next[i * (FFPF_CELL_BYTES / sizeof(*next))]);
+}
+
+/*
  * What lies below W is whole. Plain stores: who has not seen an IBuf's W, which comes behind them, has no index that
  * leads here.
  */
@@ -73,6 +89,7 @@ publish_lane(struct pass *p, __u32 cells)
 	lane->records++;
 	once(lane->wrap) = (ls->w >> (constants.cells_log2 & 31)) - 1; /* the first lap is number 1 */
 	once(lane->w) = ls->w;
+	ask_ahead(p);
 }
 
 /* Never back: an abandoned claim may have been stored to. Under FRP readers look while records are overwritten: the

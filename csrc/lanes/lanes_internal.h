@@ -84,10 +84,10 @@ struct lanes {
 	uint64_t owed;      /* packets that were there when we stopped waiting: they come before the next wait */
 
 	uint64_t delivered, filtered, misdirected, lapped, invalid, evicted;
-	bool lapped_news;        /* to be reported */
-	int64_t latest_ns;       /* time of the packet that was taken last */
+	bool lapped_news;          /* to be reported */
+	int64_t latest_ns;         /* time of the packet that was taken last */
 	int64_t second, second_ns; /* the second that the packet described last lies in, and its first nanosecond */
-	struct ffpf_error ended; /* why a lane goes on nowhere */
+	struct ffpf_error ended;   /* why a lane goes on nowhere */
 
 	uint32_t lane_count;
 	struct lane lanes[];

@@ -62,8 +62,8 @@ key_of(const struct lane *lane)
 	return ns > lane->key ? ns : lane->key;
 }
 
-/* The lane whose turn it is, or NULL; *held: some lane has packets, but it may be another's turn. Until its packets reach
- * *until, its turn it stays. */
+/* The lane whose turn it is, or NULL; *held: some lane has packets, but it may be another's turn. Until its packets
+ * reach *until, its turn it stays. */
 static struct lane *
 choose(struct lanes *l, bool *held, int64_t *until)
 {
