@@ -11,22 +11,34 @@
  */
 #include "kernel/grant.bpf.h"
 
-/* The reader's oldest unread record lies half a PBuf behind. */
-static __always_inline bool
-pbuf_half_full(const struct pass *p, const struct ffpf_kernel_flow_state *fs, void *ibuf, __u64 r)
+/*
+ * A reader that sleeps reads nothing: when it is due follows from its R once. It is when `want` packets are there, half
+ * its IBuf is full, or its oldest unread record lies half a PBuf behind. R and want are its own words, and nonsense in
+ * them is its own loss.
+ */
+static __always_inline void
+set_alarm(const struct pass *p, struct ffpf_kernel_flow_state *fs, const struct ffpf_reader_page *reader, __u32 at,
+	  __u32 sleep)
 {
-	struct ffpf_index *oldest = ibuf_entry(ibuf, r & fs->mask);
+	void *ibuf = bpf_map_lookup_elem(&ibufs, &at);
+	__u64 r = once(reader->r[p->cpu & (FFPF_FLOW_LANES_MAX - 1)]);
+	__u64 want = once(reader->want), half = (__u64)fs->mask / 2 + 1;
+	struct ffpf_index *oldest;
 
-	return oldest && p->ls->w - index_position(p->ls->w, once(oldest->index)) > CELLS / 2;
+	if (!ibuf)
+		return;
+	oldest = ibuf_entry(ibuf, r & fs->mask);
+	if (!oldest)
+		return;
+	fs->due_w = r + (want < half ? want : half);
+	fs->due_cell = once(oldest->index) + (__u32)(CELLS / 2) + 1;
+	fs->due_sleep = sleep;
 }
 
 static __always_inline bool
-is_due(const struct pass *p, const struct ffpf_kernel_flow_state *fs, void *ibuf, const struct ffpf_reader_page *reader)
+is_due(const struct pass *p, const struct ffpf_kernel_flow_state *fs)
 {
-	__u64 r = once(reader->r[p->cpu & (FFPF_FLOW_LANES_MAX - 1)]);
-	__u64 unread = fs->w - r;
-
-	return unread >= once(reader->want) || unread > fs->mask / 2 || pbuf_half_full(p, fs, ibuf, r);
+	return (__s64)(fs->w - fs->due_w) >= 0 || (__s32)((__u32)p->ls->w - fs->due_cell) >= 0;
 }
 
 /* From this entry on the flow's filter is the column's. */
@@ -115,7 +127,6 @@ wake_step(__u32 i, void *context)
 	struct ffpf_reader_page *reader;
 	__u32 slot = column >> 1;
 	__u32 sleep, at;
-	void *ibuf;
 
 	if (column == THE_END)
 		return 1;
@@ -132,8 +143,11 @@ wake_step(__u32 i, void *context)
 		return 0;
 	at = ibuf_at_column(p, column, filter);
 	fs = state_of(at);
-	ibuf = bpf_map_lookup_elem(&ibufs, &at);
-	if (!fs || !ibuf || sleep == fs->woken || !is_due(p, fs, ibuf, reader))
+	if (!fs || sleep == fs->woken)
+		return 0;
+	if (fs->due_sleep != sleep)
+		set_alarm(p, fs, reader, at, sleep);
+	if (!is_due(p, fs))
 		return 0;
 	fs->woken = sleep;
 	ring(slot);

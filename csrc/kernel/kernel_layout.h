@@ -233,7 +233,9 @@ struct ffpf_kernel_flow_state {
 	uint32_t evicted;
 	uint32_t woken; /* value of ffpf_reader_page.sleep that was answered */
 	uint32_t generation;
-	uint64_t reserved[2];
+	uint64_t due_w;     /* the reader that says due_sleep is due when w reaches this ... */
+	uint32_t due_sleep; /* value of ffpf_reader_page.sleep */
+	uint32_t due_cell;  /* ... or the lane's W, of which these are the low bits, this */
 };
 FFPF_AT(ffpf_kernel_flow_state, first_pos, 8);
 FFPF_AT(ffpf_kernel_flow_state, r, 16);
@@ -242,6 +244,9 @@ FFPF_AT(ffpf_kernel_flow_state, mask, 32);
 FFPF_AT(ffpf_kernel_flow_state, evicted, 36);
 FFPF_AT(ffpf_kernel_flow_state, woken, 40);
 FFPF_AT(ffpf_kernel_flow_state, generation, 44);
+FFPF_AT(ffpf_kernel_flow_state, due_w, 48);
+FFPF_AT(ffpf_kernel_flow_state, due_sleep, 56);
+FFPF_AT(ffpf_kernel_flow_state, due_cell, 60);
 FFPF_SIZE(ffpf_kernel_flow_state, 64);
 
 /* ---- what control.bpf.c is asked to do ---- */
