@@ -133,7 +133,7 @@ struct ffpf_kernel_ibuf_status {
 	uint32_t state; /* enum ffpf_ibuf_state */
 	uint32_t slots;
 	uint64_t first_pos, w;
-	uint64_t r;      /* as the reader's page says it, not checked; first_pos while it reads IBufs before this */
+	uint64_t r; /* as the reader's page says it, not checked; below first_pos while it reads IBufs before this */
 	uint64_t behind; /* cells from the oldest record that was not read, of those that R protects, to the lane's W */
 	uint64_t generation, generation_pos;
 	uint64_t packets, nested; /* of the lane, since the flow came */

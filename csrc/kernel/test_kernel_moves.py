@@ -145,8 +145,10 @@ def test_growing_keeps_what_was_not_read(ns: Netns, source: Source) -> None:
         assert (counted.delivered, counted.dropped[lib.FFPF_DROP_PBUF]) == (kept, 20000 - kept)
         with pytest.raises(KernelError, match="has not come from the move"):
             grow(source, 0, 1 << 17)
+        assert source.status(0, 0).r < source.status(0, 0).first_pos
         tell(source, 0, source.lanes[0], fresh)
         assert numbers(reader) == list(range(kept))
+        assert source.status(0, 0).r >= source.status(0, 0).first_pos
         ns.send(ns.right, [numbered(n) for n in range(20000, 24000)])
         assert numbers(reader) == list(range(20000, 24000))
         assert source.counters(0).dropped[lib.FFPF_DROP_PBUF] == 20000 - kept

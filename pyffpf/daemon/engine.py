@@ -50,13 +50,15 @@ class Placement:
 @dataclass(frozen=True)
 class LaneCounts:
     """One flow's IBuf on one lane: positions in it, `r` as the reader says it. behind_bytes: how far the oldest record
-    that was not read lies behind the newest."""
+    that was not read lies behind the newest. dropped_pbuf: what the flow lost since there was no room in PBuf; it may
+    begin anew with the IBuf."""
 
     slots: int
     first: int
     w: int
     r: int
     behind_bytes: int
+    dropped_pbuf: int = 0
 
     @property
     def followed(self) -> bool:

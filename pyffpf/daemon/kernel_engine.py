@@ -244,7 +244,8 @@ class KernelSource:
         status = ffi.new("struct ffpf_kernel_ibuf_status *")
         call(lib.ffpf_kernel_ibuf_status, self._kernel, slot, cpu, status)
         behind_bytes = int(status.behind) * kernel_sources.CELL_BYTES
-        return LaneCounts(int(status.slots), int(status.first_pos), int(status.w), int(status.r), behind_bytes)
+        lost = int(status.dropped[lib.FFPF_DROP_PBUF])
+        return LaneCounts(int(status.slots), int(status.first_pos), int(status.w), int(status.r), behind_bytes, lost)
 
     # ---- outliving this process
 

@@ -324,7 +324,8 @@ class UserspaceSource:
         dropped["lapped"] = dropped.get("lapped", 0) + lapped
         waiting = indexed - delivered - filtered - lapped
         first, behind_bytes = int(status.first_pos), int(status.behind_cells) * CELL_BYTES
-        lane = LaneCounts(int(status.slots), first, int(status.w), int(status.r), behind_bytes)
+        lost = dropped["pbuf"]
+        lane = LaneCounts(int(status.slots), first, int(status.w), int(status.r), behind_bytes, lost)
         return FlowCounts(int(totals.seen), int(totals.filtered) + filtered, delivered, waiting, dropped, [lane])
 
     def kept(self) -> None:
