@@ -25,10 +25,13 @@ _ffpf() {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
 	case $previous in
 	--socket) _ffpf_files "$current" ;;
-	--watch) _ffpf_words "1 2 5 10" "$current" ;;
+	--watch | --interval) _ffpf_words "1 2 5 10" "$current" ;;
+	--sort) _ffpf_words "delivered/s dropped/s dropped seen/s waiting user program flow" "$current" ;;
 	*)
 		if ((COMP_CWORD == 1)); then
-			_ffpf_words "status --help" "$current"
+			_ffpf_words "status top --help" "$current"
+		elif [[ ${COMP_WORDS[1]} == top ]]; then
+			_ffpf_words "--interval --sort --socket --help" "$current"
 		else
 			_ffpf_words "--json --watch --socket --help" "$current"
 		fi

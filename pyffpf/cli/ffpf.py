@@ -7,6 +7,7 @@ Exit codes: 0 answered; 1 no daemon, or it refuses; 2 wrong use.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -14,17 +15,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.live import Live
 
-from pyffpf.cli import rates, tables
+from pyffpf.cli import rates, tables, top
 from pyffpf.cli.control import Control, ControlError, socket_path
 from pyffpf.daemon import jsonform, status
 from pyffpf.daemon.status import Status
 
 EXIT_FAILED = 1
+EXIT_MISUSED = 2
 WATCH_MIN_S = 0.1
 
 
@@ -103,21 +106,45 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     shown.add_argument("--json", action="store_true", help="the document itself; with --watch one a line")
     shown.add_argument("--watch", type=interval, metavar="SECONDS", help="again and again, with rates per second")
-    shown.add_argument("--socket", metavar="PATH", help="where ffpfd listens (default: /run/ffpf/ffpfd.sock)")
+    live = commands.add_parser(
+        "top",
+        help="the same, live: who gets and loses how much",
+        description="Shows sources, users and flows with their rates and drops, live, until q is pressed.",
+        epilog="Keys: s, S sort by the next, the previous column; r reverses; u hides the users; p pauses; q quits.",
+    )
+    live.add_argument("--interval", type=interval, metavar="SECONDS", default=1.0, help="between two looks (default 1)")
+    live.add_argument("--sort", choices=top.SORTS, default="delivered/s", metavar="COLUMN",
+                      help=f"one of {', '.join(top.SORTS)} (default delivered/s)")  # fmt: skip
+    for command in (shown, live):
+        command.add_argument("--socket", metavar="PATH", help="where ffpfd listens (default: /run/ffpf/ffpfd.sock)")
     return parser.parse_args(argv)
+
+
+def show_top(args: argparse.Namespace, path: Path) -> int:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print("ffpf: top needs a terminal; elsewhere use: ffpf status --watch 1", file=sys.stderr)
+        return EXIT_MISUSED
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the terminal is given back as it was
+    documents = top.Documents(lambda: Control(path, "ffpf top"), fetch)
+    with contextlib.closing(documents):
+        top.run(documents, top.Screen(sys.stdin.fileno(), sys.stdout), args.interval, top.View(sort=args.sort))
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(sys.argv[1:] if argv is None else argv)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `ffpf status | head` is no error
+    path = socket_path(args.socket, os.environ)
     try:
-        with Control(socket_path(args.socket, os.environ), "ffpf status") as control:
+        if args.command == "top":
+            return show_top(args, path)
+        with Control(path, "ffpf status") as control:
             show(args, control, sys.stdout)
     except ControlError as error:
         print(f"ffpf: {error}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
-        return 0  # the way to end --watch
+        return 0  # the way to end --watch, and one to end top
     return 0
 
 

@@ -61,7 +61,7 @@ def answering(*documents: Status) -> Answer:
 
     def answer(request: dict[str, Any], connection: socket.socket) -> None:
         if request["op"] == "hello":
-            assert request["version"] == 1 and request["program"] == "ffpf status"
+            assert request["version"] == 1 and request["program"] in ("ffpf status", "ffpf top")
             send(connection, {"id": request["id"], "ok": True, "version": 1, "server": "ffpfd 9.9"})
             return
         assert request["op"] == "status"

@@ -12,7 +12,12 @@ import pytest
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 PAGES = sorted((DOCS / "man").iterdir())
-COMMANDS = {"ffpf.1": ["ffpf", "status"], "ffpf-run.1": ["run"], "ffpfd.8": ["ffpfd"]}  # page: module, subcommand
+COMMANDS = [  # page, module, subcommand
+    ("ffpf.1", "ffpf", "status"),
+    ("ffpf.1", "ffpf", "top"),
+    ("ffpf-run.1", "run", ""),
+    ("ffpfd.8", "ffpfd", ""),
+]
 
 
 def options(module: str, *words: str) -> set[str]:
@@ -46,17 +51,17 @@ def test_manual_pages_are_well_formed(page: Path) -> None:
 
 
 def test_there_is_a_page_for_each_command() -> None:
-    assert [page.name for page in PAGES] == sorted(COMMANDS)
+    assert [page.name for page in PAGES] == sorted({page for page, _, _ in COMMANDS})
 
 
-@pytest.mark.parametrize("page", COMMANDS)
-def test_options_are_documented_and_completed(page: str, tmp_path: Path) -> None:
-    words = COMMANDS[page]
-    known = options(*words)
+@pytest.mark.parametrize(("page", "module", "subcommand"), COMMANDS)
+def test_options_are_documented_and_completed(page: str, module: str, subcommand: str, tmp_path: Path) -> None:
+    words = [subcommand] if subcommand else []
+    known = options(module, *words)
     assert len(known) >= 2
     text = (DOCS / "man" / page).read_text()
     assert known <= {f"--{option}" for option in re.findall(r"^\.(?:It|Op) Fl -([a-z-]+)", text, re.MULTILINE)}
-    line = " ".join([page.partition(".")[0], *words[1:], "--"])
+    line = " ".join([page.partition(".")[0], *words, "--"])
     assert set(complete(line, tmp_path)) == known | {"--help"}
 
 
