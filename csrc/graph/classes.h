@@ -5,6 +5,11 @@
 #include "graph/class.h"
 
 extern const struct ffpf_class ffpf_class_bytecount;
+extern const struct ffpf_class ffpf_class_first_n;
+extern const struct ffpf_class ffpf_class_flow_hash;
+extern const struct ffpf_class ffpf_class_histogram;
 extern const struct ffpf_class ffpf_class_packetcount;
+extern const struct ffpf_class ffpf_class_sampler;
+extern const struct ffpf_class ffpf_class_topk;
 
 #endif

@@ -2,13 +2,7 @@
 #ifndef FFPF_GRAPH_TESTING_PACKETS_H
 #define FFPF_GRAPH_TESTING_PACKETS_H
 /* Packets that test programs make: octets are put one header after the other. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
+#include "graph/testing.h"
 #include "graph/tuple.h"
 
 #include <netinet/in.h>
@@ -127,6 +121,64 @@ tcp_packet(uint32_t src, unsigned sport, uint32_t dst, unsigned dport, unsigned 
 	put_ipv4(&o, &(struct test_ipv4){ .src = src, .dst = dst, .protocol = IPPROTO_TCP, .payload = 20 });
 	put_tcp(&o, sport, dport, flags);
 	return o;
+}
+
+static inline uint32_t
+test_octets(struct test_filter *f, const struct test_octets *o, uint64_t ts_ns)
+{
+	return test_packet(f, o->data, o->len, ts_ns);
+}
+
+/* What describe() says; to be freed. */
+static inline char *
+test_report(struct test_filter *f, enum ffpf_report_form form)
+{
+	struct ffpf_report report;
+
+	ffpf_report_begin(&report, form);
+	f->class->describe(f->instance, &report);
+	ffpf_report_finish(&report);
+	return report.out.data;
+}
+
+static inline void
+assert_report(struct test_filter *f, enum ffpf_report_form form, const char *expected)
+{
+	char *text = test_report(f, form);
+
+	assert_string_equal(text, expected);
+	free(text);
+}
+
+/* Arguments that must be refused, with this text, and the error at this octet. */
+static inline void
+assert_refused(const char *class, const char *text, uint64_t mbuf_bytes, const char *error, size_t at)
+{
+	struct test_filter f;
+
+	assert_int_equal(test_parse(&f, class, text, mbuf_bytes), -FFPF_E_INVALID);
+	assert_string_equal(f.err.text, error);
+	assert_int_equal(f.args.error_at, at);
+	test_close(&f);
+}
+
+static inline void
+assert_canonical(const char *class, const char *text, const char *canonical)
+{
+	struct test_filter f;
+
+	assert_int_equal(test_parse(&f, class, text, 0), 0);
+	assert_string_equal(ffpf_text_get(&f.args.canonical), canonical);
+	test_close(&f);
+}
+
+/* Numbers that look random and are the same in every run, for inputs of properties: xorshift64 (Marsaglia 2003). */
+static inline uint64_t
+test_random(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	return *state ^= *state << 17;
 }
 
 static inline struct ffpf_packet
