@@ -5,9 +5,9 @@
  * What the programs of one source in the kernel, and the control plane, share. No reader maps any of it. Read by eBPF
  * C, C and the emitter of classify programs. Host byte order.
  *
- *     hook_main -> CLASSIFY (-> CHAIN ...) -> STORE          slots of one program array
- *       |             |                        |
- *       +-- scratch: octets, metadata          +-- verdict & active & the group's columns: who wants it
+ *     hook_main -> CLASSIFY (-> CHAIN ...) (-> GRAPH) -> STORE          slots of one program array
+ *       |             |                                   |
+ *       +-- scratch: octets, metadata                     +-- verdict & active & the group's columns: who wants it
  *                     +-- scratch: verdict
  *
  * A flow has a slot, and two columns: 2 * slot and 2 * slot + 1, of which at most one is active. A column holds a
@@ -37,7 +37,8 @@
 #define FFPF_KERNEL_PROGS         64
 #define FFPF_KERNEL_PROG_CLASSIFY 0 /* empty: nobody wants anything */
 #define FFPF_KERNEL_PROG_STORE    1
-#define FFPF_KERNEL_PROG_CHAIN    2 /* the first of those that classify programs may use */
+#define FFPF_KERNEL_PROG_CHAIN    2  /* the first of those that classify programs may use */
+#define FFPF_KERNEL_PROG_GRAPH    30 /* empty: no graph has nodes here; between chain and STORE */
 
 /* enum ffpf_bms_id and enum ffpf_drop, for who cannot include their headers; kernel.c asserts that they are the same.
  */

@@ -13,7 +13,16 @@ import platform
 import struct
 from pathlib import Path
 
-MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, MAP_DELETE, PROG_LOAD, PROG_TEST_RUN, OBJ_INFO = 0, 1, 2, 3, 5, 10, 15
+MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, MAP_DELETE, PROG_LOAD, PROG_TEST_RUN, OBJ_INFO, MAP_FREEZE = (
+    0,
+    1,
+    2,
+    3,
+    5,
+    10,
+    15,
+    22,
+)
 MAP_TYPE_ARRAY, MAP_TYPE_PROG_ARRAY, MAP_TYPE_ARRAY_OF_MAPS = 2, 3, 12
 PROG_TYPE_SOCKET_FILTER, PROG_TYPE_NETFILTER, ATTACH_TYPE_NETFILTER = 1, 32, 45
 F_MMAPABLE = 1 << 10
@@ -77,6 +86,11 @@ def map_lookup(fd: int, key: int, value_bytes: int) -> bytes:
 def map_delete(fd: int, key: int) -> None:
     where = ctypes.create_string_buffer(struct.pack("=I", key), 4)
     _bpf(MAP_DELETE, _attr(struct.pack("=IIQQQ", fd, 0, _address(where), 0, 0)))
+
+
+def map_freeze(fd: int) -> None:
+    """From now on only programs write to it; no mapping of it may be writable."""
+    _bpf(MAP_FREEZE, _attr(struct.pack("=I", fd)))
 
 
 def prog_array_set(progs: int, slot: int, prog: int) -> None:

@@ -32,6 +32,7 @@ from fpl.classify.tables import Tables
 
 STATE_VERSION = 1
 BANKS = (layout.SLOT_CHAIN, 32)  # where a chain may begin: a restarted control plane builds its own beside the old one
+RESERVED = "graph"
 MARKS = (31, 63)  # at the end of each bank: what it puts into slot 0 stands here first
 
 
@@ -52,7 +53,7 @@ class ColumnInfo:
     """How a column's filter runs."""
 
     result: int  # what the filter returns when it accepts; 0: scratch.results says it for each packet
-    kind: str  # "table" or "code"
+    kind: str  # "table" or "code"; RESERVED: decided elsewhere
     insns: int  # of eBPF, when it is code, alone; 0 for a table
     steps: int  # that the verifier needed for it, alone; 0 for a table
     fetch_len: int  # how many octets of a packet it may look at
@@ -73,6 +74,7 @@ class Classifier:
         """
         self._maps = maps
         self._columns: dict[int, _Column] = {}
+        self._needed = 0  # octets of a packet, by programs of others
         self.refused: dict[int, str] = {}
         old_bank = self._bank_in_force(int(state["bank"]) if state else 1)
         self._bank = 1 - old_bank
@@ -145,6 +147,8 @@ class Classifier:
         """Backwards, so that no packet on its way through an old chain misses a part."""
         after = {layout.SLOT_CHAIN: BANKS[1]}.get(BANKS[bank], layout.PROGS)
         for slot in reversed(range(BANKS[bank], after)):
+            if slot == layout.SLOT_GRAPH:
+                continue  # not of this room
             with contextlib.suppress(FileNotFoundError):
                 bpf.map_delete(self._maps.progs, slot)
 
@@ -177,6 +181,22 @@ class Classifier:
             self.wait()
         return info
 
+    def reserve(self, column: int) -> ColumnInfo:
+        """An idle column whose verdict and results programs behind these decide."""
+        self._forget(column)
+        self._chain.purge(column)
+        self._write_result(column, 0)
+        info = ColumnInfo(0, RESERVED, 0, 0, 0, compiled=False)
+        self._columns[column] = _Column(None, info)
+        self._write_control()
+        self.wait()
+        return info
+
+    def need(self, octets: int) -> None:
+        """Programs behind these look at so many octets of a packet."""
+        self._needed = octets
+        self._write_control()
+
     def clear(self, column: int) -> None:
         """Empties an idle column."""
         self._forget(column)
@@ -197,7 +217,9 @@ class Classifier:
         """What was in a column before, which fitted then, and so fits now."""
         if before is None:
             return
-        if before.octets is None:
+        if before.info.kind == RESERVED:
+            pass
+        elif before.octets is None:
             self._tables.put_always(column)
         else:
             self._put(column, before.octets, bytecode.decode(before.octets))
@@ -221,6 +243,7 @@ class Classifier:
 
     def _write_control(self) -> None:
         fetch_len = max((entry.info.fetch_len for entry in self._columns.values()), default=0)
+        fetch_len = max(fetch_len, self._needed)
         words = max(self._columns, default=-1) // 64 + 1
         if not self._restoring:
             struct.pack_into("=I", self._control, layout.CONTROL_FETCH_LEN, fetch_len)

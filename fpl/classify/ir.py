@@ -4,8 +4,8 @@
 takes    body: IR that begins in a block of its own and ends by a jump to %done; it may use
              %scratch (ptr to this CPU's struct ffpf_scratch), %data (ptr to its octets), %wire_len (i32), %work
 gives    a module of one function in section "program": (ptr %ctx) -> i32, the Place's verdict
-             entry: find the scratch | body | done: tail call each of `then`; the first slot that is not empty goes on
-             behind tail calls that failed: lost += 1, inside = 0 (Place of two lanes: owner = 0)
+             entry: find the scratch | body | done: tail call each of `then`, `last`; the first that is not empty goes
+             on; behind tail calls that failed: lost += 1, inside = 0 (Place of two lanes: owner = 0)
 """
 
 from __future__ import annotations
@@ -131,6 +131,7 @@ def module(
     then: Sequence[int],
     work_fd: int | None = None,
     place: Place = SOCKET,
+    last: Sequence[int] = (layout.SLOT_GRAPH, layout.SLOT_STORE),
 ) -> str:
     lines = [HEAD, 'define i32 @classify(ptr %ctx) section "program" {', "entry:", "  %key = alloca i32, align 4",
              *(f"  {line}" for line in allocas),
@@ -147,8 +148,7 @@ def module(
              f"  %progs.at = call i64 @llvm.bpf.pseudo(i64 {PSEUDO_MAP_FD}, i64 {progs_fd})",
              "  %progs = inttoptr i64 %progs.at to ptr"]  # fmt: skip
     lines += [
-        f"  call i64 inttoptr (i64 {TAIL_CALL} to ptr)(ptr %ctx, ptr %progs, i32 {slot})"
-        for slot in (*then, layout.SLOT_STORE)
+        f"  call i64 inttoptr (i64 {TAIL_CALL} to ptr)(ptr %ctx, ptr %progs, i32 {slot})" for slot in (*then, *last)
     ]
     lines += [f"  %lost = getelementptr i8, ptr %scratch, i64 {layout.SCRATCH_LOST}",
               "  %lost.old = load volatile i64, ptr %lost, align 8",

@@ -9,6 +9,7 @@ COLUMNS = 1024  # each flow has two: 2 * slot and 2 * slot + 1
 WORDS = 16  # of 64 columns
 PROGS = 64
 SLOT_CLASSIFY, SLOT_STORE, SLOT_CHAIN = 0, 1, 2
+SLOT_GRAPH = 30  # the nodes of filter graphs (fpl/graph), behind classify and its chain
 
 SCRATCH_VERDICT = 0
 SCRATCH_INSIDE = 128

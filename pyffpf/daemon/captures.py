@@ -16,14 +16,15 @@ import contextlib
 import heapq
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from fpl.graph.node import Instance, Node, Placed
 from pyffpf.daemon import transport
 from pyffpf.daemon.engine import FLOWS_MAX, GROUPS_MAX, EngineSource, FlowCounts, NamedFd, flow_memory, group_memory
-from pyffpf.daemon.policy import GroupKey, GroupPlan, Usage
-from pyffpf.daemon.protocol import Code, RefusedError
+from pyffpf.daemon.policy import GroupKey, GroupPlan, Right, Usage
+from pyffpf.daemon.protocol import Code, Open, RefusedError
 from pyffpf.daemon.server import Client
 from pyffpf.daemon.status import Totals
 
@@ -116,6 +117,7 @@ class Flow:
     given: dict[int, Given] = field(default_factory=dict)  # by lane; ours to close
     kept_names: dict[int, str] = field(default_factory=dict)  # of the descriptors in these two: Kept.fds' names
     opened_by: int = 0  # the request
+    of_graph: bool = False  # its packets are those of a graph flow's nodes, which has the same id
     grown: bool = True  # the latest change of its IBufs, if any, may have been on the same lanes
 
     @property
@@ -149,6 +151,34 @@ class Flow:
         self.given.clear()
 
 
+class GraphState(StrEnum):
+    POPULATED = "populated"  # there, without a graph
+    PAUSED = "paused"  # instantiated
+    ACTIVE = "active"
+    REVOKED = "detached"
+
+
+@dataclass(eq=False)
+class GraphFlow:
+    """A flow that is a graph. delivery: the reader of what its nodes let out, if they deliver anything; it has the same
+    id."""
+
+    id: int
+    client: Client
+    source: Source
+    right: Right
+    request: Open
+    text: str = ""
+    instance: Instance | None = None  # None: not instantiated, or all of it runs in userspace
+    nodes: Sequence[Node] = ()
+    placed: Sequence[Placed] = ()
+    delivered: Sequence[int] = ()
+    delivery: Flow | None = None
+    state: GraphState = GraphState.POPULATED
+    opened_at: float = field(default_factory=time.time)
+    memory: int = 0  # octets of its MBufs
+
+
 @dataclass(eq=False)
 class Source:
     """One capture. `engine` is None until it has been opened, and again when it was closed."""
@@ -161,6 +191,8 @@ class Source:
     promiscuous: bool = False
     groups: dict[GroupKey, Group] = field(default_factory=dict)
     flows: dict[int, Flow] = field(default_factory=dict)  # by slot
+    graphs: dict[int, GraphFlow] = field(default_factory=dict)  # by id
+    node_columns: list[int] = field(default_factory=list)  # free ones, of slots that were taken for nodes
     slots: Numbers = field(default_factory=lambda: Numbers(FLOWS_MAX, "flows"))
     group_numbers: Numbers = field(default_factory=lambda: Numbers(GROUPS_MAX, "groups"))
 
@@ -182,6 +214,7 @@ class Captures:
     def __init__(self) -> None:
         self.sources: dict[str, Source] = {}
         self.flows: dict[int, Flow] = {}
+        self.graphs: dict[int, GraphFlow] = {}
         self._last_id = 0
         self._reserved: list[tuple[int, int]] = []  # user and octets of each flow that is being opened
 
@@ -215,6 +248,9 @@ class Captures:
             raise RefusedError(Code.INVALID, f"this connection has no flow {flow_id}")
         return flow
 
+    def graphs_of(self, client: Client) -> list[GraphFlow]:
+        return [graph for graph in self.graphs.values() if graph.client is client]
+
     def groups(self) -> Iterator[tuple[Source, Group]]:
         for source in self.sources.values():
             for group in source.groups.values():
@@ -228,5 +264,8 @@ class Captures:
             members = source.members(group)
             if source.engine and members and members[0].client.peer.uid == uid:
                 memory += group_memory(source.engine.facts)
+        graphs = [graph for graph in self.graphs.values() if graph.client.peer.uid == uid]
+        memory += sum(graph.memory for graph in graphs)
+        more = sum(graph.delivery is None for graph in graphs)  # who delivers is counted as a flow
         opening = [octets for user, octets in self._reserved if user == uid]
-        return Usage(len(mine) + len(opening), memory + sum(opening))
+        return Usage(len(mine) + more + len(opening), memory + sum(opening), sum(len(graph.nodes) for graph in graphs))

@@ -27,6 +27,7 @@ PACKAGED_FILE = Path(__file__).with_name("ffpfd.toml")
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE = re.compile(r"(\d{1,12}) ?(KiB|MiB|GiB)?")
 BMS = ("srp", "frp")
+LEVELS = ("kernel", "userspace")
 HOLDERS = ("auto", "systemd", "process", "none")
 REPLAY_KEYS = ("rate", "loops", "times", "lossless", "patience_ms", "readers")
 
@@ -54,6 +55,7 @@ class LimitsConfig:
     flows: int = 64
     memory: int = 1 << 30  # octets of PBufs that the user's flows keep alive, and of their IBufs
     snap_len: int = SNAP_LEN_MAX
+    nodes: int = 40  # of filter graphs
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,13 @@ class GroupConfig:
 
     bms: str | None = None
     stall_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class ClassConfig:
+    """Where nodes of one filter class run: "kernel", "userspace"; "": at the lowest level that can run them."""
+
+    level: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,7 @@ class Config:
     metrics: MetricsConfig = MetricsConfig()
     group: Mapping[str, GroupConfig] = field(default_factory=dict)
     source: Mapping[str, SourceConfig] = field(default_factory=dict)
+    classes: Mapping[str, ClassConfig] = field(default_factory=dict)
     allow: tuple[AllowRule, ...] = ()
 
     def replays(self) -> dict[str, Replay]:
@@ -166,6 +176,12 @@ def _holder(value: object) -> str:
     return str(value)
 
 
+def _level(value: object) -> str:
+    if value not in LEVELS:
+        raise ValueError(f"must be one of {', '.join(LEVELS)}")
+    return str(value)
+
+
 def _loopback(value: object) -> str:
     if value != "":
         loopback_address(_text(value))
@@ -207,10 +223,16 @@ KEYS: dict[str, dict[str, Callable[[object], Any]]] = {
         "netfilter": _flag,
         "holder": _holder,
     },
-    "limits": {"flows": _whole(0, 512), "memory": _whole(0, 1 << 40, size), "snap_len": _SNAP_LEN},
+    "limits": {
+        "flows": _whole(0, 512),
+        "memory": _whole(0, 1 << 40, size),
+        "snap_len": _SNAP_LEN,
+        "nodes": _whole(0, 60),
+    },
     "buffers": {"bms": _bms, "bytes": _PBUF, "ibuf_bytes": _IBUF, "ibuf_bytes_max": _IBUF, "stall_ms": _STALL},
     "metrics": {"socket": _text, "listen": _loopback},
     "group": {"bms": _bms, "stall_ms": _STALL},
+    "classes": {"level": _level},
     "source": {
         "bytes": _PBUF,
         "file": replay.file,
@@ -225,7 +247,11 @@ KEYS: dict[str, dict[str, Callable[[object], Any]]] = {
 }
 
 
-NAMED: dict[str, Callable[[], Any]] = {"group": GroupConfig, "source": SourceConfig}  # tables of tables
+NAMED: dict[str, Callable[[], Any]] = {
+    "group": GroupConfig,
+    "classes": ClassConfig,
+    "source": SourceConfig,
+}  # tables of tables
 
 
 def _read_keys(file: Path, name: str, kind: str, table: object) -> dict[str, Any]:

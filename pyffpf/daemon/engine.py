@@ -13,9 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pyffpf.daemon.config import Config
+
+if TYPE_CHECKING:
+    from fpl.graph.stage import Stage
 
 FLOWS_MAX = 512  # FFPF_KERNEL_FLOWS_MAX
 GROUPS_MAX = 32  # FFPF_KERNEL_GROUPS_MAX
@@ -158,6 +161,13 @@ class EngineSource(Protocol):
 
     def place(self, column: int, insns: bytes | None) -> Placement:
         """Makes the column hold a filter; None accepts everything, and so does what cannot run here."""
+
+    @property
+    def stage(self) -> Stage | None:
+        """What runs nodes of graphs in the kernel; None: nothing does. Its calls are the engine's."""
+
+    def reserve(self, column: int) -> None:
+        """The column holds what the stage decides."""
 
     def clear(self, column: int) -> None:
         """The column, which is not in force, holds nothing."""

@@ -114,7 +114,7 @@ class Keeper:
         if source.key not in self._source_numbers:
             self._source_numbers[source.key] = self._next_number()
         number = self._source_numbers[source.key]
-        flows = list(source.flows.values())
+        flows = [flow for flow in source.flows.values() if not flow.of_graph]
         waiting = {flow.kept_names[fd]: fd for flow in flows for named in _handed_out(flow) for _, fd in named}
         fds = waiting | dict(kept.fds)
         self._fds[source.key] = {source_fd(number, name): fd for name, fd in fds.items()}

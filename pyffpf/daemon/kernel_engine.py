@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from typing import Any
 
 from fpl.classify import NETFILTER, SOCKET, Classifier, ClassifyRefused, ColumnInfo, Compiler, Maps
 from fpl.classify.bpf import prog_insns
+from fpl.graph.stage import Stage
 from pyffpf._core import ffi, lib
 from pyffpf.daemon import kernel_sources, netfilter, pages
 from pyffpf.daemon.config import Config
@@ -74,7 +76,11 @@ class KernelSource:
         fds, column_bytes = self._fds, ffi.sizeof("struct ffpf_kernel_column")
         place = NETFILTER if kind == netfilter.KIND else SOCKET
         maps = Maps(fds["progs"], fds["scratch"], fds["control"], fds["columns"], column_bytes, place)
+        if classifier_state is not None:
+            Stage.forget(maps)
         self._classifier = Classifier(maps, classifier_state, compiler)
+        self._new_stage = functools.partial(Stage, self._classifier, compiler, maps)
+        self._stage: Stage | None = None
         self._serial = 0  # of the files of groups and flows
         self._columns: dict[int, ColumnInfo] = {}
         self._groups: dict[int, GroupFiles] = {}
@@ -161,6 +167,15 @@ class KernelSource:
         if reason:
             return Placement("userspace", "everything", reason)
         return Placement("kernel", "everything" if insns is None else info.kind, "")
+
+    @property
+    def stage(self) -> Stage:
+        if self._stage is None:
+            self._stage = self._new_stage()
+        return self._stage
+
+    def reserve(self, column: int) -> None:
+        self._columns[column] = self._classifier.reserve(column)
 
     def clear(self, column: int) -> None:
         self._classifier.clear(column)
@@ -357,6 +372,8 @@ class KernelSource:
         return groups, flows
 
     def close(self) -> None:
+        if self._stage is not None:
+            self._stage.close()
         self._classifier.close()
         for flow in self._flows.values():
             flow.close()

@@ -65,6 +65,7 @@ class Operations:
         self._captures = captures
         self._engine = engine
         self._changed = changed
+        self.tell = changed
         self._turns: weakref.WeakValueDictionary[tuple[str, int], asyncio.Lock] = weakref.WeakValueDictionary()
 
     @contextlib.asynccontextmanager
@@ -82,7 +83,7 @@ class Operations:
             try:
                 yield source
             finally:
-                if not source.flows:
+                if not source.flows and not source.graphs:
                     await self._close_source(source)
 
     @contextlib.asynccontextmanager
@@ -111,17 +112,41 @@ class Operations:
         if engine is not None:
             await engine_call(engine.close)
 
-    async def open_flow(self, source: Source, client: Client, request: Open, right: Right, policy: Policy) -> Flow:
-        """A flow that captures everything from now on."""
+    async def open_flow(
+        self,
+        source: Source,
+        client: Client,
+        request: Open,
+        right: Right,
+        policy: Policy,
+        *,
+        of_graph: int = 0,
+        reserved: bool = False,
+    ) -> Flow:
+        """A flow that captures everything from now on. of_graph: for the graph flow of this id, which counts for the
+        user already; reserved: it gets what its nodes let out."""
         engine, key, plan = source.open, right.key, right.plan
         group = source.groups.get(key)
         ibuf_bytes = lane_bytes(plan.ibuf_bytes, engine.facts.lanes, IBUF_BYTES_LEAST)
         more = flow_memory(engine.facts, ibuf_bytes) + (0 if group else group_memory(engine.facts))
-        policy.check_limits(client.peer, self._captures.usage(client.peer.uid), more)
+        usage = self._captures.usage(client.peer.uid)
+        if of_graph:
+            policy.check_memory(client.peer, usage, more)
+        else:
+            policy.check_limits(client.peer, usage, more)
         with self._captures.reserved(client.peer.uid, more):
-            return await self._open_flow(source, client, request, right, ibuf_bytes)
+            return await self._open_flow(source, client, request, right, ibuf_bytes, of_graph, reserved)
 
-    async def _open_flow(self, source: Source, client: Client, request: Open, right: Right, ibuf_bytes: int) -> Flow:
+    async def _open_flow(
+        self,
+        source: Source,
+        client: Client,
+        request: Open,
+        right: Right,
+        ibuf_bytes: int,
+        of_graph: int,
+        reserved: bool,
+    ) -> Flow:
         engine, key, plan = source.open, right.key, right.plan
         group = source.groups.get(key)
         snap_len = min(request.snap_len or SNAP_LEN_MAX, key.snap_len)
@@ -134,13 +159,16 @@ class Operations:
                 await engine_call(engine.open_group, group.number, plan.bms)
                 undo.push_async_callback(engine_call, engine.close_group, group.number)
             column = 2 * slot
-            await engine_call(engine.place, column, None)
+            if reserved:
+                await engine_call(engine.reserve, column)
+            else:
+                await engine_call(engine.place, column, None)
             undo.push_async_callback(engine_call, engine.clear, column)
             await engine_call(engine.open_flow, slot, group.number, ibuf_bytes, snap_len)
             undo.push_async_callback(engine_call, engine.close_flow, slot)
-            flow_id = self._captures.next_flow_id()
+            flow_id = of_graph or self._captures.next_flow_id()
             flow = Flow(flow_id, client, source, group, slot, snap_len, request.promisc, column, ibuf_bytes)
-            flow.opened_by = request.id
+            flow.opened_by, flow.of_graph = request.id, bool(of_graph)
             await engine_call(engine.activate, slot, column, flow.generation)
             source.groups[key] = group
             source.flows[slot] = flow
@@ -270,11 +298,15 @@ class Operations:
         log.info("%s is %s", source.name, state)
         for flow in source.flows.values():
             flow.client.send(event("source", flow.id, state=str(state), name=source.name))
+        for graph in source.graphs.values():
+            if graph.delivery is None:
+                graph.client.send(event("source", graph.id, state=str(state), name=source.name))
         self._changed(source)
 
     async def update_promiscuous(self, source: Source) -> None:
         """The interface is promiscuous as long as one flow asks for it."""
         wanted = any(flow.promisc for flow in source.flows.values())
+        wanted = wanted or any(graph.request.promisc for graph in source.graphs.values())
         if source.engine is not None and source.state is not SourceState.GONE and wanted is not source.promiscuous:
             await engine_call(source.engine.set_promiscuous, wanted)
             source.promiscuous = wanted

@@ -13,6 +13,7 @@ import pwd
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from fpl.graph.node import Level, Pins
 from pyffpf.daemon.config import AllowRule, Config
 from pyffpf.daemon.credentials import Peer
 from pyffpf.daemon.protocol import SNAP_LEN_MAX, Code, Open, RefusedError
@@ -59,6 +60,7 @@ class Usage:
 
     flows: int
     memory: int
+    nodes: int = 0  # of graphs
 
 
 def group_name(gid: int) -> str:
@@ -166,12 +168,30 @@ class Policy:
             return
         if usage.flows >= limits.flows:
             raise RefusedError(Code.LIMIT, f"user {peer.uid} has {usage.flows} flows, and may have {limits.flows}")
-        if usage.memory + more_memory > limits.memory:
+        self.check_memory(peer, usage, more_memory)
+
+    def check_memory(self, peer: Peer, usage: Usage, more_memory: int) -> None:
+        """RefusedError with `limit` when so much more memory is too much for the user."""
+        limits = self._config.limits
+        if peer.uid != 0 and usage.memory + more_memory > limits.memory:
             raise RefusedError(
                 Code.LIMIT,
                 f"user {peer.uid} holds {usage.memory} octets of buffers, needs {more_memory} more, "
                 f"and may have {limits.memory}",
             )
+
+    def check_nodes(self, peer: Peer, usage: Usage, more: int) -> None:
+        """RefusedError with `limit` when a graph with so many nodes is too much for the user."""
+        limits = self._config.limits
+        if peer.uid != 0 and usage.nodes + more > limits.nodes:
+            raise RefusedError(
+                Code.LIMIT,
+                f"user {peer.uid} has {usage.nodes} nodes in graphs, wants {more} more, and may have {limits.nodes}",
+            )
+
+    def pins(self) -> Pins:
+        """Where the administrator wants classes to run."""
+        return {name: Level(of_class.level) for name, of_class in self._config.classes.items() if of_class.level}
 
 
 def _names(rule: AllowRule, peer: Peer) -> bool:

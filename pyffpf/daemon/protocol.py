@@ -17,11 +17,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NoReturn, TypeGuard
 
+from fpl.graph.node import MBUF_MAX, NODES_MAX, Node
+
 VERSION = 1
 MESSAGE_MAX = 65536  # octets of one message
 DESCRIPTORS_MAX = 100  # of one message; more follow with "more": true
 ID_MAX = 2**53 - 1  # what every JSON reader holds exactly
 NAME_MAX = 255
+TEXT_MAX = 16384  # characters of a graph's text, and of a node's argument
 INSNS_MAX = 4096  # BPF_MAXINSNS, include/uapi/linux/bpf_common.h (Linux 6.1)
 INSN_BYTES = 8  # struct sock_filter
 SNAP_LEN_MAX = 262144  # libpcap's largest
@@ -110,7 +113,52 @@ class Revoke:
     reason: str
 
 
-Request = Hello | Open | Filter | Successor | Close | Status | Revoke
+@dataclass(frozen=True)
+class OpenGraph:
+    """A flow that will be a graph: what Open says of it."""
+
+    open: Open
+
+    @property
+    def id(self) -> int:
+        return self.open.id
+
+
+@dataclass(frozen=True)
+class Instantiate:
+    """The flow's graph. text: what somebody wrote it as, for people."""
+
+    id: int
+    flow: int
+    text: str
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Switch:
+    """activate, or pause."""
+
+    id: int
+    flow: int
+    on: bool
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The flow's nodes as they stand; mbufs: with their MBufs' descriptors."""
+
+    id: int
+    flow: int
+    mbufs: bool
+
+
+@dataclass(frozen=True)
+class Graphs:
+    id: int
+
+
+GraphRequest = OpenGraph | Instantiate | Switch | Nodes | Graphs
+Request = Hello | Open | Filter | Successor | Close | Status | Revoke | GraphRequest
 
 
 class _Fields:
@@ -169,6 +217,38 @@ class _Fields:
             self.fail(f"insns must be {INSNS_MAX} instructions at most")
         return program
 
+    def graph_text(self) -> str:
+        value = self._fields.get("text", "")
+        if not isinstance(value, str) or len(value) > TEXT_MAX or not value.isprintable():
+            self.fail(f"text must be printable text of {TEXT_MAX} characters at most")
+        return value
+
+    def nodes(self) -> tuple[Node, ...]:
+        value = self._fields.get("nodes")
+        if not isinstance(value, list) or not 0 < len(value) <= NODES_MAX:
+            self.fail(f"nodes must be a list of 1 to {NODES_MAX}")
+        return tuple(self._node(number, item) for number, item in enumerate(value))
+
+    def _node(self, number: int, item: object) -> Node:
+        if not isinstance(item, dict):
+            self.fail(f"nodes[{number}] must be an object")
+        fields = _Fields(self._id, f"{self._op}: nodes[{number}]", item)
+        argument, inputs = item.get("argument", ""), item.get("inputs", [])
+        if not isinstance(argument, str) or len(argument) > TEXT_MAX or not (argument.isprintable() or not argument):
+            fields.fail(f"argument must be printable text of {TEXT_MAX} characters at most")
+        if not isinstance(inputs, list) or len(inputs) > NODES_MAX or not all(map(_is_uint, inputs)):
+            fields.fail("inputs must be a list of positions")
+        return Node(
+            kind=fields.text("class"),
+            argument=argument,
+            inputs=tuple(inputs),
+            mbuf=None if item.get("mbuf") is None else fields.uint("mbuf", MBUF_MAX),
+            name=fields.text_or_null("name") or "",
+            insns=fields.insns() if "insns" in item else None,
+            private=fields.boolean("private", False),
+            deliver=None if item.get("deliver") is None else fields.boolean("deliver", False),
+        )
+
 
 def _is_uint(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
@@ -178,7 +258,7 @@ def _hello(request_id: int, fields: _Fields) -> Request:
     return Hello(request_id, fields.uint("version"), fields.text("program", default="unknown"))
 
 
-def _open(request_id: int, fields: _Fields) -> Request:
+def _open(request_id: int, fields: _Fields) -> Open:
     return Open(
         request_id,
         fields.text("source"),
@@ -208,6 +288,30 @@ def _revoke(request_id: int, fields: _Fields) -> Request:
     return Revoke(request_id, fields.uint("flow"), fields.text("reason", default="revoked by an administrator"))
 
 
+def _flow(request_id: int, fields: _Fields) -> Request:
+    return OpenGraph(_open(request_id, fields))
+
+
+def _graph(request_id: int, fields: _Fields) -> Request:
+    return Instantiate(request_id, fields.uint("flow"), fields.graph_text(), fields.nodes())
+
+
+def _activate(request_id: int, fields: _Fields) -> Request:
+    return Switch(request_id, fields.uint("flow"), on=True)
+
+
+def _pause(request_id: int, fields: _Fields) -> Request:
+    return Switch(request_id, fields.uint("flow"), on=False)
+
+
+def _nodes(request_id: int, fields: _Fields) -> Request:
+    return Nodes(request_id, fields.uint("flow"), fields.boolean("mbufs", False))
+
+
+def _graphs(request_id: int, fields: _Fields) -> Request:
+    return Graphs(request_id)
+
+
 OPERATIONS: dict[str, Callable[[int, _Fields], Request]] = {
     "hello": _hello,
     "open": _open,
@@ -216,6 +320,12 @@ OPERATIONS: dict[str, Callable[[int, _Fields], Request]] = {
     "close": _close,
     "status": _status,
     "revoke": _revoke,
+    "flow": _flow,
+    "graph": _graph,
+    "activate": _activate,
+    "pause": _pause,
+    "nodes": _nodes,
+    "graphs": _graphs,
 }
 
 

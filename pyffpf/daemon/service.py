@@ -9,12 +9,14 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from pyffpf.daemon import protocol, status
 from pyffpf.daemon.captures import Captures, Flow, FlowState, Source, SourceState
 from pyffpf.daemon.config import Config
 from pyffpf.daemon.describe import Describer
 from pyffpf.daemon.engine import Engine, interface_key, interface_number, is_interface
+from pyffpf.daemon.graph_service import GraphService
 from pyffpf.daemon.links import Link
 from pyffpf.daemon.operations import Operations, check_waits, engine_call
 from pyffpf.daemon.policy import Policy
@@ -39,6 +41,7 @@ class Service:
         self.policy = Policy(config)
         self.config = config
         self.operations = Operations(self.captures, engine, changed)
+        self.graphs = GraphService(self.captures, engine, self.operations, lambda: self.policy, self._flow_reply)
         self.describer = Describer(self.captures, server_name())
         self._netns_cookie = netns_cookie
 
@@ -58,9 +61,12 @@ class Service:
                 await self._status(client, request)
             case protocol.Revoke():
                 await self._revoke(client, request)
+            case _:
+                await self.graphs.handle(client, request)
 
     async def gone(self, client: Client) -> None:
         """A client's end is that of its flows."""
+        await self.graphs.gone(client)
         for flow in self.captures.of(client):
             async with self._turn(client, flow.source.key), self.operations.locked(flow.source):
                 await self.operations.close_flow(flow)
@@ -69,7 +75,10 @@ class Service:
         """New rules. Flows go on as they are, but for those whose right has ended: these are revoked."""
         self.config = config
         self.policy = Policy(config)
+        await self.graphs.reload(self.policy)
         for flow in list(self.captures.flows.values()):
+            if flow.of_graph:
+                continue
             ended = await asyncio.to_thread(
                 self.policy.ended, flow.client.peer, flow.source.name, flow.promisc, flow.group.key.snap_len
             )
@@ -139,10 +148,13 @@ class Service:
             )  # fmt: skip
 
     def _opened(self, client: Client, request: protocol.Open, flow: Flow) -> None:
+        reply = {"id": request.id, "ok": True, **self._flow_reply(flow)}
+        for message, descriptors in protocol.with_descriptors(reply, flow.source.open.descriptors(flow.slot)):
+            client.send(message, descriptors)
+
+    def _flow_reply(self, flow: Flow) -> dict[str, Any]:
         engine = flow.source.open
-        reply = {
-            "id": request.id,
-            "ok": True,
+        return {
             "flow": flow.id,
             "source": flow.source.name,
             "ifindex": engine.facts.ifindex,
@@ -155,11 +167,11 @@ class Service:
             "generation": flow.generation,
             "wake_kind": engine.facts.wake_kind,
         }
-        for message, descriptors in protocol.with_descriptors(reply, engine.descriptors(flow.slot)):
-            client.send(message, descriptors)
 
     async def _filter(self, client: Client, request: protocol.Filter) -> None:
         flow = self._flow(client, request.flow)
+        if flow.of_graph:
+            raise RefusedError(Code.INVALID, f"what flow {flow.id} gets is decided by its graph")
         async with self._turn(client, flow.source.key), self.operations.locked(flow.source):
             self._check_there(flow)
             check_waits(client)
@@ -183,6 +195,10 @@ class Service:
             client.send({"id": request.id, "ok": True, "fds": [name for name, _ in named]}, [fd for _, fd in named])
 
     async def _close(self, client: Client, request: protocol.Close) -> None:
+        if request.flow in self.captures.graphs:
+            await self.graphs.close(self.graphs.find(client, request.flow))
+            client.send({"id": request.id, "ok": True})
+            return
         flow = self._flow(client, request.flow)
         async with self._turn(client, flow.source.key), self.operations.locked(flow.source):
             await self.operations.close_flow(flow)
@@ -200,10 +216,13 @@ class Service:
     async def _revoke(self, client: Client, request: protocol.Revoke) -> None:
         if not await asyncio.to_thread(self.policy.is_admin, client.peer):
             raise RefusedError(Code.DENIED, f"user {client.peer.uid} may not revoke flows")
-        flow = self.captures.flows.get(request.flow)
-        if flow is None:
+        flow, graph = self.captures.flows.get(request.flow), self.captures.graphs.get(request.flow)
+        if graph is not None:
+            await self.graphs.end_right(graph, request.reason)
+        elif flow is not None:
+            await self._end_right(flow, request.reason)
+        else:
             raise RefusedError(Code.INVALID, f"there is no flow {request.flow}")
-        await self._end_right(flow, request.reason)
         client.send({"id": request.id, "ok": True})
 
     async def _end_right(self, flow: Flow, reason: str) -> None:

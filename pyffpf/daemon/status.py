@@ -122,10 +122,15 @@ def loads(text: bytes) -> Status:
 
 def to_fd(status: Status) -> int:
     """A new descriptor of a sealed memory file with the document: the caller closes it."""
+    return memory_file(dumps(status))
+
+
+def memory_file(text: bytes) -> int:
+    """A new descriptor of a sealed memory file with the text: the caller closes it."""
     fd = os.memfd_create("ffpf-status", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         with open(fd, "wb", closefd=False) as file:
-            file.write(dumps(status))
+            file.write(text)
         fcntl.fcntl(
             fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
         )

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyffpf.cli.control import TIMEOUT_S, Answer, Control
 from pyffpf.daemon import listener, status, transport
@@ -45,6 +45,9 @@ from pyffpf.daemon.engine import (
 )
 from pyffpf.daemon.protocol import Code, RefusedError
 from pyffpf.daemon.run import Daemon, Settings
+
+if TYPE_CHECKING:
+    from fpl.graph.stage import Stage
 
 LANES = 2
 NOBODY = 65534
@@ -130,6 +133,13 @@ class FakeSource:
         if insns == USERSPACE_FILTER:
             return Placement("userspace", "everything", "too long for the kernel")
         return Placement("kernel", "table" if insns else "everything", "")
+
+    @property
+    def stage(self) -> Stage | None:
+        return None
+
+    def reserve(self, column: int) -> None:
+        raise EngineError("there is no stage that could decide a column")
 
     def clear(self, column: int) -> None:
         _require(column not in self.active.values())
@@ -287,14 +297,15 @@ def open_to_all(folder: Path) -> None:
         part.chmod(0o755)
 
 
-def as_user(uid: int, work: Callable[[], Any]) -> Any:
-    """What work() returns, as JSON, in a child that is this user, of the group of the same number and no other."""
+def as_user(uid: int, work: Callable[[], Any], gid: int | None = None) -> Any:
+    """What work() returns, as JSON, in a child that is this user, of the group (None: of the same number) and no
+    other."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.setgroups([])
-            os.setresgid(uid, uid, uid)
+            os.setresgid(*[uid if gid is None else gid] * 3)
             os.setresuid(uid, uid, uid)
             os.write(write, json.dumps(work()).encode())
         except BaseException as error:

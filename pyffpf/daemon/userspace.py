@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyffpf._core import ffi, lib
 from pyffpf.daemon import pages
@@ -30,6 +30,9 @@ from pyffpf.daemon.engine import (
 )
 from pyffpf.daemon.protocol import INSN_BYTES, Code, RefusedError
 from pyffpf.daemon.replay import Replay
+
+if TYPE_CHECKING:
+    from fpl.graph.stage import Stage
 
 CELL_BYTES = 64
 IBUF_ENTRY_BYTES = 8
@@ -258,6 +261,13 @@ class UserspaceSource:
         if insns is None:
             return Placement("kernel", "everything", "")
         return Placement("kernel", "native" if program.native else "interpreter", "run by the hook of a userspace lane")
+
+    @property
+    def stage(self) -> Stage | None:
+        return None
+
+    def reserve(self, column: int) -> None:
+        raise EngineError("there is no stage that could decide a column")
 
     def clear(self, column: int) -> None:
         self._columns.pop(column, None)

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""(BPF,"tcp port 80"): a column of classify. Nodes are the same when their instructions are."""
+
+from __future__ import annotations
+
+import hashlib
+
+from fpl.graph.classes import KernelClass, Lowered
+from fpl.graph.code import ALWAYS, Code
+from fpl.graph.node import Node
+
+
+def _emit(code: Code) -> str:
+    return code.accepted()
+
+
+def _everything(code: Code) -> str:
+    return ALWAYS
+
+
+def instance(node: Node) -> Lowered:
+    if node.insns is None:
+        return Lowered("", _everything)
+    return Lowered(hashlib.sha256(node.insns).hexdigest(), _emit, is_filter=True, insns=node.insns)
+
+
+CLASS = KernelClass("BPF", stateful=False, counts=False, instance=instance)

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The classes that run in the kernel: one row each. A class is one file, class_NAME.py, that says
+
+NAME        as in text
+STATEFUL    whether what it does with a packet depends on packets before
+COUNTS      whether it is there for its MBuf: as the last node of a flow it delivers no packets
+instance()  Node -> Lowered; GraphError for an argument that is none, NotInKernelError for one that only userspace runs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fpl.graph.code import Code
+from fpl.graph.node import Node
+
+
+class NotInKernelError(Exception):
+    """The node is right, and the kernel cannot run it: why."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """One node, ready to be written into a program. canonical: its argument, the same for all that do the same.
+    emit: writes what it does with a packet; an i1, whether the packet passes. insns: of a filter, for classify."""
+
+    canonical: str
+    emit: Callable[[Code], str]
+    mbuf_bytes: int = 0
+    fetch_len: int = 0  # octets of a packet that it looks at
+    is_filter: bool = False
+    insns: bytes | None = None
+
+
+@dataclass(frozen=True)
+class KernelClass:
+    name: str
+    stateful: bool
+    counts: bool
+    instance: Callable[[Node], Lowered]
+
+
+def mbuf_of(node: Node, least: int) -> int:
+    """Octets of MBuf: what the class needs, or more if the node asks for more."""
+    return max(least, node.mbuf or 0)

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where each node of a graph runs, and why not lower.
+
+The lowest level that can: the kernel, when there is a row for its class and the row takes its argument, all its inputs
+are there, and there is room. An administrator's pin holds for a class: `userspace` keeps it out of the kernel;
+`kernel` refuses a graph whose node cannot run there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fpl.graph.classes import NotInKernelError
+from fpl.graph.node import DEVICE, Level, Node, Pins, Placed, last
+from fpl.graph.table import CLASSES
+
+
+def why_not(position: int, nodes: Sequence[Node], placed: Sequence[Placed], pins: Pins) -> str:
+    """Why a node cannot run in the kernel, as far as graph and pins say; "" if it may. GraphError for an argument
+    that is none."""
+    node = nodes[position]
+    if node.kind == DEVICE:
+        return ""
+    outside = next((number for number in node.inputs if placed[number].level is Level.USERSPACE), None)
+    if pins.get(node.kind) is Level.USERSPACE:
+        return f"the administrator keeps {node.kind} in userspace"
+    what = CLASSES.get(node.kind)
+    if what is None:
+        return f"the kernel has no {node.kind}"
+    try:
+        what.instance(node)
+    except NotInKernelError as error:
+        return str(error)
+    if outside is not None:
+        return f"its input {nodes[outside]} runs in userspace"
+    return ""
+
+
+def delivers(nodes: Sequence[Node], position: int) -> bool:
+    """Whether packets that come out of the node are for the application: as it asks; else what comes to an end, unless
+    that counts."""
+    node = nodes[position]
+    if node.deliver is not None:
+        return node.deliver
+    what = CLASSES.get(node.kind)
+    return position in last(nodes) and not (what is not None and what.counts)
+
+
+def delivered(nodes: Sequence[Node], placed: Sequence[Placed]) -> list[int]:
+    """Positions of nodes in the kernel whose packets go to the flow's IBuf: those that are to be delivered, and those
+    that lead to nodes in userspace."""
+    leading = {
+        number
+        for position, node in enumerate(nodes)
+        if placed[position].level is Level.USERSPACE
+        for number in node.inputs
+    }
+    return [
+        position
+        for position, where in enumerate(placed)
+        if where.level is Level.KERNEL and (delivers(nodes, position) or position in leading)
+    ]

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The nodes that run on one source, as its control plane sees them: graphs come and go, a program is in force.
+
+    prepare()  which node runs where; filters are in their columns, MBufs are there
+    commit()   the program that has them is in force; nothing of this flow is on yet
+    switch()   one store: the flow's nodes are on, or off but for those that others have on
+    remove()   off; numbers, columns and MBufs are free
+
+All calls are of one thread, that of the Classifier. Each leaves everything as it was when it raises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from fpl.classify import Classifier, ClassifyRefused, Compiler, Maps, bpf, bytecode, ir, layout
+from fpl.graph import emit, merge, place
+from fpl.graph.classes import Lowered
+from fpl.graph.emit import Delivery
+from fpl.graph.merge import DEVICE_NUMBER, Merged, Running
+from fpl.graph.node import DEVICE, GraphError, Instance, Level, Node, NodeCounts, Pins, Placed, check, in_userspace
+from fpl.graph.table import CLASSES
+
+DELIVERIES_MAX = 64  # flows of a source whose graphs deliver: bits of a word
+RESULT_BITS = 32
+
+
+class Stage:
+    def __init__(self, classifier: Classifier, compiler: Compiler, maps: Maps) -> None:
+        """Nothing is in force. maps: as the Classifier's, borrowed."""
+        self._classifier, self._compiler, self._maps = classifier, compiler, maps
+        self._merged = Merged()
+        self._instances: dict[int, Instance] = {}
+        self._deliveries: dict[int, Delivery] = {}  # by flow
+        self._delivering: set[int] = set()  # numbers of deliveries that are on
+        self.forget(maps)
+        self._lanes = bpf.possible_cpus() * maps.place.lanes
+        with contextlib.ExitStack() as made:
+            self._work = _map("ffpf_nodes", emit.WORK_BYTES, self._lanes)
+            made.callback(os.close, self._work)
+            work = mmap.mmap(self._work, emit.WORK_BYTES * self._lanes)
+            self._switches_fd = _map("ffpf_switches", emit.SWITCH_BYTES, 1)
+            made.callback(os.close, self._switches_fd)
+            switches = mmap.mmap(self._switches_fd, mmap.PAGESIZE)
+            words = np.frombuffer(work, np.uint64).reshape(self._lanes, emit.WORK_BYTES // 8)
+            first, step = emit.WORK_COUNTERS // 8, emit.COUNTER_BYTES // 8
+            self._counters: npt.NDArray[np.uint64] = words[:, first:].reshape(self._lanes, emit.NUMBERS, step)
+            self._switches: npt.NDArray[np.uint64] = np.frombuffer(switches, np.uint64, emit.SWITCH_BYTES // 8)
+            self._closing = made.pop_all()
+        self._prog = -1
+        self._store_switches()
+
+    @staticmethod
+    def forget(maps: Maps) -> None:
+        """What a control plane before this one left is in force no more: its columns are others'."""
+        with contextlib.suppress(FileNotFoundError):
+            bpf.map_delete(maps.progs, layout.SLOT_GRAPH)
+
+    # ---- one graph
+
+    def prepare(
+        self, flow: int, nodes: Sequence[Node], group: str, pins: Pins, columns: list[int], without_state: str = ""
+    ) -> Instance:
+        """columns: free ones; what is used is taken from the list. without_state: why no node with state can run in the
+        kernel now. GraphError when the graph is none, or an argument is wrong, or a pin cannot be respected."""
+        check(nodes)
+        instance = Instance(flow, nodes)
+        try:
+            for position in range(len(nodes)):
+                instance.placed.append(self._place(instance, position, group, pins, columns, without_state))
+        except BaseException:
+            self._release(flow, columns)
+            raise
+        instance.delivered = place.delivered(nodes, instance.placed)
+        if len(instance.delivered) > RESULT_BITS:
+            self._release(flow, columns)
+            raise GraphError(f"packets of {RESULT_BITS} nodes at most can go to one IBuf")
+        self._instances[flow] = instance
+        return instance
+
+    def _place(
+        self, instance: Instance, position: int, group: str, pins: Pins, columns: list[int], without_state: str
+    ) -> Placed:
+        nodes, placed = instance.nodes, instance.placed
+        node = nodes[position]
+        reason = place.why_not(position, nodes, placed, pins)
+        if not reason and without_state and node.kind != DEVICE and CLASSES[node.kind].stateful:
+            reason = without_state
+        if reason:
+            return in_userspace(node, reason, pins)
+        if node.kind == DEVICE:
+            return Placed(Level.KERNEL, number=DEVICE_NUMBER, shared=True)
+        what = CLASSES[node.kind]
+        lowered = what.instance(node)
+        inputs = [placed[number].number for number in node.inputs]
+        key = merge.key_of(instance.flow, position, node, what, lowered, inputs, group)
+        running = self._merged.find(key)
+        if running is not None:
+            running.users.add(instance.flow)
+            return Placed(Level.KERNEL, number=running.number, shared=True)
+        number = self._merged.free_number()
+        if number is None:
+            return in_userspace(node, "as many nodes run on this source as the kernel takes", pins)
+        running = Running(number, key, lowered, node.private, users={instance.flow})
+        reason = self._make(running, lowered, columns)
+        if reason:
+            return in_userspace(node, reason, pins)
+        self._counters[:, number] = 0  # nobody's: who had the number is off, and a grace period was waited for
+        self._merged.add(running)
+        return Placed(Level.KERNEL, number=number)
+
+    def _make(self, running: Running, lowered: Lowered, columns: list[int]) -> str:
+        """Column and MBuf of a new node; why it cannot be."""
+        if lowered.is_filter:
+            if not columns:
+                return "the source has no column left for its filter"
+            try:
+                self._classifier.set(columns[-1], lowered.insns)
+            except ClassifyRefused as refused:
+                return str(refused)
+            running.column = columns.pop()
+        if lowered.mbuf_bytes:
+            running.mbuf = _map("ffpf_mbuf", lowered.mbuf_bytes, 1)
+            if not running.writable:
+                bpf.map_freeze(running.mbuf)
+        return ""
+
+    def commit(self, flow: int, column: int | None) -> None:
+        """column: the flow's, reserved by the Classifier; None when nothing is delivered. GraphError when the program
+        cannot be: the flow is to be removed, or prepared anew."""
+        instance = self._instances[flow]
+        if column is not None:
+            self._deliveries[flow] = self._delivery(instance, column)
+        try:
+            prog = self._load()
+        except (ClassifyRefused, bpf.VerifierError) as error:
+            self._deliveries.pop(flow, None)
+            raise GraphError(f"the program of all nodes: {error}") from error
+        self._classifier.need(max((node.lowered.fetch_len for node in self._merged), default=0))
+        bpf.prog_array_set(self._maps.progs, layout.SLOT_GRAPH, prog)
+        if self._prog >= 0:
+            os.close(self._prog)
+        self._prog = prog
+        self._classifier.wait()
+
+    def _delivery(self, instance: Instance, column: int) -> Delivery:
+        taken = {delivery.number for delivery in self._deliveries.values()}
+        number = next((number for number in range(DELIVERIES_MAX) if number not in taken), None)
+        if number is None:
+            raise GraphError(f"{DELIVERIES_MAX} graphs of this source deliver packets: there is no room for one more")
+        numbers = tuple(instance.placed[position].number for position in instance.delivered)
+        result, result_column = self._result_of(numbers[0])
+        return Delivery(number, column, numbers, result, result_column)
+
+    def _result_of(self, number: int) -> tuple[int, int]:
+        """(what all packets that come out of a node have as result, the column that says it of each): that of the last
+        filter, as long as one node leads to the next; what has met none has a device's."""
+        while number != DEVICE_NUMBER:
+            node = self._merged[number]
+            info = self._classifier.info(node.column) if node.column is not None else None
+            if info is not None and node.column is not None:
+                return info.result, node.column
+            number = next(iter(node.key.inputs)) if len(node.key.inputs) == 1 else DEVICE_NUMBER
+        return bytecode.WORD, 0
+
+    def _load(self) -> int:
+        nodes, deliveries = list(self._merged), list(self._deliveries.values())
+        body = emit.body(nodes, deliveries, self._switches_fd)
+        maps, where = self._maps, self._maps.place
+        text = ir.module(maps.scratch, maps.progs, [], body, [], self._work, where, last=[layout.SLOT_STORE])
+        return where.load(self._compiler.compile(text), "ffpf_graph")
+
+    def switch(self, flow: int, on: bool) -> None:
+        """The flow's nodes run, and its packets are delivered; or not, as far as it is concerned."""
+        for node in self._merged.of(flow):
+            (node.on.add if on else node.on.discard)(flow)
+        delivery = self._deliveries.get(flow)
+        if delivery is not None:
+            (self._delivering.add if on else self._delivering.discard)(delivery.number)
+        self._store_switches()
+
+    def _store_switches(self) -> None:
+        """Whole words, each in one store."""
+        self._switches[emit.SWITCH_NODES // 8] = np.uint64(self._merged.on_bits())
+        self._switches[emit.SWITCH_DELIVER // 8] = np.uint64(sum(1 << number for number in self._delivering))
+
+    def remove(self, flow: int) -> list[int]:
+        """Columns that are free again. What nobody has any more is in the program, off, until the next is made."""
+        columns: list[int] = []
+        self.switch(flow, False)
+        self._classifier.wait()
+        self._release(flow, columns)
+        self._deliveries.pop(flow, None)
+        self._instances.pop(flow, None)
+        if not self._merged and not self._deliveries and self._prog >= 0:
+            bpf.map_delete(self._maps.progs, layout.SLOT_GRAPH)
+            os.close(self._prog)
+            self._prog = -1
+        self._classifier.need(max((node.lowered.fetch_len for node in self._merged), default=0))
+        return columns
+
+    def _release(self, flow: int, columns: list[int]) -> None:
+        for node in self._merged.release(flow):
+            if node.column is not None:
+                self._classifier.clear(node.column)
+                columns.append(node.column)
+            if node.mbuf >= 0:
+                os.close(node.mbuf)
+
+    # ---- what is shown
+
+    def counts(self, flow: int) -> list[NodeCounts | None]:
+        """By position; None for nodes in userspace. The device's are those of the hook, and not counted here."""
+        return [
+            self._counts(placed.number) if placed.level is Level.KERNEL and placed.number else None
+            for placed in self._instances[flow].placed
+        ]
+
+    def _counts(self, number: int) -> NodeCounts:
+        """`out` is loaded first: it is never more than what came."""
+        out = int(self._counters[:, number, 1].sum())
+        return NodeCounts(int(self._counters[:, number, 0].sum()), out)
+
+    def mbuf(self, flow: int, position: int) -> tuple[int, int, bool] | None:
+        """(descriptor, octets, writable), the descriptor the stage's; None where there is none."""
+        placed = self._instances[flow].placed[position]
+        if placed.level is not Level.KERNEL or not placed.number:
+            return None
+        node = self._merged[placed.number]
+        return (node.mbuf, node.lowered.mbuf_bytes, node.writable) if node.mbuf >= 0 else None
+
+    def memory(self, flow: int) -> int:
+        """Octets of MBufs that the flow has."""
+        return sum(node.lowered.mbuf_bytes for node in self._merged.of(flow))
+
+    @property
+    def running(self) -> int:
+        return len(self._merged)
+
+    @property
+    def program(self) -> tuple[int, int]:
+        """(instructions, the verifier's steps) of the program in force; zeros when there is none."""
+        return (bpf.prog_insns(self._prog), bpf.prog_verified(self._prog)) if self._prog >= 0 else (0, 0)
+
+    def close(self) -> None:
+        """The program stays in the program array, and goes on."""
+        for node in self._merged:
+            if node.mbuf >= 0:
+                os.close(node.mbuf)
+        if self._prog >= 0:
+            os.close(self._prog)
+        self._closing.close()
+
+
+def _map(name: str, octets: int, entries: int) -> int:
+    return bpf.map_create(bpf.MAP_TYPE_ARRAY, octets, entries, name, flags=bpf.F_MMAPABLE)

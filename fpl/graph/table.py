@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The one table of classes that the kernel runs. A new class is one file and one row."""
+
+from __future__ import annotations
+
+from fpl.graph import class_bpf, class_bytecount, class_packetcount
+from fpl.graph.classes import KernelClass
+
+CLASSES: dict[str, KernelClass] = {
+    made.name: made for made in (class_bpf.CLASS, class_bytecount.CLASS, class_packetcount.CLASS)
+}

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the tests of graph share: a stage on a source without a socket, graphs written shortly, and filters."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from types import TracebackType
+from typing import Any
+
+from fpl.classify import Classifier, Compiler
+from fpl.classify.testing import Packet, TestSource, octets_of
+from fpl.graph.node import Instance, Node
+from fpl.graph.stage import Stage
+
+NODE_COLUMNS = range(100, 200)
+LD_W, LD_H, LD_B, JEQ, JGT, RET = 0x20, 0x28, 0x30, 0x15, 0x25, 0x06
+
+
+def octet_is(at: int, value: int) -> bytes:
+    """A filter that accepts packets with this octet."""
+    return octets_of([(LD_B, 0, 0, at), (JEQ, 0, 1, value), (RET, 0, 0, 262144), (RET, 0, 0, 0)])
+
+
+def bpf_node(at: int, value: int, *inputs: int, **more: Any) -> Node:
+    return Node("BPF", f"ether[{at}] = {value}", inputs or (0,), insns=octet_is(at, value), **more)
+
+
+DEVICE = Node("device", "eth0")
+
+
+class TestStage:
+    """A source without a socket with a Classifier and a Stage. Packets are handled on one processor."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.source = TestSource()
+        self.compiler = Compiler()
+        self.classifier = Classifier(self.source.maps, compiler=self.compiler)
+        self.stage = Stage(self.classifier, self.compiler, self.source.maps)
+        self.columns = list(NODE_COLUMNS)
+        self.flow_columns: dict[int, int] = {}
+
+    def __enter__(self) -> TestStage:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stage.close()
+        self.classifier.close()
+        self.compiler.close()
+        self.source.__exit__(kind, error, tb)
+
+    def open(self, flow: int, nodes: list[Node], group: str = "g", *, on: bool = True, **more: Any) -> Instance:
+        """A flow whose column is its number."""
+        instance = self.stage.prepare(flow, nodes, group, more.pop("pins", {}), self.columns, **more)
+        column = flow if instance.delivered else None
+        if column is not None:
+            self.classifier.reserve(column)
+            self.flow_columns[flow] = column
+        self.stage.commit(flow, column)
+        if on:
+            self.stage.switch(flow, True)
+        return instance
+
+    def close(self, flow: int) -> None:
+        self.columns += self.stage.remove(flow)
+        if flow in self.flow_columns:
+            self.classifier.clear(self.flow_columns.pop(flow))
+
+    def send(self, packet: Packet) -> dict[int, int]:
+        """The flows that get a packet, and its result."""
+        bits, results = self.source.judge(packet)
+        return {flow: results[column]
+                for flow, column in self.flow_columns.items() if bits >> column & 1}  # fmt: skip
+
+    def mbuf(self, flow: int, position: int) -> bytes:
+        found = self.stage.mbuf(flow, position)
+        assert found is not None
+        with mmap.mmap(found[0], found[1], prot=mmap.PROT_READ) as memory:
+            return memory[:]
+
+    def u64(self, flow: int, position: int) -> int:
+        return int(struct.unpack_from("=Q", self.mbuf(flow, position))[0])
+
+    def counts(self, flow: int) -> list[tuple[int, int] | None]:
+        """(came, out) by position."""
+        return [None if count is None else (count.came, count.out) for count in self.stage.counts(flow)]

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Requests about flows that are graphs, answered. docs/protocol.md has the replies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fpl.graph.node import Level
+from pyffpf.daemon import protocol, status
+from pyffpf.daemon.captures import Captures, GraphFlow, GraphState
+from pyffpf.daemon.describe import user_name
+from pyffpf.daemon.engine import Engine, NamedFd
+from pyffpf.daemon.graphs import GraphOperations
+from pyffpf.daemon.operations import Operations, check_waits, engine_call
+from pyffpf.daemon.policy import Policy
+from pyffpf.daemon.protocol import Code, RefusedError
+from pyffpf.daemon.server import Client
+
+log = logging.getLogger(__name__)
+
+
+class GraphService:
+    """The part of a Service that knows graphs. policy: the one in force. flow_reply: what `open` says of a flow."""
+
+    def __init__(
+        self,
+        captures: Captures,
+        engine: Engine,
+        operations: Operations,
+        policy: Callable[[], Policy],
+        flow_reply: Callable[[Any], dict[str, Any]],
+    ) -> None:
+        self._captures, self._engine, self._operations = captures, engine, operations
+        self._policy, self._flow_reply = policy, flow_reply
+        self.graphs = GraphOperations(captures, engine, operations)
+
+    async def handle(self, client: Client, request: protocol.GraphRequest) -> None:
+        match request:
+            case protocol.OpenGraph():
+                await self._open(client, request.open)
+            case protocol.Instantiate():
+                await self._instantiate(client, request)
+            case protocol.Switch():
+                await self._switch(client, request)
+            case protocol.Nodes():
+                await self._nodes(client, request)
+            case protocol.Graphs():
+                await self._list(client, request)
+
+    async def gone(self, client: Client) -> None:
+        for graph in self._captures.graphs_of(client):
+            await self.close(graph)
+
+    async def close(self, graph: GraphFlow) -> None:
+        uid = graph.client.peer.uid
+        async with self._operations.turn(graph.source.key, uid), self._operations.locked(graph.source):
+            await self.graphs.close(graph)
+
+    async def end_right(self, graph: GraphFlow, reason: str) -> None:
+        async with self._operations.locked(graph.source):
+            if self._captures.graphs.get(graph.id) is not graph or graph.state is GraphState.REVOKED:
+                return
+            await self.graphs.revoke(graph)
+            log.info("flow %d is revoked: %s", graph.id, reason)
+            graph.client.send(protocol.event("revoked", graph.id, reason=reason))
+
+    async def reload(self, policy: Policy) -> None:
+        """Graphs whose right has ended are revoked."""
+        for graph in list(self._captures.graphs.values()):
+            ended = await asyncio.to_thread(
+                policy.ended, graph.client.peer, graph.source.name, graph.request.promisc, graph.right.key.snap_len
+            )
+            if ended is not None:
+                await self.end_right(graph, ended)
+
+    def find(self, client: Client, flow_id: int) -> GraphFlow:
+        graph = self._captures.graphs.get(flow_id)
+        if graph is None or graph.client is not client:
+            raise RefusedError(Code.INVALID, f"this connection has no flow {flow_id} that is a graph")
+        return graph
+
+    async def _open(self, client: Client, request: protocol.Open) -> None:
+        resolved = self._engine.resolve(request.source)
+        policy = self._policy()
+        right = await asyncio.to_thread(policy.decide, client.peer, request, resolved.name)
+        octets = policy.source_bytes(resolved.name)
+        turn = self._operations.turn(resolved.key, client.peer.uid)
+        async with turn, self._operations.opened(resolved, octets, client) as source:
+            graph = await self.graphs.open(source, client, request, right, policy)
+            if client.closed:  # it went while this was done, and gone() may have looked already
+                await self.graphs.close(graph)
+                return
+            facts = source.open.facts
+            client.send(
+                {
+                    "id": request.id,
+                    "ok": True,
+                    "flow": graph.id,
+                    "source": source.name,
+                    "ifindex": facts.ifindex,
+                    "link_type": facts.link_type,
+                    "group": right.plan.name,
+                    "state": str(graph.state),
+                }
+            )
+
+    async def _instantiate(self, client: Client, request: protocol.Instantiate) -> None:
+        graph = self.find(client, request.flow)
+        async with (
+            self._operations.turn(graph.source.key, client.peer.uid),
+            self._operations.locked(graph.source),
+        ):
+            self._check_there(graph)
+            check_waits(client)
+            await self.graphs.instantiate(graph, request, self._policy())
+            reply: dict[str, Any] = {"id": request.id, "ok": True, "state": str(graph.state)}
+            descriptors: list[NamedFd] = []
+            if graph.delivery is not None:
+                reply = self._flow_reply(graph.delivery) | reply
+                descriptors += graph.source.open.descriptors(graph.delivery.slot)
+            reply["nodes"], reply["delivered"] = self._described(graph), list(graph.delivered)
+            self._send(client, reply, descriptors + self._mbufs(graph))
+
+    async def _switch(self, client: Client, request: protocol.Switch) -> None:
+        graph = self.find(client, request.flow)
+        async with self._operations.locked(graph.source):
+            self._check_there(graph)
+            await self.graphs.switch(graph, request.on)
+            client.send({"id": request.id, "ok": True, "state": str(graph.state)})
+
+    async def _nodes(self, client: Client, request: protocol.Nodes) -> None:
+        graph = self.find(client, request.flow)
+        async with self._operations.locked(graph.source):
+            self._check_there(graph)
+            counts = await engine_call(graph.source.open.counts)
+            reply = {
+                "id": request.id,
+                "ok": True,
+                "state": str(graph.state),
+                "packets": counts.packets,
+                "nodes": self._described(graph),
+                "delivered": list(graph.delivered),
+            }
+            self._send(client, reply, self._mbufs(graph) if request.mbufs else [])
+
+    async def _list(self, client: Client, request: protocol.Graphs) -> None:
+        """Of the groups that the peer is a member of; of all, for an administrator."""
+        is_admin = await asyncio.to_thread(self._policy().is_admin, client.peer)
+        shown = []
+        for graph in list(self._captures.graphs.values()):
+            if is_admin or graph.right.key.gid in client.peer.groups:
+                async with graph.source.lock:
+                    shown.append(self._listed(graph))
+        descriptor = status.memory_file(json.dumps({"graphs": shown}).encode())
+        try:
+            client.send({"id": request.id, "ok": True, "fds": ["graphs"]}, [descriptor])
+        finally:
+            os.close(descriptor)
+
+    def _listed(self, graph: GraphFlow) -> dict[str, Any]:
+        peer = graph.client.peer
+        return {
+            "flow": graph.id,
+            "source": graph.source.name,
+            "text": graph.text,
+            "state": str(graph.state),
+            "group": graph.right.plan.name,
+            "user": user_name(peer.uid),
+            "pid": peer.pid,
+            "program": graph.client.program,
+            "opened_at": graph.opened_at,
+            "nodes": [
+                {"class": node.kind, "argument": node.argument, "name": node.name, "inputs": list(node.inputs), **said}
+                for node, said in zip(graph.nodes, self._described(graph), strict=False)
+            ],
+        }
+
+    def _described(self, graph: GraphFlow) -> list[dict[str, Any]]:
+        """By position: where a node runs and why, which it is of all that run, and what it counted."""
+        stage = graph.source.engine.stage if graph.source.engine and graph.instance else None
+        counts = stage.counts(graph.id) if stage is not None else [None] * len(graph.placed)
+        described = []
+        for position, (placed, count) in enumerate(zip(graph.placed, counts, strict=True)):
+            said: dict[str, Any] = {"level": str(placed.level), "reason": placed.reason}
+            if placed.level is Level.KERNEL:
+                said |= {"number": placed.number, "shared": placed.shared}
+            if count is not None:
+                said |= {"in": count.came, "out": count.out}
+            mbuf = stage.mbuf(graph.id, position) if stage is not None else None
+            if mbuf is not None:
+                said |= {"mbuf": mbuf[1], "writable": mbuf[2]}
+            described.append(said)
+        return described
+
+    def _mbufs(self, graph: GraphFlow) -> list[NamedFd]:
+        stage = graph.source.open.stage if graph.instance else None
+        if stage is None:
+            return []
+        found = [(position, stage.mbuf(graph.id, position)) for position in range(len(graph.placed))]
+        return [(f"mbuf:{position}", made[0]) for position, made in found if made is not None]
+
+    def _send(self, client: Client, reply: Mapping[str, Any], descriptors: list[NamedFd]) -> None:
+        for message, fds in protocol.with_descriptors(reply, descriptors):
+            client.send(message, fds)
+
+    def _check_there(self, graph: GraphFlow) -> None:
+        """After waiting for the lock."""
+        if self._captures.graphs.get(graph.id) is not graph:
+            raise RefusedError(Code.INVALID, f"this connection has no flow {graph.id} that is a graph")
+        if graph.state is GraphState.REVOKED:
+            raise RefusedError(Code.DENIED, f"flow {graph.id} was revoked")

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Graphs in ffpfd as it is run, on a veth pair of a network namespace. Needs root and eBPF."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from compat_tests.netns import Netns, wait_until
+from fpl.graph.node import Node
+from pyffpf.cli.control import ControlError
+from pyffpf.daemon.test_kernel import IPV4, IPV6, Ffpfd, frames
+from pyffpf.daemon.testing import as_user, open_to_all
+from pyffpf.shared_flow import SharedFlow, graphs
+
+CONFIG = """
+[buffers]
+bytes = "512 KiB"
+[limits]
+nodes = 8
+[classes.bytecount]
+level = "userspace"
+[[allow]]
+groups = ["4242"]
+"""
+GROUP = 4242
+
+
+@pytest.fixture(scope="module")
+def ns() -> Iterator[Netns]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    with Netns() as made:
+        wait_until(lambda: made.is_up(made.left), "the interface")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def running(ns: Netns, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ffpfd]:
+    folder = tmp_path_factory.mktemp("ffpfd")
+    open_to_all(folder)
+    made = Ffpfd(ns, folder, CONFIG)
+    try:
+        yield made
+        made.stop()
+    finally:
+        made.clear_up()
+
+
+def counting(source: str, text: str = "ip", **more: Any) -> list[Node]:
+    return [Node("device", source), Node("BPF", text, (0,)), Node("packetcount", "", (1,), name="n", **more)]
+
+
+def flow_at(running: Ffpfd, **more: Any) -> SharedFlow:
+    with running.ns.entered():
+        return SharedFlow(running.ns.left, socket=running.path, **more)
+
+
+def by_user(running: Ffpfd, uid: int, work: Callable[[SharedFlow], Any]) -> Any:
+    """work() with a flow of this user, of the group, in a process of its own."""
+
+    def run() -> Any:
+        with SharedFlow(running.ns.left, socket=running.path) as flow:
+            return work(flow)
+
+    with running.ns.entered():
+        return as_user(uid, run, GROUP)
+
+
+def count(flow: SharedFlow) -> int:
+    return int(flow.mbuf("n").view("u8")[0])
+
+
+def test_the_kernel_counts_behind_a_filter(ns: Netns, running: Ffpfd) -> None:
+    with flow_at(running) as flow:
+        states = flow.instantiate(counting(ns.left))
+        assert [state.level for state in states] == ["kernel"] * 3
+        assert (flow.delivered, flow.descriptors) == ([], {})
+        ns.send(ns.right, frames(IPV4, 5))
+        assert count(flow) == 0
+        flow.activate()
+        ns.send(ns.right, frames(IPV4, 40) + frames(IPV6, 2))
+        wait_until(lambda: count(flow) == 40, "40 packets")
+        flow.pause()
+        ns.send(ns.right, frames(IPV4, 5))
+        flow.activate()
+        ns.send(ns.right, frames(IPV4, 1))
+        wait_until(lambda: count(flow) == 41, "one packet more")
+        by_position = flow.counters()
+        assert [(state.came, state.out) for state in by_position] == [(None, None), (43, 41), (41, 41)]
+
+
+def test_two_users_of_a_group_run_a_prefix_once(ns: Netns, running: Ffpfd) -> None:
+    """Each user is a process of its own."""
+
+    def run(flow: SharedFlow) -> dict[str, Any]:
+        flow.instantiate(counting(ns.left))
+        flow.activate()
+        before = count(flow)
+        ns.send(ns.right, frames(IPV4, 10))
+        wait_until(lambda: count(flow) >= before + 10, "ten packets")
+        nodes = flow.counters()
+        return {"uid": os.getuid(), "numbers": [state.number for state in nodes],
+                "shared": [state.shared for state in nodes], "counts": [count(flow), nodes[1].came, nodes[2].came],
+                "flows": len(graphs(running.path))}  # fmt: skip
+
+    ns.sender(ns.right)  # opened by root, kept for both
+    with flow_at(running, group=str(GROUP)) as kept:
+        kept.instantiate(counting(ns.left))
+        kept.activate()
+        first, second = (by_user(running, uid, run) for uid in (4300, 4301))
+        assert (first["uid"], second["uid"]) == (4300, 4301)
+        assert first["numbers"] == second["numbers"] == [state.number for state in kept.counters()]
+        assert first["shared"] == second["shared"] == [True, True, True]
+        assert first["counts"] == [10, 10, 10]
+        assert second["counts"] == [20, 20, 20]
+        assert first["flows"] == second["flows"] == 2
+        assert kept.counters()[2].came == 20
+
+
+def test_refusals_have_reasons(ns: Netns, running: Ffpfd) -> None:
+    with flow_at(running) as flow:
+        with pytest.raises(ControlError, match=r"has no graph yet: it is populated"):
+            flow.activate()
+        with pytest.raises(ControlError, match=r"node 1 \(packetcount\): its inputs must be earlier nodes"):
+            flow.instantiate([Node("device", ns.left), Node("packetcount", "", (2,))])
+        flow.instantiate(counting(ns.left))
+        with pytest.raises(ControlError, match="has a graph: it is paused"):
+            flow.instantiate(counting(ns.left))
+
+    def too_many(flow: SharedFlow) -> str:
+        try:
+            flow.instantiate([Node("device", ns.left), *(Node("packetcount", "", (n,)) for n in range(8))])
+        except ControlError as refused:
+            return str(refused)
+        return ""
+
+    assert by_user(running, 4300, too_many) == (
+        "ffpfd refuses: user 4300 has 0 nodes in graphs, wants 9 more, and may have 8"
+    )
+
+
+def test_explain_says_what_the_kernel_cannot_run(ns: Netns, running: Ffpfd) -> None:
+    with flow_at(running) as flow:
+        flow.instantiate([*counting(ns.left), Node("bytecount", "", (1,)), Node("rate", "1s", (1,))])
+        assert flow.explain().splitlines()[2:] == [
+            "n: kernel",
+            "(bytecount): userspace: the administrator keeps bytecount in userspace",
+            "(rate,1s): userspace: the kernel has no rate",
+        ]
+        assert flow.delivered == [1]
+        assert flow.facts["lanes"] >= 1
+        assert "ibuf:0" in flow.descriptors
+
+
+def test_a_flow_that_delivers_is_a_reader_as_any_other(ns: Netns, running: Ffpfd) -> None:
+    with flow_at(running) as flow, running.connect() as tool:
+        flow.instantiate([*counting(ns.left, deliver=True)])
+        flow.activate()
+        ns.send(ns.right, frames(IPV4, 30) + frames(IPV6, 5))
+        wait_until(lambda: count(flow) == 30, "30 packets")
+        (shown,) = [one for one in tool.status().flows if one.id == flow.id]
+        assert (shown.filtered, shown.waiting) == (5, 30)
+        with pytest.raises(ControlError, match="decided by its graph"):
+            flow._ask("filter", insns=None)
+
+
+def test_nothing_is_left_when_flows_end(ns: Netns, running: Ffpfd) -> None:
+    before = running.descriptors()
+    for _ in range(2):
+        with ExitStack() as stack:
+            for number in range(3):
+                flow = stack.enter_context(flow_at(running))
+                flow.instantiate(counting(ns.left, f"ip[{number}] = 1", deliver=True))
+                flow.activate()
+        wait_until(lambda: running.descriptors() == before, "all descriptors closed")
+    with ns.entered():
+        assert graphs(running.path) == []

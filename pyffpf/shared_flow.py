@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A flow that is a graph, in ffpfd: opened, instantiated, activated, paused, read. docs/protocol.md has the requests.
+
+    nodes = [Node("device", "eth0"), Node("BPF", "tcp port 80", (0,)), Node("packetcount", "", (1,))]
+    with SharedFlow("eth0", program="web") as flow:
+        flow.instantiate(nodes)
+        flow.activate()
+        ...
+        print(flow.mbuf(2).view("u8")[0], flow.counters())
+
+What is read from an MBuf is the kernel's own memory: no packet comes to the application for it.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import json
+import mmap
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from fpl.graph.node import Node
+from pyffpf._core import ffi, lib
+from pyffpf.cli.control import Answer, Control, ControlError, socket_path
+
+SNAP_LEN_MAX = 262144
+NETMASK_UNKNOWN = 0xFFFFFFFF
+DOCUMENT_MAX_BYTES = 64 << 20
+_libc = ctypes.CDLL(None)
+_libc.free.argtypes = (ctypes.c_void_p,)
+
+
+class FilterError(ValueError):
+    """The text of a BPF node cannot be compiled: in libpcap's words."""
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """A node of a flow. level: "kernel" or "userspace", reason: why not lower. number: of all that run on the source;
+    two flows that share a node have the same. shared: it ran before this flow came. came, out: packets since it began
+    to run; None where ffpfd does not count: the device, and what runs in userspace. filtered = came - out."""
+
+    level: str
+    reason: str
+    number: int | None
+    shared: bool
+    came: int | None
+    out: int | None
+    mbuf_bytes: int
+    writable: bool
+
+
+def compile_filter(text: str, link_type: int, snap_len: int = SNAP_LEN_MAX) -> bytes | None:
+    """Octets of struct sock_filter, as the kernel's hook takes them, by the system's libpcap; None: everything passes.
+    FilterError."""
+    if not text.strip():
+        return None
+    insns, count = ffi.new("struct ffpf_bpf_insn **"), ffi.new("uint32_t *")
+    error = ffi.new("struct ffpf_error *")
+    code = lib.ffpf_syspcap_compile(
+        insns, count, text.encode(), link_type, snap_len, True, NETMASK_UNKNOWN, lib.FFPF_FORM_LIVE, error
+    )
+    if code < 0:
+        raise FilterError(f"{text}: {ffi.string(error.text).decode(errors='replace')}")
+    octets = bytes(ffi.buffer(insns[0], 8 * count[0]))
+    _libc.free(int(ffi.cast("uintptr_t", insns[0])))
+    return octets
+
+
+def _request_of(node: Node) -> dict[str, Any]:
+    """A node as the protocol has it."""
+    said: dict[str, Any] = {"class": node.kind, "argument": node.argument, "inputs": list(node.inputs)}
+    if node.name:
+        said["name"] = node.name
+    if node.insns is not None:
+        said["insns"] = base64.b64encode(node.insns).decode()
+    said |= {key: value for key, value in (("mbuf", node.mbuf), ("deliver", node.deliver)) if value is not None}
+    return said | ({"private": True} if node.private else {})
+
+
+def _state_of(said: Mapping[str, Any]) -> NodeState:
+    return NodeState(
+        str(said["level"]),
+        str(said["reason"]),
+        said.get("number"),
+        bool(said.get("shared", False)),
+        said.get("in"),
+        said.get("out"),
+        int(said.get("mbuf", 0)),
+        bool(said.get("writable", False)),
+    )
+
+
+class SharedFlow:
+    """A context manager. ControlError for all that ffpfd refuses, with its reason."""
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        program: str = "pyffpf",
+        group: str | None = None,
+        promisc: bool = False,
+        snap_len: int = 0,
+        socket: Path | None = None,
+    ) -> None:
+        """source: an interface, `any`, `netfilter:HOOK` or a savefile of ffpfd's. group: the flow group, of which the
+        user must be a member; None: its own."""
+        self._control = Control(socket or socket_path(None, os.environ), program)
+        try:
+            answer = self._control.ask("flow", source=source, group=group, promisc=promisc, snap_len=snap_len)
+        except BaseException:
+            self._control.__exit__(None, None, None)
+            raise
+        self.id = int(answer.fields["flow"])
+        self.source = str(answer.fields["source"])
+        self.link_type = int(answer.fields["link_type"])
+        self.nodes: Sequence[Node] = ()
+        self.delivered: list[int] = []  # positions of nodes whose packets come to this application
+        self.descriptors: dict[str, int] = {}  # of a flow that delivers: as the protocol's `open`
+        self.facts: Mapping[str, Any] = answer.fields
+        self._mbufs: dict[int, npt.NDArray[np.uint8]] = {}
+        self._states: list[NodeState] = []
+
+    def instantiate(self, nodes: Sequence[Node], text: str = "") -> list[NodeState]:
+        """Makes the graph's nodes, off. The text of BPF nodes is compiled here. How each was placed."""
+        compiled = [
+            replace(node, insns=compile_filter(node.argument, self.link_type))
+            if node.kind == "BPF" and node.insns is None
+            else node
+            for node in nodes
+        ]
+        answer = self._ask("graph", text=text, nodes=[_request_of(node) for node in compiled])
+        self.nodes, self.facts = compiled, answer.fields
+        self.delivered = list(answer.fields["delivered"])
+        self._states = [_state_of(said) for said in answer.fields["nodes"]]
+        self._keep(answer)
+        return self._states
+
+    def _keep(self, answer: Answer) -> None:
+        """Maps the MBufs, and keeps the other descriptors."""
+        for name, fd in answer.fds.items():
+            if not name.startswith("mbuf:"):
+                self.descriptors[name] = fd
+                continue
+            position = int(name.removeprefix("mbuf:"))
+            state = self._states[position]
+            access = mmap.PROT_READ | (mmap.PROT_WRITE if state.writable else 0)
+            try:
+                memory = mmap.mmap(fd, state.mbuf_bytes, prot=access)
+            finally:
+                os.close(fd)
+            self._mbufs[position] = np.frombuffer(memory, np.uint8)
+
+    def activate(self) -> None:
+        """Its nodes run from now on: one store in ffpfd."""
+        self._ask("activate")
+
+    def pause(self) -> None:
+        """Its nodes stand still, but for those that other flows have on. What they counted stays."""
+        self._ask("pause")
+
+    def counters(self) -> list[NodeState]:
+        """The nodes as they stand, by position."""
+        self._states = [_state_of(said) for said in self._ask("nodes").fields["nodes"]]
+        return self._states
+
+    def mbuf(self, node: int | str) -> npt.NDArray[np.uint8]:
+        """The MBuf of a node, by position or name: octets, shape (bytes,), of memory that the node writes to; writable
+        when the node is private. The layout is the class's. KeyError: there is none in the kernel."""
+        return self._mbufs[self.position(node)]
+
+    def position(self, node: int | str) -> int:
+        """Where a node stands. KeyError when there is no such name."""
+        if isinstance(node, int):
+            return node
+        for position, known in enumerate(self.nodes):
+            if known.name == node:
+                return position
+        raise KeyError(node)
+
+    def explain(self) -> str:
+        """A line for each node: where it runs, and why not lower."""
+        lines = []
+        for node, state in zip(self.nodes, self._states, strict=True):
+            shared = ", shared" if state.shared and state.number else ""
+            lines.append(f"{node}: {state.level}{shared}" + (f": {state.reason}" if state.reason else ""))
+        return "\n".join(lines)
+
+    def _ask(self, operation: str, **fields: object) -> Answer:
+        return self._control.ask(operation, flow=self.id, **fields)
+
+    def next_event(self) -> dict[str, Any]:
+        """The next event that ffpfd sends; ControlError when none comes in time."""
+        return self._control.next_event()
+
+    def close(self) -> None:
+        """Ends the flow. Arrays of MBufs stay readable, and are written no more unless others run the node."""
+        for fd in self.descriptors.values():
+            os.close(fd)
+        self.descriptors.clear()
+        self._mbufs.clear()
+        self._control.__exit__(None, None, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def graphs(socket: Path | None = None) -> list[dict[str, Any]]:
+    """The graph flows of ffpfd that the caller may know of: docs/protocol.md, `graphs`."""
+    with Control(socket or socket_path(None, os.environ), "pyffpf") as control:
+        fd = control.ask("graphs").fds["graphs"]
+    with os.fdopen(fd, "rb") as file:
+        if os.fstat(fd).st_size > DOCUMENT_MAX_BYTES:
+            raise ControlError("ffpfd's list of graphs is too long")
+        file.seek(0)
+        found: list[dict[str, Any]] = json.load(file)["graphs"]
+    return found
