@@ -17,6 +17,7 @@
 #include "graph/class_sampler.h"
 #include "graph/class_topk.h"
 #include "graph/fields.h"
+#include "graph/parse.h"
 #include "graph/tuple.h"
 #include "hook/flow.h"
 #include "hook/hook.h"
