@@ -10,6 +10,7 @@
 #include "feed/feed.h"
 #include "graph/class.h"
 #include "graph/class_bytecount.h"
+#include "graph/class_file.h"
 #include "graph/class_first_n.h"
 #include "graph/class_flow_hash.h"
 #include "graph/class_histogram.h"
