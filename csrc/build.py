@@ -31,6 +31,7 @@ COMMON = (
 )  # fmt: skip
 SONAME = "libpcap.so.0.8"  # the name by which programs, and dlopen(), ask for libpcap
 CROSS_HEADERS = BUILD / "gen" / "cross"  # of the system's headers, those that are the same on every processor
+NOT_IN_LIBRARY = ("kernel", "columns")  # rooms of csrc that are no part of the drop-in libpcap
 SIDE_PROGRAMS = ("test_", "fuzz_", "bench_")
 
 
@@ -205,9 +206,9 @@ def build_core(variant: str) -> Path:
 
 
 def build_library(variant: str) -> Path:
-    """The drop-in libpcap. Without what loads programs into the kernel: that is ffpfd's."""
+    """The drop-in libpcap, without what only ffpfd, which loads programs into the kernel, or Python calls."""
     generate()
-    core = [path for path in room_sources("csrc") if path.parent.name != "kernel"]
+    core = [path for path in room_sources("csrc") if path.parent.name not in NOT_IN_LIBRARY]
     objects = compile_all(room_sources("libffpfpcap"), variant) + compile_all(core, variant)
     exports = ROOT / "libffpfpcap" / "exports.map"
     flags = ["-shared", f"-Wl,-soname,{SONAME}", f"-Wl,--version-script={exports}", "-Wl,-z,relro", "-Wl,-z,now",

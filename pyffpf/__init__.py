@@ -1,2 +1,79 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""FFPF for Python. `pyffpf._core` is the C core through cffi: the tests of the rooms below csrc/ use it."""
+"""FFPF for Python: packets as numpy arrays. `pyffpf._core` is the C core through cffi.
+
+    with pyffpf.open("eth0", "tcp port 80") as capture:
+        for packet in capture:                       # or capture.batches(), capture.columns("ip.src", ...)
+            print(packet.ts, len(packet))
+
+What is named here is loaded when it is first used: commands that need none of it start quickly.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyffpf.batch import ROW, Batch
+    from pyffpf.capture import Capture, Totals, open
+    from pyffpf.errors import (
+        BadFile,
+        BadFilter,
+        Busy,
+        Closed,
+        Denied,
+        DeviceGone,
+        FfpfError,
+        Lapped,
+        NoServer,
+        NoSuchDevice,
+        NotPermitted,
+        NotSupported,
+        StillViewed,
+        SystemFailure,
+    )
+    from pyffpf.fields import field_names
+    from pyffpf.packet import Packet
+    from pyffpf.statistics import Statistics
+
+_ERRORS = ("BadFile", "BadFilter", "Busy", "Closed", "Denied", "DeviceGone", "FfpfError", "Lapped", "NoServer",
+           "NoSuchDevice", "NotPermitted", "NotSupported", "StillViewed", "SystemFailure")  # fmt: skip
+_HOMES = {
+    "ROW": "batch", "Batch": "batch", "Capture": "capture", "Totals": "capture", "open": "capture",
+    "field_names": "fields", "Packet": "packet", "Statistics": "statistics", **dict.fromkeys(_ERRORS, "errors"),
+}  # fmt: skip
+
+__all__ = [
+    "ROW",
+    "BadFile",
+    "BadFilter",
+    "Batch",
+    "Busy",
+    "Capture",
+    "Closed",
+    "Denied",
+    "DeviceGone",
+    "FfpfError",
+    "Lapped",
+    "NoServer",
+    "NoSuchDevice",
+    "NotPermitted",
+    "NotSupported",
+    "Packet",
+    "Statistics",
+    "StillViewed",
+    "SystemFailure",
+    "Totals",
+    "field_names",
+    "open",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pyffpf' has no attribute {name!r}")
+    return getattr(import_module(f"pyffpf.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -29,6 +29,9 @@ enum ffpf_code {
 	FFPF_E_BAD_FILTER, /* text that does not compile, or bytecode that does not validate */
 	FFPF_E_DENIED,     /* a policy said no */
 	FFPF_E_NO_SERVER,  /* nobody answers where ffpfd should, or no more */
+	FFPF_E_CLOSED,     /* it was closed before */
+	FFPF_E_BUSY,       /* it is another thread's now, or another process's */
+	FFPF_E_VIEWED,     /* views of memory live that would change */
 };
 
 #define FFPF_ERROR_TEXT_LEN 256 /* libpcap's PCAP_ERRBUF_SIZE: texts reach users through buffers of that size */

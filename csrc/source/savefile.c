@@ -98,6 +98,10 @@ savefile_next(struct ffpf_reader *r, struct ffpf_batch *batch)
 		if (state == WALK_FAILED)
 			return FFPF_FAILED;
 		filled = ffpf_savefile_window_fill(sf);
+		if (filled < 0 && sf->interruptible && sf->last_errno == EINTR) {
+			sf->fp->_flags &= ~_IO_ERR_SEEN;
+			return FFPF_INTERRUPTED;
+		}
 		if (filled <= 0)
 			return end_of_octets(sf, filled);
 	}
@@ -244,6 +248,7 @@ ffpf_savefile_open(struct ffpf_reader **out, FILE *fp, const struct ffpf_savefil
 	if (!sf)
 		return ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
 	sf->fp = fp;
+	sf->interruptible = cfg->interruptible;
 	sf->reader.ops = &savefile_ops;
 	sf->reader.info.tick = cfg->tick == FFPF_WANT_NS ? FFPF_TICK_NS : FFPF_TICK_US;
 	rc = read_header(sf, cfg->tick, err);

@@ -87,7 +87,8 @@ struct savefile {
 	enum source_kind source;
 	FILE *fp;
 	int fd;
-	int last_errno;    /* of the last read that failed */
+	int last_errno; /* of the last read that failed */
+	bool interruptible;
 	off_t file_end;    /* SOURCE_PREAD: file offset of the octet at win.hi */
 	off_t fp_position; /* SOURCE_PREAD: where the FILE was when last we or the program were told */
 

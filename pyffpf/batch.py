@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Batches: packets as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pyffpf import fields as _fields
+from pyffpf._core import ffi, lib
+from pyffpf.packet import Packet
+
+# struct ffpf_row of csrc/columns/rows.h
+ROW = np.dtype(
+    [
+        ("ts_ns", np.int64), ("offset", np.uint64), ("caplen", np.uint32), ("len", np.uint32), ("result", np.uint32),
+        ("ifindex", np.uint32), ("vlan", np.uint32), ("protocol", np.uint16), ("pkt_type", np.uint8),
+        ("flags", np.uint8),
+    ]
+)  # fmt: skip
+assert ROW.itemsize == ffi.sizeof("struct ffpf_row")
+
+Rows = npt.NDArray[Any]
+Octets = npt.NDArray[np.uint8]
+
+
+class Batch:
+    """n packets that were read together.
+
+    `rows` (n,) is a structured array with the fields of ROW: ts_ns since 1970 UTC; offset of the packet in `octets`;
+    caplen and len, octets captured and on the wire; result of the filter; ifindex; vlan, TPID in the upper 16 bits and
+    TCI in the lower, 0 without a tag; protocol, the Ethernet type of a live capture; pkt_type, 4 for packets that this
+    machine sent; flags. `octets` holds the packets one after the other; it is None when they were not asked for.
+
+    A batch that was read with copy=True, as by default, is its own memory: it stays. One that was read with copy=False
+    lies in the reader's memory; see Capture.read_batch.
+    """
+
+    def __init__(self, rows: Rows, octets: Octets | None, link_type: int) -> None:
+        self.rows = rows
+        self.octets = octets
+        self.link_type = link_type
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        """A column: batch["len"] is batch.rows["len"], (n,)."""
+        column: npt.NDArray[Any] = self.rows[name]
+        return column
+
+    def __iter__(self) -> Iterator[Packet]:
+        return map(Packet, repeat(self), range(len(self.rows)))
+
+    def packet(self, row: int) -> Packet:
+        """The packet of a row; negative numbers count from the end. Raises IndexError."""
+        n = len(self.rows)
+        if not -n <= row < n:
+            raise IndexError(f"no row {row} in a batch of {n}")
+        return Packet(self, row % n)
+
+    def view(self, row: int) -> memoryview:
+        """The octets of one packet where they lie, read-only, no copy."""
+        octets = self._needed()
+        start = int(self.rows["offset"][row])
+        return octets[start : start + int(self.rows["caplen"][row])].data.toreadonly()
+
+    def headers(self, n: int) -> Octets:
+        """The first n octets of every packet, (packets, n); what a packet does not have is 0."""
+        if n < 1:
+            raise ValueError("headers of at least one octet")
+        octets = self._needed()
+        heads = np.empty((len(self.rows), n), np.uint8)
+        if len(self.rows):
+            lib.ffpf_rows_heads(_pointer(heads, "uint8_t *"), n, _pointer(self.rows, "struct ffpf_row *"),
+                                len(self.rows), _pointer(octets, "uint8_t *"))  # fmt: skip
+        return heads
+
+    def fields(self, *names: str) -> Mapping[str, np.ma.MaskedArray[Any, Any]]:
+        """Fields of every packet by name, as masked arrays (n,): masked where a packet has no such field.
+
+        IPv6 addresses are (n, 16) octets, all other fields integers; `pyffpf.field_names()` lists them. Raises
+        KeyError for a name that is none.
+        """
+        octets = self._needed()
+        columns = _fields.Columns(names, len(self.rows))
+        if len(self.rows):
+            lib.ffpf_columns_extract(columns.struct, len(names), 0, _pointer(self.rows, "struct ffpf_row *"),
+                                    len(self.rows), _pointer(octets, "uint8_t *"), self.link_type)  # fmt: skip
+        return columns.arrays(len(self.rows))
+
+    # ---- what packets look themselves up in ----
+
+    @cached_property
+    def times(self) -> list[int]:
+        """rows["ts_ns"] as Python integers."""
+        times: list[int] = self.rows["ts_ns"].tolist()
+        return times
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """Where each packet begins in octet_bytes."""
+        starts: list[int] = self.rows["offset"].tolist()
+        return starts
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """... and ends."""
+        ends: list[int] = (self.rows["offset"] + self.rows["caplen"]).tolist()
+        return ends
+
+    @cached_property
+    def octet_bytes(self) -> bytes:
+        """All octets as one object, of which packets are slices."""
+        return self._needed().tobytes()
+
+    def release(self) -> None:
+        """Lets go of the octets; rows stay. Of a batch that was not copied the capture can then go on."""
+        self.octets = None
+
+    def select(self, rows: npt.NDArray[Any]) -> Batch:
+        """The batch of some of its packets, in the order given: by a mask (n,) or row numbers. Octets are shared."""
+        return Batch(self.rows[rows], self.octets, self.link_type)
+
+    def _needed(self) -> Octets:
+        if self.octets is None:
+            raise ValueError("this batch has no octets: it was read without them, or has been released")
+        return self.octets
+
+
+def _pointer(array: npt.NDArray[Any], kind: str) -> Any:
+    """The array's memory for the core, which has it until its call returns."""
+    return ffi.cast(kind, array.ctypes.data)

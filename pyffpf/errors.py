@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What can go wrong, as exceptions; `check` is the one place where the core's codes become them.
+
+FfpfError
+  SystemFailure(OSError)        a system call failed: errno says how
+    NoSuchDevice(FileNotFoundError)  NotPermitted(PermissionError)  DeviceGone
+  NotSupported                  this source cannot do it
+  BadFilter(ValueError)         text that does not compile
+  BadFile(ValueError)           octets that are no savefile, or one that ends in a packet
+  Denied(PermissionError)       ffpfd, or a policy of its, said no
+  NoServer(ConnectionError)     nobody answers where ffpfd should
+  Closed(ValueError)            the capture is closed
+  Busy(RuntimeError)            another thread is in it, or it belongs to another process
+  StillViewed(BufferError)      views of packets live that would be overwritten
+  Lapped                        packets were overwritten under a reader's eyes (FRP): `rows` says which
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+from pyffpf._core import ffi, lib
+
+
+class FfpfError(Exception):
+    """Base of all that FFPF raises."""
+
+
+class SystemFailure(FfpfError, OSError):
+    """A system call failed; `errno` as in OSError."""
+
+
+class NoSuchDevice(SystemFailure, FileNotFoundError):
+    """There is no interface, source or file of that name."""
+
+
+class NotPermitted(SystemFailure, PermissionError):
+    """The caller may not capture there."""
+
+
+class DeviceGone(SystemFailure):
+    """The interface vanished, or is down."""
+
+
+class NotSupported(FfpfError):
+    """This source cannot do what was asked of it."""
+
+
+class BadFilter(FfpfError, ValueError):
+    """Filter text that does not compile, in the compiler's own words."""
+
+
+class BadFile(FfpfError, ValueError):
+    """Octets that are no savefile, or a savefile that is broken or cut."""
+
+
+class Denied(FfpfError, PermissionError):
+    """ffpfd refused."""
+
+
+class NoServer(FfpfError, ConnectionError):
+    """ffpfd does not answer."""
+
+
+class Closed(FfpfError, ValueError):
+    """The capture was closed before."""
+
+
+class Busy(FfpfError, RuntimeError):
+    """Another thread is reading this capture, or it was opened by the process that this one was forked from."""
+
+
+class StillViewed(FfpfError, BufferError):
+    """Views of packets live whose memory would be given back: let go of them, or read copies."""
+
+
+class Lapped(FfpfError):
+    """Packets were overwritten while they were looked at (fast reader preference).
+
+    `rows`: numbers of the rows of the batch that may not be trusted, ascending.
+    """
+
+    def __init__(self, rows: list[int]) -> None:
+        self.rows = rows
+        shown = ", ".join(map(str, rows[:10])) + (f" and {len(rows) - 10} more" if len(rows) > 10 else "")
+        super().__init__(f"overwritten while they were looked at: rows {shown}")
+
+
+_BY_CODE: dict[int, type[FfpfError]] = {
+    lib.FFPF_E_SYSTEM: SystemFailure,
+    lib.FFPF_E_NOT_SUPPORTED: NotSupported,
+    lib.FFPF_E_NO_SUCH_DEVICE: NoSuchDevice,
+    lib.FFPF_E_PERMISSION: NotPermitted,
+    lib.FFPF_E_PROMISC_PERMISSION: NotPermitted,
+    lib.FFPF_E_DEVICE_DOWN: DeviceGone,
+    lib.FFPF_E_DEVICE_GONE: DeviceGone,
+    lib.FFPF_E_RFMON_NOT_SUPPORTED: NotSupported,
+    lib.FFPF_E_CAPTURE_NOT_SUPPORTED: NotSupported,
+    lib.FFPF_E_FORMAT: BadFile,
+    lib.FFPF_E_TRUNCATED: BadFile,
+    lib.FFPF_E_BAD_FILTER: BadFilter,
+    lib.FFPF_E_DENIED: Denied,
+    lib.FFPF_E_NO_SERVER: NoServer,
+    lib.FFPF_E_CLOSED: Closed,
+    lib.FFPF_E_BUSY: Busy,
+    lib.FFPF_E_VIEWED: StillViewed,
+}
+_ERRNO = {
+    lib.FFPF_E_NO_SUCH_DEVICE: errno.ENODEV,
+    lib.FFPF_E_PERMISSION: errno.EPERM,
+    lib.FFPF_E_PROMISC_PERMISSION: errno.EPERM,
+    lib.FFPF_E_DEVICE_DOWN: errno.ENETDOWN,
+    lib.FFPF_E_DEVICE_GONE: errno.ENODEV,
+}
+
+
+def new_error() -> Any:
+    """A `struct ffpf_error *` for one call."""
+    return ffi.new("struct ffpf_error *")
+
+
+def text_of(error: Any) -> str:
+    """The core's story of a failure."""
+    return str(ffi.string(error.text).decode("utf-8", "replace"))
+
+
+def exception_of(error: Any, about: str = "") -> FfpfError:
+    """What to raise for a `struct ffpf_error *`; `about` comes first in the text."""
+    kind = _BY_CODE.get(error.code, FfpfError)
+    text = text_of(error)
+    if issubclass(kind, SystemFailure):
+        number = error.sys_errno or _ERRNO.get(error.code, 0)
+        text = text or os.strerror(number)
+        return kind(number, f"{about}: {text}" if about else text)
+    return kind(f"{about}: {text}" if about else text)
+
+
+def check(code: int, error: Any, about: str = "") -> int:
+    """Returns what a function of the core returned when that is no failure, else raises."""
+    if code < 0:
+        raise exception_of(error, about)
+    return code

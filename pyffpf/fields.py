@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fields of packets as columns; csrc/columns/fields.c has the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pyffpf._core import ffi, lib
+
+KINDS: dict[int, tuple[type[np.unsignedinteger[Any]], int]] = {
+    lib.FFPF_COLUMN_U8: (np.uint8, 1),
+    lib.FFPF_COLUMN_U16: (np.uint16, 1),
+    lib.FFPF_COLUMN_U32: (np.uint32, 1),
+    lib.FFPF_COLUMN_U64: (np.uint64, 1),
+    lib.FFPF_COLUMN_OCTETS16: (np.uint8, 16),
+}
+
+
+@cache
+def field_names() -> dict[str, str]:
+    """Every field that there is: its name, and what it means."""
+    found = {}
+    number = 0
+    while (field := lib.ffpf_column_field_number(number)) != ffi.NULL:
+        found[ffi.string(field.name).decode()] = ffi.string(field.summary).decode()
+        number += 1
+    return found
+
+
+def find(name: str) -> Any:
+    """The core's description of a field; KeyError when there is none of that name."""
+    field = lib.ffpf_column_field_find(name.encode())
+    if field == ffi.NULL:
+        near = [known for known in field_names() if known.split(".")[0] == name.split(".")[0]]
+        raise KeyError(f"no field {name!r}; there are {', '.join(near or field_names())}")
+    return field
+
+
+class Columns:
+    """Memory for `room` rows of the named fields, and the core's view of it."""
+
+    def __init__(self, names: Sequence[str], room: int) -> None:
+        self.names = names
+        self.values: list[npt.NDArray[Any]] = []
+        self.valid: list[npt.NDArray[np.uint8]] = []
+        self.struct = ffi.new("struct ffpf_column[]", max(len(names), 1))
+        for i, name in enumerate(names):
+            field = find(name)
+            kind, width = KINDS[field.kind]
+            values = np.empty((room, width) if width > 1 else (room,), kind)
+            valid = np.empty(room, np.uint8)
+            self.values.append(values)
+            self.valid.append(valid)
+            self.struct[i].field = field
+            self.struct[i].values = ffi.cast("void *", values.ctypes.data)
+            self.struct[i].valid = ffi.cast("uint8_t *", valid.ctypes.data)
+
+    def arrays(self, n: int) -> dict[str, np.ma.MaskedArray[Any, Any]]:
+        """The first n rows as masked arrays."""
+        found = {}
+        for name, values, valid in zip(self.names, self.values, self.valid, strict=True):
+            mask = valid[:n] == 0
+            if values.ndim > 1:
+                mask = np.broadcast_to(mask[:, None], values[:n].shape)
+            found[name] = np.ma.MaskedArray(values[:n], mask=mask)
+        return found
