@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -29,9 +30,19 @@ def declaration_files() -> list[Path]:
     return sorted((ROOT / "csrc").glob("*/*.cdef"), key=rank)
 
 
+def mbuf_structs() -> list[str]:
+    """The layouts of MBufs, struct ffpf_mbuf_NAME, from the headers of the filter classes: said only there."""
+    structs = []
+    for header in sorted((ROOT / "csrc" / "graph").glob("class_*.h")):
+        structs += re.findall(r"^struct ffpf_mbuf_\w+ \{$.*?^\};$", header.read_text(), re.MULTILINE | re.DOTALL)
+    return structs
+
+
 ffi = FFI()
 for declarations in declaration_files():
     ffi.cdef(declarations.read_text())
+for struct in mbuf_structs():
+    ffi.cdef(struct)
 
 with build.locked():
     core = build.build_core("normal")

@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_, rshift
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pyffpf import compose
+from pyffpf._core import ffi, lib
 from pyffpf.compose import Part, bpf, bytecount, device, node, packetcount, ref, sampler
 
 
@@ -76,3 +82,51 @@ def test_parts_connect_to_parts_only() -> None:
         device("a") >> "(BPF,tcp)"  # type: ignore[operator]
     with pytest.raises(TypeError):
         device("a") | 3  # type: ignore[operator]
+
+
+def parts() -> st.SearchStrategy[Part]:
+    """Graphs of any shape and with any text in them."""
+    texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
+    leaves = st.builds(
+        compose.Node,
+        st.sampled_from(["BPF", "sampler", "FPL-2", "x_1"]),
+        texts,
+        st.none() | st.integers(0, 2**30),
+    )
+
+    def joined(children: st.SearchStrategy[Part]) -> st.SearchStrategy[Part]:
+        lists = st.lists(children, min_size=2, max_size=3)
+        return lists.map(lambda them: reduce(or_, them)) | lists.map(lambda them: reduce(rshift, them))
+
+    return st.recursive(leaves, joined, max_leaves=6).map(lambda part: device("d") >> part)
+
+
+def parsed(text: str) -> list[tuple[str, str, int | None]]:
+    """What the core reads: of each node its class, expression and octets of MBuf, in the order of the text."""
+    octets = text.encode()
+    out, error = ffi.new("struct ffpf_graph_text **"), ffi.new("struct ffpf_graph_error *")
+    assert lib.ffpf_graph_text_parse(out, octets, len(octets), error) == 0, (text, ffi.string(error.error.text))
+    try:
+        nodes = [out[0].nodes[number] for number in range(out[0].count)]
+        return [
+            (
+                ffi.string(getattr(one, "class")).decode(),
+                ffi.string(one.expression).decode(),
+                int(one.mbuf_bytes) if one.has_mbuf else None,
+            )
+            for one in nodes
+        ]
+    finally:
+        lib.ffpf_graph_text_free(out[0])
+
+
+@settings(max_examples=200, deadline=None, print_blob=True)
+@given(parts())
+def test_the_core_reads_what_was_composed(part: Part) -> None:
+    assert parsed(str(part)) == [(one.class_name, one.expression, one.mbuf) for one in part.nodes()]
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+def test_any_expression_can_be_written(expression: str) -> None:
+    part = device("d") >> bpf(expression)
+    assert parsed(str(part))[1] == ("BPF", expression, None)
