@@ -6,11 +6,13 @@
 // clang-format off
 const struct ffpf_class *const ffpf_classes[] = {
 	&ffpf_class_bytecount,
+	&ffpf_class_distinct,
 	&ffpf_class_file,
 	&ffpf_class_first_n,
 	&ffpf_class_flow_hash,
 	&ffpf_class_histogram,
 	&ffpf_class_packetcount,
+	&ffpf_class_rate,
 	&ffpf_class_sampler,
 	&ffpf_class_topk,
 };

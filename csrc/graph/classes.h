@@ -5,11 +5,13 @@
 #include "graph/class.h"
 
 extern const struct ffpf_class ffpf_class_bytecount;
+extern const struct ffpf_class ffpf_class_distinct;
 extern const struct ffpf_class ffpf_class_file;
 extern const struct ffpf_class ffpf_class_first_n;
 extern const struct ffpf_class ffpf_class_flow_hash;
 extern const struct ffpf_class ffpf_class_histogram;
 extern const struct ffpf_class ffpf_class_packetcount;
+extern const struct ffpf_class ffpf_class_rate;
 extern const struct ffpf_class ffpf_class_sampler;
 extern const struct ffpf_class ffpf_class_topk;
 
