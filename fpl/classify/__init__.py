@@ -3,7 +3,20 @@
 
 from fpl.classify.bytecode import ClassifyRefused
 from fpl.classify.classifier import Classifier, ColumnInfo, Maps
-from fpl.classify.compiler import Compiler
+from fpl.classify.compiler import Compiler, Compilers
 from fpl.classify.ir import NETFILTER, SOCKET, Place
+from fpl.classify.prepared import NotReady, Prepared
 
-__all__ = ["NETFILTER", "SOCKET", "Classifier", "ClassifyRefused", "ColumnInfo", "Compiler", "Maps", "Place"]
+__all__ = [
+    "NETFILTER",
+    "SOCKET",
+    "Classifier",
+    "ClassifyRefused",
+    "ColumnInfo",
+    "Compiler",
+    "Compilers",
+    "Maps",
+    "NotReady",
+    "Place",
+    "Prepared",
+]

@@ -8,6 +8,7 @@ zero, and shorter, so one size serves all kernels.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 import struct
@@ -33,10 +34,13 @@ INFO_BYTES = 256
 INFO_ID, INFO_XLATED_LEN, INFO_VERIFIED = 4, 20, 216  # struct bpf_prog_info: id, xlated_prog_len, verified_insns
 LOG_BYTES = 1 << 20
 LOG_SHOWN = 600
+GAVE_UP = "it gave up after a million steps"  # BPF_COMPLEXITY_LIMIT_INSNS
 POSSIBLE = Path("/sys/devices/system/cpu/possible")
 
 _SYSCALLS = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
+SYS_MEMBARRIER, MEMBARRIER_PRIVATE, MEMBARRIER_REGISTER = 324, 8, 16
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall(SYS_MEMBARRIER, MEMBARRIER_REGISTER, 0, 0)
 
 
 class VerifierError(Exception):
@@ -64,6 +68,11 @@ def _address(buffer: ctypes.Array[ctypes.c_char]) -> int:
 
 def _name(name: str) -> bytes:
     return name.encode()[:15].ljust(16, b"\0")
+
+
+def barrier() -> None:
+    """A full memory barrier of this thread, on every machine."""
+    _libc.syscall(SYS_MEMBARRIER, MEMBARRIER_PRIVATE, 0, 0)
 
 
 def map_create(kind: int, value_bytes: int, entries: int, name: str, *, flags: int = 0, inner: int = 0) -> int:
@@ -112,7 +121,8 @@ def prog_load(insns: bytes, name: str, kind: int = PROG_TYPE_SOCKET_FILTER, atta
     """A descriptor of a verified program, of a type and for a type of attaching. Raises VerifierError, with the
     verifier's last words.
 
-    The log is asked for only when the kernel has refused: writing it costs more than verifying.
+    The log is asked for only when the kernel has refused, since writing it costs more than verifying, and not when it
+    has given up: that took seconds already.
     """
     code, licence = ctypes.create_string_buffer(insns, len(insns)), ctypes.create_string_buffer(b"Dual BSD/GPL")
 
@@ -125,6 +135,8 @@ def prog_load(insns: bytes, name: str, kind: int = PROG_TYPE_SOCKET_FILTER, atta
     try:
         return load(None)
     except OSError as first:
+        if first.errno == errno.E2BIG:
+            raise VerifierError(GAVE_UP) from first
         log = ctypes.create_string_buffer(LOG_BYTES)
         try:
             return load(log)

@@ -8,7 +8,8 @@ A column is changed while it is idle: no bit of control.active says that it coun
 whose classification begins has the new filter's verdict in it, and every one that began before has ended; so the caller
 may make it active at once. Verdicts of all other columns are exact at every instant.
 
-All calls are of one thread.
+A filter is prepared first (prepared.py), which may take seconds when it becomes code, in any thread; all other calls
+are of one thread at a time.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fpl.classify import bpf, bytecode, emit_code, layout
+from fpl.classify import bpf, bytecode, layout
 from fpl.classify.bytecode import ClassifyRefused
-from fpl.classify.chain import Chain, Cost
-from fpl.classify.compiler import Compiler
+from fpl.classify.chain import Chain, Cost, Entry
+from fpl.classify.compiler import Compiler, Compilers
 from fpl.classify.ir import SOCKET, Place
+from fpl.classify.prepared import NotReady, Prepared
 from fpl.classify.rules import Rule, rules_of
 from fpl.classify.symbolic import NotTable, graph
 from fpl.classify.tables import Tables
@@ -62,15 +64,26 @@ class ColumnInfo:
 
 @dataclass(frozen=True)
 class _Column:
-    octets: bytes | None
+    prepared: Prepared | None  # None: RESERVED
     info: ColumnInfo
+
+    @property
+    def octets(self) -> bytes | None:
+        return self.prepared.octets if self.prepared is not None else None
 
 
 class Classifier:
-    def __init__(self, maps: Maps, state: Mapping[str, Any] | None = None, compiler: Compiler | None = None) -> None:
+    def __init__(
+        self,
+        maps: Maps,
+        state: Mapping[str, Any] | None = None,
+        compiler: Compiler | None = None,
+        preparing: Compilers | None = None,
+    ) -> None:
         """With a state that export_state() gave, also another process's: the same filters stand in the same columns,
         and take over from the programs of that process without a gap. What cannot run in the hook any more is in
-        `refused`, and its column accepts everything. A compiler that is given is shared, and stays its owner's.
+        `refused`, and its column accepts everything. Compilers that are given are shared, and stay their owner's: one
+        for what must be done at once, others for what is prepared.
         """
         self._maps = maps
         self._columns: dict[int, _Column] = {}
@@ -82,6 +95,7 @@ class Classifier:
             self._compiler = compiler or Compiler()
             if compiler is None:
                 made.callback(self._compiler.close)
+            self._preparing = preparing or Compilers(self._compiler)
             self._control = mmap.mmap(maps.control, layout.CONTROL_BYTES)
             made.callback(self._control.close)
             self._grace = bpf.Grace()
@@ -152,30 +166,43 @@ class Classifier:
             with contextlib.suppress(FileNotFoundError):
                 bpf.map_delete(self._maps.progs, slot)
 
-    def set(self, column: int, insns: bytes | None) -> ColumnInfo:
-        """Puts a filter into an idle column. Raises ClassifyRefused, and leaves everything as it was."""
+    def prepare(self, insns: bytes | None) -> Prepared:
+        """A filter for set(), to be closed by the caller when it was set, or is not wanted. Any thread. Raises
+        ClassifyRefused."""
+        return Prepared(insns, self._chain, self._preparing)
+
+    def set(self, column: int, insns: bytes | Prepared | None) -> ColumnInfo:
+        """Puts a filter into an idle column. Raises ClassifyRefused, or NotReady when one that was prepared must be
+        compiled first, and leaves everything as it was. What was not prepared is, which may take a while.
+        """
+        if isinstance(insns, Prepared):
+            return self._set(column, insns)
+        with contextlib.closing(self.prepare(insns)) as prepared:
+            try:
+                prepared.compile()
+                return self._set(column, prepared)
+            except NotReady:
+                prepared.compile()
+                return self._set(column, prepared)
+
+    def _set(self, column: int, prepared: Prepared) -> ColumnInfo:
         if not 0 <= column < layout.COLUMNS:
             raise ClassifyRefused(f"there is no column {column}: a source has {layout.COLUMNS}")
         compilations = self._compiler.count
-        kind, result, cost, fetch = "table", bytecode.WORD, Cost(0, 0), 0
-        program = bytecode.decode(insns) if insns is not None else None
-        if program is not None:
-            fetch, result = bytecode.fetch_len(program), emit_code.one_result(program)
-            self._raise_fetch_len(fetch)
+        self._raise_fetch_len(prepared.fetch_len)
         before = self._columns.get(column)
-        self._forget(column)
+        entries = self._forget(column)
         try:
-            if insns is None or program is None:
-                self._chain.purge(column)
-                self._tables.put_always(column)
-            else:
-                kind, cost = self._put(column, insns, program)
-        except ClassifyRefused:
-            self._put_back(column, before)
+            kind, cost = self._put(column, prepared)
+        except (ClassifyRefused, NotReady):
+            if before is not None:
+                self._put_back(column, before, entries)
             raise
-        self._write_result(column, result)
-        info = ColumnInfo(result, kind, cost.insns, cost.steps, fetch, self._compiler.count > compilations)
-        self._columns[column] = _Column(insns, info)
+        self._chain.sweep()
+        self._write_result(column, prepared.result)
+        compiled = prepared.was_compiled or self._compiler.count > compilations
+        info = ColumnInfo(prepared.result, kind, cost.insns, cost.steps, prepared.fetch_len, compiled)
+        self._columns[column] = _Column(prepared, info)
         self._write_control()
         if not self._restoring:
             self.wait()
@@ -184,7 +211,7 @@ class Classifier:
     def reserve(self, column: int) -> ColumnInfo:
         """An idle column whose verdict and results programs behind these decide."""
         self._forget(column)
-        self._chain.purge(column)
+        self._chain.sweep()
         self._write_result(column, 0)
         info = ColumnInfo(0, RESERVED, 0, 0, 0, compiled=False)
         self._columns[column] = _Column(None, info)
@@ -200,35 +227,39 @@ class Classifier:
     def clear(self, column: int) -> None:
         """Empties an idle column."""
         self._forget(column)
+        self._chain.sweep()
         self._write_control()
 
-    def _put(self, column: int, insns: bytes, program: bytecode.Program) -> tuple[str, Cost]:
+    def _put(self, column: int, prepared: Prepared) -> tuple[str, Cost]:
         """As tables if it can be, else as code."""
-        try:
-            rules = rules_of(graph(program))
-            self._chain.purge(column)
-            self._tables.put(column, rules)
-            return "table", Cost(0, 0)
-        except (NotTable, ClassifyRefused):
-            self._chain.add(column, insns, program)
-            return "code", self._chain.measure(insns, program)
-
-    def _put_back(self, column: int, before: _Column | None) -> None:
-        """What was in a column before, which fitted then, and so fits now."""
-        if before is None:
-            return
-        if before.info.kind == RESERVED:
-            pass
-        elif before.octets is None:
+        if prepared.octets is None:
             self._tables.put_always(column)
-        else:
-            self._put(column, before.octets, bytecode.decode(before.octets))
+            return "table", Cost(0, 0)
+        if prepared.rules is not None:
+            try:
+                self._tables.put(column, prepared.rules)
+            except ClassifyRefused as error:
+                prepared.be_code()
+                raise NotReady from error
+            return "table", Cost(0, 0)
+        ready = prepared.ready
+        self._chain.add(column, ready)
+        return "code", ready.cost
+
+    def _put_back(self, column: int, before: _Column, entries: Iterable[Entry]) -> None:
+        """What was in a column before, which fitted then, and so fits now: nothing was swept."""
+        if before.info.kind == "code":
+            self._chain.take_back(column, entries)
+        elif before.prepared is not None:
+            self._put(column, before.prepared)
         self._columns[column] = before
 
-    def _forget(self, column: int) -> None:
-        if self._columns.pop(column, None) is not None:
-            self._tables.take(column)
-            self._chain.drop(column)
+    def _forget(self, column: int) -> Iterable[Entry]:
+        """What decided the column as code."""
+        if self._columns.pop(column, None) is None:
+            return ()
+        self._tables.take(column)
+        return self._chain.drop(column)
 
     def _write_result(self, column: int, result: int) -> None:
         value = bpf.map_lookup(self._maps.columns, column, self._maps.column_bytes)
@@ -253,6 +284,7 @@ class Classifier:
         """Until every packet that is being classified has been."""
         self._grace.wait()
         self._tables.rested()
+        self._chain.rested()
 
     def measure_load(self) -> tuple[int, int, float]:
         """(instructions, the verifier's steps, seconds to verify and translate) of the program in slot 0."""
@@ -280,8 +312,8 @@ class Classifier:
     def export_state(self) -> dict[str, Any]:
         """For JSON: all that a Classifier of another process needs to go on."""
         columns = {
-            str(column): None if entry.octets is None else base64.b64encode(entry.octets).decode()
-            for column, entry in self._columns.items()
+            str(column): None if octets is None else base64.b64encode(octets).decode()
+            for column, octets in ((column, entry.octets) for column, entry in self._columns.items())
         }
         return {"version": STATE_VERSION, "bank": self._bank, "columns": columns}
 

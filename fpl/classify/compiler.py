@@ -6,6 +6,8 @@ The process is kept, since its start takes longer than a compilation; after its 
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import selectors
 import struct
 import subprocess
@@ -13,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from fpl.classify.bytecode import ClassifyRefused
@@ -72,6 +75,13 @@ class Compiler:
             raise ClassifyRefused(f"the compiler refused: {answer.decode(errors='replace')[:WORDS_SHOWN]}")
         return answer
 
+    def interrupt(self) -> None:
+        """From another thread: what is being compiled is given up, as by the process's death."""
+        child = self._child
+        if child is not None:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+
     def _read(self, size: int, deadline: float) -> bytes:
         assert self._child is not None
         assert self._child.stdout is not None
@@ -108,3 +118,26 @@ class Compiler:
     def close(self) -> None:
         self._buried()
         self._words.close()
+
+
+class Compilers:
+    """Several, for who has time: as many are at work at once, and the next waits."""
+
+    def __init__(self, *compilers: Compiler) -> None:
+        self._all = compilers
+        self._idle: queue.SimpleQueue[Compiler] = queue.SimpleQueue()
+        for compiler in compilers:
+            self._idle.put(compiler)
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[Compiler]:
+        compiler = self._idle.get()
+        try:
+            yield compiler
+        finally:
+            self._idle.put(compiler)
+
+    def close(self) -> None:
+        """None is at work."""
+        for compiler in self._all:
+            compiler.close()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Filters that stay code: instructions to LLVM IR.
 
-takes    (Insn*, columns)*: programs, and the columns that each one decides
+takes    (Insn*, row)*: programs, and for each the row of `rows` that says which columns it decides
 gives    body for ir.module(): one after the other; verdict bits of each are or-ed into the scratch
 
 Checks are instructions that this pass inserts, and nothing else makes the program safe: each load is compared with
@@ -13,21 +13,20 @@ costs less.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fpl.classify import bytecode as bpf
-from fpl.classify import ir, layout
+from fpl.classify import ir, layout, rows
 from fpl.classify.bytecode import Insn, Program
 
 
 @dataclass(frozen=True)
 class Decided:
-    """A filter and the columns whose verdict it is."""
+    """A filter, and its row."""
 
     program: Program
-    columns: tuple[int, ...]
+    row: int
 
 
 @dataclass
@@ -55,8 +54,8 @@ def one_result(program: Program) -> int:
 class _Filter:
     """Lowers one filter; names begin with f<number>."""
 
-    def __init__(self, number: int, decided: Decided, out: Lines) -> None:
-        self._name, self._decided, self._out = f"f{number}", decided, out
+    def __init__(self, number: int, decided: Decided, rows_fd: int, out: Lines) -> None:
+        self._name, self._decided, self._rows_fd, self._out = f"f{number}", decided, rows_fd, out
         self._count = 0
         self._stores_result = one_result(decided.program) == 0
 
@@ -116,18 +115,51 @@ class _Filter:
         return insn.kind in (bpf.ST, bpf.STX) or (insn.kind in (bpf.LD, bpf.LDX) and insn.mode == bpf.MEM)
 
     def _finish(self) -> None:
+        """A turn for each verdict word that the row has. Not unrolled: the verifier follows each turn anyway."""
+        n, row = self._name, self._decided.row * rows.ROW_BYTES
         result = self._get("r")
         yes = self._operation(f"icmp ne i32 {result}, 0")
-        all_ones = self._operation(f"sext i1 {yes} to i64")
-        masks: Counter[int] = Counter()
-        for column in self._decided.columns:
-            masks[column // 64] += 1 << column % 64
-            if self._stores_result:
-                place = self._operation(f"getelementptr i8, ptr %scratch, i64 {layout.SCRATCH_RESULTS + 4 * column}")
-                self._say(f"store volatile i32 {result}, ptr {place}, align 4")
-        for word, mask in sorted(masks.items()):
-            bits = self._operation(f"and i64 {all_ones}, {ir.signed64(mask)}")
-            self._say(*ir.or_verdict(self._new(), word, bits))
+        self._say(f"br i1 {yes}, label %{n}.decide, label %{n}.next")
+        self._block(f"{n}.decide")
+        self._out.body += ir.map_value(f"{n}.rows", self._rows_fd)
+        self._say(f"%{n}.row = getelementptr i8, ptr %{n}.rows, i64 {row}")
+        if self._stores_result:
+            self._store_result(result)
+        self._say(f"%{n}.count = load volatile i32, ptr %{n}.row, align 4", f"br label %{n}.turn")
+        self._block(f"{n}.turn")
+        self._say(f"%{n}.i = phi i64 [ 0, %{n}.decide ], [ %{n}.i.next, %{n}.word ]",
+                  f"%{n}.i.low = trunc i64 %{n}.i to i32",
+                  f"%{n}.more = icmp ult i32 %{n}.i.low, %{n}.count",
+                  f"%{n}.within = icmp ult i64 %{n}.i, {layout.WORDS}",
+                  f"%{n}.go = select i1 %{n}.within, i1 %{n}.more, i1 false",
+                  f"br i1 %{n}.go, label %{n}.word, label %{n}.next")  # fmt: skip
+        self._block(f"{n}.word")
+        self._say(f"%{n}.word.at = getelementptr i8, ptr %{n}.row, i64 %{n}.i",
+                  f"%{n}.word.p = getelementptr i8, ptr %{n}.word.at, i64 {rows.WORDS}",
+                  f"%{n}.word.any = load volatile i8, ptr %{n}.word.p, align 1",
+                  f"%{n}.word.in = and i8 %{n}.word.any, {layout.WORDS - 1}",
+                  f"%{n}.word.no = zext i8 %{n}.word.in to i64",
+                  f"%{n}.mask.at = getelementptr i64, ptr %{n}.row, i64 %{n}.i",
+                  f"%{n}.mask.p = getelementptr i8, ptr %{n}.mask.at, i64 {rows.MASKS}",
+                  f"%{n}.mask = load volatile i64, ptr %{n}.mask.p, align 8",
+                  f"%{n}.v.p = getelementptr i64, ptr %scratch, i64 %{n}.word.no",
+                  f"%{n}.v.old = load volatile i64, ptr %{n}.v.p, align 8",
+                  f"%{n}.v.new = or i64 %{n}.v.old, %{n}.mask",
+                  f"store volatile i64 %{n}.v.new, ptr %{n}.v.p, align 8",
+                  f"%{n}.i.next = add i64 %{n}.i, 1",
+                  f"br label %{n}.turn, !llvm.loop !1")  # fmt: skip
+        self._block(f"{n}.next")
+
+    def _store_result(self, result: str) -> None:
+        """In the scratch, for the row's only column."""
+        n = self._name
+        self._say(f"%{n}.column.p = getelementptr i8, ptr %{n}.row, i64 {rows.COLUMN}",
+                  f"%{n}.column.any = load volatile i32, ptr %{n}.column.p, align 4",
+                  f"%{n}.column.in = and i32 %{n}.column.any, {layout.COLUMNS - 1}",
+                  f"%{n}.column = zext i32 %{n}.column.in to i64",
+                  f"%{n}.result.at = getelementptr i32, ptr %scratch, i64 %{n}.column",
+                  f"%{n}.result.p = getelementptr i8, ptr %{n}.result.at, i64 {layout.SCRATCH_RESULTS}",
+                  f"store volatile i32 {result}, ptr %{n}.result.p, align 4")  # fmt: skip
 
     def _insn(self, at: int, insn: Insn) -> None:
         if insn.kind == bpf.RET:
@@ -224,9 +256,9 @@ class _Filter:
         self._set("a", self._operation(f"{operation} i32 {a}, {operand}"))
 
 
-def body(filters: Sequence[Decided]) -> Lines:
+def body(filters: Sequence[Decided], rows_fd: int) -> Lines:
     out = Lines()
     for number, decided in enumerate(filters):
-        _Filter(number, decided, out).lower()
+        _Filter(number, decided, rows_fd, out).lower()
     out.body.append("  br label %done")
     return out

@@ -4,8 +4,9 @@
 takes    body: IR that begins in a block of its own and ends by a jump to %done; it may use
              %scratch (ptr to this CPU's struct ffpf_scratch), %data (ptr to its octets), %wire_len (i32), %work
 gives    a module of one function in section "program": (ptr %ctx) -> i32, the Place's verdict
-             entry: find the scratch | body | done: tail call each of `then`, `last`; the first that is not empty goes
-             on; behind tail calls that failed: lost += 1, inside = 0 (Place of two lanes: owner = 0)
+             entry: find the scratch | body | done: tail call the slot that next_at has, each of `then`, `last`; the
+             first that is not empty goes on; behind tail calls that failed: lost += 1, inside = 0 (Place of two lanes:
+             owner = 0)
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ HEAD = """target triple = "bpfel"
 declare i64 @llvm.bpf.pseudo(i64, i64)
 declare i32 @llvm.bswap.i32(i32)
 declare i16 @llvm.bswap.i16(i16)
+"""
+
+
+NOT_UNROLLED = """!1 = distinct !{!1, !2}
+!2 = !{!"llvm.loop.unroll.disable"}
 """
 
 
@@ -132,7 +138,9 @@ def module(
     work_fd: int | None = None,
     place: Place = SOCKET,
     last: Sequence[int] = (layout.SLOT_GRAPH, layout.SLOT_STORE),
+    next_at: tuple[int, int] | None = None,
 ) -> str:
+    """next_at: where a slot stands, u32: descriptor of an array map, and offset in its only value."""
     lines = [HEAD, 'define i32 @classify(ptr %ctx) section "program" {', "entry:", "  %key = alloca i32, align 4",
              *(f"  {line}" for line in allocas),
              f"  %cpu = call i32 inttoptr (i64 {SMP_PROCESSOR_ID} to ptr)()",
@@ -147,11 +155,14 @@ def module(
              *(_work(work_fd) if work_fd is not None else ()), *body, "done:",
              f"  %progs.at = call i64 @llvm.bpf.pseudo(i64 {PSEUDO_MAP_FD}, i64 {progs_fd})",
              "  %progs = inttoptr i64 %progs.at to ptr"]  # fmt: skip
-    lines += [
-        f"  call i64 inttoptr (i64 {TAIL_CALL} to ptr)(ptr %ctx, ptr %progs, i32 {slot})" for slot in (*then, *last)
-    ]
+    slots = [str(slot) for slot in (*then, *last)]
+    if next_at is not None:
+        lines += [*map_value("next", next_at[0]), f"  %next.p = getelementptr i8, ptr %next, i64 {next_at[1]}",
+                  "  %next.slot = load volatile i32, ptr %next.p, align 4"]  # fmt: skip
+        slots.insert(0, "%next.slot")
+    lines += [f"  call i64 inttoptr (i64 {TAIL_CALL} to ptr)(ptr %ctx, ptr %progs, i32 {slot})" for slot in slots]
     lines += [f"  %lost = getelementptr i8, ptr %scratch, i64 {layout.SCRATCH_LOST}",
               "  %lost.old = load volatile i64, ptr %lost, align 8",
               "  %lost.new = add i64 %lost.old, 1", "  store volatile i64 %lost.new, ptr %lost, align 8",
-              *_leave(place), f"  ret i32 {place.verdict}", "}", "!0 = !{}", ""]  # fmt: skip
+              *_leave(place), f"  ret i32 {place.verdict}", "}", "!0 = !{}", NOT_UNROLLED]  # fmt: skip
     return "\n".join(lines)

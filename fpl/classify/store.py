@@ -19,12 +19,11 @@ trie to its class.
 
 Every change keeps the classes of all rules that it is not about: a class is split by copying it, before an entry of the
 trie leads to the copy; an entry, and a word of any array, is one store. The processor's order of stores is relied on to
-be that of the program (as on x86-64), or a barrier lies between (publish()).
+be that of the program (as on x86-64), or a barrier lies between (bpf.barrier()).
 """
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 from collections.abc import Iterable
@@ -45,7 +44,6 @@ INNER = 1 << 31
 OFTEN_MAX = 16
 BLOCK = 256
 DE_BRUIJN = 0x03F79D71B4CB0A89
-SYS_MEMBARRIER, MEMBARRIER_PRIVATE, MEMBARRIER_REGISTER = 324, 8, 16
 Words = npt.NDArray[np.uint64]
 
 
@@ -120,15 +118,6 @@ class FieldClasses:
     @property
     def top(self) -> int:
         return int(BLOCK**self.levels - 1)
-
-
-def _barrier() -> None:
-    """A full memory barrier of this thread, on every machine."""
-    _libc.syscall(SYS_MEMBARRIER, MEMBARRIER_PRIVATE, 0, 0)
-
-
-_libc = ctypes.CDLL(None)
-_libc.syscall(SYS_MEMBARRIER, MEMBARRIER_REGISTER, 0, 0)
 
 
 class Store:
@@ -213,7 +202,7 @@ class Store:
             covered[old] = covered.get(old, 0) + span
         copies = {old: self._copy(known, old, n) for old, n in covered.items() if n < known.counts[old]}
         if copies:
-            _barrier()
+            bpf.barrier()
             for at, _ in found:
                 copy = copies.get(int(self._trie[at]))
                 if copy is not None:
@@ -243,7 +232,7 @@ class Store:
                     found.append((at, span))
                     continue
                 entry = INNER | self._new_block(entry)
-                _barrier()
+                bpf.barrier()
                 self._trie[at] = entry
             self._cover(entry & ~INNER, level - 1, inside_low, inside_high, found)
 

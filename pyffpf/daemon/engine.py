@@ -3,7 +3,8 @@
 
 ffpfd allots the numbers: groups (0 .. GROUPS_MAX-1), flow slots (0 .. FLOWS_MAX-1), and two columns for each slot, one
 of which is in force. An engine remembers nothing about users and rights. Its calls may block for milliseconds (loading
-a program, waiting for the kernel's grace period), so they are made in a thread, one at a time for a source.
+a program, waiting for the kernel's grace period), so they are made in a thread, one at a time for a source. What may
+take seconds is prepared beside them.
 
 Every call that fails raises EngineError, or RefusedError when the client is to have the reason and its code, and leaves
 nothing half made.
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 FLOWS_MAX = 512  # FFPF_KERNEL_FLOWS_MAX
 GROUPS_MAX = 32  # FFPF_KERNEL_GROUPS_MAX
+PREPARED_AT_ONCE = 2  # filters that are compiled at a time, over all sources
 NamedFd = tuple[str, int]  # the descriptor stays the engine's
 
 
@@ -48,6 +50,50 @@ class Placement:
     level: str
     kind: str
     reason: str
+
+
+class Prepared(Protocol):
+    """A filter on its way to a column. What takes long is done before it is known which, and beside all other calls."""
+
+    @property
+    def insns(self) -> bytes | None: ...
+
+    @property
+    def is_slow(self) -> bool:
+        """compile() has something to do, perhaps for seconds."""
+
+    def compile(self) -> None:
+        """In any thread. It ends also when the source does. What cannot be compiled is no error: place() says so."""
+
+    def cancel(self) -> None:
+        """From any thread: compile() ends soon."""
+
+    def close(self) -> None:
+        """When it was placed, or is not wanted; not while compile() runs. A second call does nothing."""
+
+
+class NotReady(Exception):  # noqa: N818 (an outcome: compile(), and try again)
+    """The filter cannot be placed as it was prepared, and is_slow now."""
+
+
+@dataclass
+class Plain:
+    """A filter that there is nothing to prepare for."""
+
+    insns: bytes | None
+    is_slow: bool = False
+
+    def compile(self) -> None:
+        """Nothing."""
+
+    def cancel(self) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+ACCEPT_ALL = Plain(None)
 
 
 @dataclass(frozen=True)
@@ -159,8 +205,11 @@ class EngineSource(Protocol):
     def close_flow(self, slot: int) -> None:
         """Of a flow that is not active. Its IBufs say DETACHED, and the reader is woken."""
 
-    def place(self, column: int, insns: bytes | None) -> Placement:
-        """Makes the column hold a filter; None accepts everything, and so does what cannot run here."""
+    def prepare(self, insns: bytes | None) -> Prepared:
+        """A filter for place(); None accepts everything. May be called beside other calls for the source."""
+
+    def place(self, column: int, prepared: Prepared) -> Placement:
+        """Makes the column hold a filter of this source; what cannot run here accepts everything. Raises NotReady."""
 
     @property
     def stage(self) -> Stage | None:

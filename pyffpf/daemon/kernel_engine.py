@@ -13,15 +13,16 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fpl.classify import NETFILTER, SOCKET, Classifier, ClassifyRefused, ColumnInfo, Compiler, Maps
+from fpl.classify import NETFILTER, SOCKET, Classifier, ColumnInfo, Compiler, Compilers, Maps
 from fpl.classify.bpf import prog_insns
 from fpl.graph.stage import Stage
 from pyffpf._core import ffi, lib
-from pyffpf.daemon import kernel_sources, netfilter, pages
+from pyffpf.daemon import kernel_filters, kernel_sources, netfilter, pages
 from pyffpf.daemon.config import Config
 from pyffpf.daemon.engine import (
     FLOWS_MAX,
     GROUPS_MAX,
+    PREPARED_AT_ONCE,
     Adopted,
     EngineError,
     EngineSource,
@@ -32,12 +33,14 @@ from pyffpf.daemon.engine import (
     LaneCounts,
     NamedFd,
     Placement,
+    Prepared,
     ProgramFacts,
     Resolved,
     SourceCounts,
     SourceFacts,
 )
 from pyffpf.daemon.kernel_files import FlowFiles, GroupFiles, call, close_all, flow_names, ibuf_names, lane_names
+from pyffpf.daemon.kernel_filters import KernelFilter
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +58,12 @@ class KernelSource:
         self,
         name: str,
         kernel: Any,
-        compiler: Compiler,
+        compilers: tuple[Compiler, Compilers],
         prepared: Callable[[EngineSource], None],
         classifier_state: Mapping[str, Any] | None = None,
     ) -> None:
-        """prepared: see Engine.on_prepared. classifier_state: of the predecessor's, for a source that is adopted."""
+        """compilers: for what is done at once, and for what is prepared. prepared: see Engine.on_prepared.
+        classifier_state: of the predecessor's, for a source that is adopted."""
         self._prepared = prepared
         self._kernel = kernel
         self._name = name
@@ -78,8 +82,8 @@ class KernelSource:
         maps = Maps(fds["progs"], fds["scratch"], fds["control"], fds["columns"], column_bytes, place)
         if classifier_state is not None:
             Stage.forget(maps)
-        self._classifier = Classifier(maps, classifier_state, compiler)
-        self._new_stage = functools.partial(Stage, self._classifier, compiler, maps)
+        self._classifier = Classifier(maps, classifier_state, *compilers)
+        self._new_stage = functools.partial(Stage, self._classifier, compilers[0], maps)
         self._stage: Stage | None = None
         self._serial = 0  # of the files of groups and flows
         self._columns: dict[int, ColumnInfo] = {}
@@ -156,17 +160,12 @@ class KernelSource:
 
     # ---- filters
 
-    def place(self, column: int, insns: bytes | None) -> Placement:
-        reason = ""
-        try:
-            info = self._classifier.set(column, insns)
-        except ClassifyRefused as refused:
-            reason = str(refused)
-            info = self._classifier.set(column, None)
-        self._columns[column] = info
-        if reason:
-            return Placement("userspace", "everything", reason)
-        return Placement("kernel", "everything" if insns is None else info.kind, "")
+    def prepare(self, insns: bytes | None) -> Prepared:
+        return KernelFilter(self._classifier, insns)
+
+    def place(self, column: int, prepared: Prepared) -> Placement:
+        self._columns[column], placement = kernel_filters.place(self._classifier, column, prepared)
+        return placement
 
     @property
     def stage(self) -> Stage:
@@ -390,6 +389,7 @@ class KernelEngine:
 
     def __init__(self) -> None:
         self._compiler = Compiler()
+        self._preparing = Compilers(*(Compiler() for _ in range(PREPARED_AT_ONCE)))
         self._prepared: Callable[[EngineSource], None] = lambda _: None
 
     def configure(self, config: Config) -> None:
@@ -401,6 +401,10 @@ class KernelEngine:
     def _tell_prepared(self, source: EngineSource) -> None:
         self._prepared(source)
 
+    @property
+    def _compilers(self) -> tuple[Compiler, Compilers]:
+        return self._compiler, self._preparing
+
     def resolve(self, name: str) -> Resolved:
         return kernel_sources.resolve(name)
 
@@ -408,7 +412,7 @@ class KernelEngine:
         self._compiler.warm()  # it starts while the kernel verifies the hook
         kernel = kernel_sources.create(resolved, pbuf_bytes)
         try:
-            return KernelSource(resolved.name, kernel, self._compiler, self._tell_prepared)
+            return KernelSource(resolved.name, kernel, self._compilers, self._tell_prepared)
         except BaseException:
             lib.ffpf_kernel_close(kernel)
             raise
@@ -439,7 +443,7 @@ class KernelEngine:
         columns = {str(f.column): None if f.insns is None else base64.b64encode(f.insns).decode() for f in flows}
         try:
             state = {"bank": text["bank"], "columns": columns}
-            source = KernelSource(resolved.name, made[0], self._compiler, self._tell_prepared, state)
+            source = KernelSource(resolved.name, made[0], self._compilers, self._tell_prepared, state)
         except BaseException:
             lib.ffpf_kernel_close(made[0])
             close_all(list(files.values()))
@@ -457,6 +461,7 @@ class KernelEngine:
     def close(self) -> None:
         """Sources are closed by those who opened them."""
         self._compiler.close()
+        self._preparing.close()
 
 
 def _renew_unknown(source: KernelSource, flows: Sequence[KeptFlow], placements: dict[int, Placement]) -> frozenset[int]:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What is done to captures, step by step. Each runs under the lock of its source, and leaves all or nothing.
 
-A filter changes in one store, however long its compilation takes:
+A filter changes in one store, however long its compilation takes; that is done before the lock is taken:
 
+    prepare -> compile |
     place(idle column) -> activate: one store flips both columns -> synchronize -> clear(old column)
 
 A group moves to fresh buffers with its flows; who is not taken along (a stalled reader, one whose right ended) stays on
@@ -14,16 +15,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from typing import ParamSpec, TypeVar
 
 from pyffpf.daemon import transport
 from pyffpf.daemon.captures import Captures, Flow, FlowState, Given, Group, Source, SourceState
 from pyffpf.daemon.engine import (
+    ACCEPT_ALL,
+    PREPARED_AT_ONCE,
     Engine,
     EngineError,
     NamedFd,
+    Prepared,
     Resolved,
     flow_memory,
     group_memory,
@@ -32,6 +37,7 @@ from pyffpf.daemon.engine import (
 from pyffpf.daemon.policy import Policy, Right
 from pyffpf.daemon.protocol import SNAP_LEN_MAX, Code, Open, RefusedError, event
 from pyffpf.daemon.server import Client
+from pyffpf.daemon.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +45,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 IBUF_BYTES_LEAST = 4096
+LOOK_S = 0.2  # how often it is looked whether what is compiled is still wanted
 BEHIND_MAX = 3  # changes of buffers that a reader may be behind before it is left where it is
 
 
@@ -66,15 +73,40 @@ class Operations:
         self._engine = engine
         self._changed = changed
         self.tell = changed
-        self._turns: weakref.WeakValueDictionary[tuple[str, int], asyncio.Lock] = weakref.WeakValueDictionary()
+        self._turns = Turns()
+        self._compiling = Turns(PREPARED_AT_ONCE)
+        self._compilers = ThreadPoolExecutor(PREPARED_AT_ONCE, "compile")
 
-    @contextlib.asynccontextmanager
-    async def turn(self, source_key: str, uid: int) -> AsyncIterator[None]:
+    def turn(self, source_key: str, uid: int) -> AbstractAsyncContextManager[None]:
         """Before the source's lock is waited for: of each user one request does, so that whoever makes many, or long
         ones, keeps others waiting for one at most."""
-        lock = self._turns.setdefault((source_key, uid), asyncio.Lock())
-        async with lock:
-            yield
+        return self._turns.turn(source_key, uid)
+
+    @contextlib.asynccontextmanager
+    async def prepared(self, flow: Flow, insns: bytes | None) -> AsyncIterator[Prepared]:
+        """A filter for change_filter(), without the source's lock."""
+        async with self.turn(flow.source.key, flow.client.peer.uid):
+            prepared = await engine_call(flow.source.open.prepare, insns)
+        try:
+            yield prepared
+        finally:
+            prepared.close()
+
+    async def compile(self, flow: Flow, prepared: Prepared) -> None:
+        """What takes long about a filter, without the source's lock: users take turns, and a client that goes, or
+        another end of the flow, ends it. Returns when nothing of it is under way."""
+        async with self._compiling.turn(None, flow.client.peer.uid):
+            check_waits(flow.client)
+            work = asyncio.get_running_loop().run_in_executor(self._compilers, prepared.compile)
+            try:
+                while not (await asyncio.wait([work], timeout=LOOK_S))[0]:
+                    if flow.client.hung_up() or self._captures.flows.get(flow.id) is not flow:
+                        prepared.cancel()
+            except BaseException:
+                prepared.cancel()
+                await asyncio.wait([work])
+                raise
+            work.result()
 
     @contextlib.asynccontextmanager
     async def locked(self, source: Source) -> AsyncIterator[Source]:
@@ -162,7 +194,7 @@ class Operations:
             if reserved:
                 await engine_call(engine.reserve, column)
             else:
-                await engine_call(engine.place, column, None)
+                await engine_call(engine.place, column, ACCEPT_ALL)
             undo.push_async_callback(engine_call, engine.clear, column)
             await engine_call(engine.open_flow, slot, group.number, ibuf_bytes, snap_len)
             undo.push_async_callback(engine_call, engine.close_flow, slot)
@@ -206,15 +238,16 @@ class Operations:
             await engine_call(engine.close_group, flow.group.number)
             source.group_numbers.give(flow.group.number)
 
-    async def change_filter(self, flow: Flow, insns: bytes | None) -> list[int]:
-        """For each lane the position from which on the new filter has judged."""
+    async def change_filter(self, flow: Flow, prepared: Prepared) -> list[int]:
+        """For each lane the position from which on the new filter has judged. Raises NotReady, having changed
+        nothing."""
         engine, old, new = flow.source.open, flow.column, flow.idle_column
-        placement = await engine_call(engine.place, new, insns)
+        placement = await engine_call(engine.place, new, prepared)
         generation = flow.generation + 1
         if flow.state is FlowState.LIVE:
             await engine_call(engine.activate, flow.slot, new, generation)
             await engine_call(engine.synchronize)
-        flow.column, flow.generation, flow.insns = new, generation, insns
+        flow.column, flow.generation, flow.insns = new, generation, prepared.insns
         flow.level, flow.kind, flow.reason = placement.level, placement.kind, placement.reason
         await engine_call(engine.clear, old)
         self._changed(flow.source)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.metadata
 import logging
 import os
@@ -15,7 +16,7 @@ from pyffpf.daemon import protocol, status
 from pyffpf.daemon.captures import Captures, Flow, FlowState, Source, SourceState
 from pyffpf.daemon.config import Config
 from pyffpf.daemon.describe import Describer
-from pyffpf.daemon.engine import Engine, interface_key, interface_number, is_interface
+from pyffpf.daemon.engine import Engine, NotReady, Prepared, interface_key, interface_number, is_interface
 from pyffpf.daemon.graph_service import GraphService
 from pyffpf.daemon.links import Link
 from pyffpf.daemon.operations import Operations, check_waits, engine_call
@@ -172,10 +173,20 @@ class Service:
         flow = self._flow(client, request.flow)
         if flow.of_graph:
             raise RefusedError(Code.INVALID, f"what flow {flow.id} gets is decided by its graph")
+        self._check_there(flow)
+        async with self.operations.prepared(flow, request.insns) as prepared:
+            while True:
+                if prepared.is_slow:
+                    await self.operations.compile(flow, prepared)
+                with contextlib.suppress(NotReady):
+                    await self._put_in_force(client, request, flow, prepared)
+                    return
+
+    async def _put_in_force(self, client: Client, request: protocol.Filter, flow: Flow, prepared: Prepared) -> None:
         async with self._turn(client, flow.source.key), self.operations.locked(flow.source):
             self._check_there(flow)
             check_waits(client)
-            positions = await self.operations.change_filter(flow, request.insns)
+            positions = await self.operations.change_filter(flow, prepared)
             client.send(
                 {
                     "id": request.id,
@@ -240,7 +251,7 @@ class Service:
         return self.captures.find(client, flow_id)
 
     def _check_there(self, flow: Flow) -> None:
-        """After waiting for the lock."""
+        """Also after waiting for the lock."""
         if self.captures.flows.get(flow.id) is not flow:
             raise RefusedError(Code.INVALID, f"this connection has no flow {flow.id}")
         if flow.state is FlowState.REVOKED:

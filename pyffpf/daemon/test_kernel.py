@@ -200,6 +200,53 @@ def test_a_program_that_the_kernel_cannot_run_is_left_to_the_reader(ffpfd: Ffpfd
         assert ffpfd.flow(tool, opened).waiting == 5
 
 
+def sums(count: int) -> bytes:
+    """A filter that is code, and takes a while to compile: ethertype_is(IPV6), behind tests that are never true."""
+    insns = []
+    for number in range(count):
+        insns += [(0x30, 0, 0, number % 60), (0x04, 0, 0, 256 + number), (0x15, 0, 1, number % 256), (0x06, 0, 0, 1)]
+    return b"".join(struct.pack("<HBBI", *insn) for insn in insns) + ethertype_is(IPV6)
+
+
+def compilers_of(ffpfd: Ffpfd) -> set[int]:
+    """Its compilers' process ids."""
+    children = Path(f"/proc/{ffpfd.process.pid}/task")
+    found = {int(pid) for task in children.iterdir() for pid in (task / "children").read_text().split()}
+    return {pid for pid in found if b"fpl.classify.backend" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+
+def test_a_filter_that_takes_long_to_compile_keeps_nobody_waiting(ffpfd: Ffpfd) -> None:
+    """Its compiler stands still until all else has been done on the source; the flow has its old filter until then, and
+    is told exactly until when."""
+    ns = ffpfd.ns
+    with ffpfd.connect("heavy") as heavy, heavy.open(ns.left) as changing, ffpfd.connect("light") as light:
+        heavy.set_filter(changing["flow"], ethertype_is(IPV4))
+        before = compilers_of(ffpfd)
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(heavy.set_filter, changing["flow"], sums(100))
+            wait_until(lambda: compilers_of(ffpfd) - before, "another compiler")
+            (compiler,) = compilers_of(ffpfd) - before
+            os.kill(compiler, signal.SIGSTOP)
+            try:
+                with light.open(ns.left) as other:
+                    for ethertype in (IPV4, IPV6):
+                        assert light.set_filter(other["flow"], ethertype_is(ethertype))["level"] == "kernel"
+                    send(ns, IPV4, 5)
+                    send(ns, IPV6, 3)
+                    counted = [(flow.seen, flow.waiting) for flow in light.status().flows]
+                    assert counted == [(8, 5), (8, 3)]
+                assert not asked.done()
+            finally:
+                os.kill(compiler, signal.SIGCONT)
+            with asked.result(60) as reply:
+                assert (reply["level"], sum(reply["positions"]) % 2**32) == ("kernel", 5)
+            send(ns, IPV4, 2)
+            send(ns, IPV6, 4)
+            flow = ffpfd.flow(light, changing)
+            assert (flow.kind, flow.waiting) == ("code", 9)
+            assert obeys_the_law(flow)
+
+
 def come_and_go(ffpfd: Ffpfd, interface: str, turns: int) -> set[tuple[str, int]]:
     """Five flows of two connections a turn; what ffpfd had of maps and programs meanwhile."""
     seen = set()

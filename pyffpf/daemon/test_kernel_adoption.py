@@ -12,7 +12,7 @@ from typing import NoReturn
 import pytest
 
 from compat_tests.netns import Netns
-from pyffpf.daemon.engine import Adopted, Kept, KeptFlow, KeptGroup, Resolved, interface_key
+from pyffpf.daemon.engine import ACCEPT_ALL, Adopted, Kept, KeptFlow, KeptGroup, Resolved, interface_key
 from pyffpf.daemon.kernel_engine import KernelEngine, KernelSource
 from pyffpf.daemon.survival import frame
 
@@ -49,7 +49,10 @@ class Source:
     def open(self, slot: int, insns: bytes | None = None) -> KeptFlow:
         flow = kept_flow(slot, insns)
         self.now.open_flow(slot, GROUP.number, flow.ibuf_bytes, flow.snap_len)
-        self.now.place(flow.column, insns)
+        prepared = self.now.prepare(insns)
+        prepared.compile()
+        self.now.place(flow.column, prepared)
+        prepared.close()
         self.now.activate(slot, flow.column, flow.generation)
         return flow
 
@@ -132,7 +135,7 @@ def test_what_is_gone_is_missing(source: Source) -> None:
 def test_a_filter_that_was_being_changed_is_the_one_before(source: Source) -> None:
     flow, other = source.open(1, NOTHING), source.open(2)
     kept = source.keep()
-    source.now.place(3, None)
+    source.now.place(3, ACCEPT_ALL)
     source.now.activate(1, 3, 2)
     source.send(2)
     source.adopt(kept, [flow, other])

@@ -24,6 +24,7 @@ from compat_tests.netns import Netns, wait_until
 from fpl.classify import bpf, layout
 from pyffpf.cli.control import ControlError
 from pyffpf.daemon import netfilter, pages
+from pyffpf.daemon.engine import ACCEPT_ALL
 from pyffpf.daemon.kernel_engine import KernelEngine, KernelSource
 from pyffpf.daemon.protocol import Code, RefusedError
 from pyffpf.daemon.status import FlowStatus
@@ -311,7 +312,7 @@ class Contexts:
             self.source: KernelSource = self.engine.open_source(self.engine.resolve("netfilter:output"), 1 << 22)
         self.source.open_group(0, "srp")
         self.source.open_flow(0, 0, 1 << 16, 262144)
-        self.source.place(0, None)
+        self.source.place(0, ACCEPT_ALL)
         self.source.activate(0, 0, 1)
         self.lanes = self.source.facts.lanes
 

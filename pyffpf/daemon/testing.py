@@ -38,11 +38,14 @@ from pyffpf.daemon.engine import (
     LaneCounts,
     NamedFd,
     Placement,
+    Plain,
+    Prepared,
     Resolved,
     SourceCounts,
     SourceFacts,
     lane_bytes,
 )
+from pyffpf.daemon.fake_filters import FakeFilter, SlowCompiler
 from pyffpf.daemon.protocol import Code, RefusedError
 from pyffpf.daemon.run import Daemon, Settings
 
@@ -92,6 +95,7 @@ class FakeSource:
         self.promiscuous = False
         self.closed = False
         self.log: list[str] = []
+        self.slow: dict[bytes, SlowCompiler] = {}  # filters that it has something to do for
         self.source_counts = SourceCounts(0, {}, 0, [])
         self._counts = _memory_file("counts")
 
@@ -127,8 +131,12 @@ class FakeSource:
         _require(slot not in self.active)
         self.flows.pop(slot).close()
 
-    def place(self, column: int, insns: bytes | None) -> Placement:
-        _require(column not in self.active.values())
+    def prepare(self, insns: bytes | None) -> FakeFilter:
+        return FakeFilter(insns, self.slow.get(insns or b""))
+
+    def place(self, column: int, prepared: Prepared) -> Placement:
+        _require(column not in self.active.values() and not prepared.is_slow)
+        insns = prepared.insns
         self.columns[column] = insns
         if insns == USERSPACE_FILTER:
             return Placement("userspace", "everything", "too long for the kernel")
@@ -217,7 +225,7 @@ class FakeSource:
             flow.close()
             flow.reader, flow.wake, *flow.ibufs = (fds.pop(name) for name in names)
             self.flows[known.slot] = flow
-            placements[known.slot] = self.place(known.column, known.insns)
+            placements[known.slot] = self.place(known.column, Plain(known.insns))
             if known.live:
                 self.activate(known.slot, known.column, known.generation)
         transport.close_all(list(fds.values()))

@@ -23,6 +23,8 @@ from pyffpf.daemon.engine import (
     LaneCounts,
     NamedFd,
     Placement,
+    Plain,
+    Prepared,
     Resolved,
     SourceCounts,
     SourceFacts,
@@ -256,7 +258,11 @@ class UserspaceSource:
 
     # ---- filters
 
-    def place(self, column: int, insns: bytes | None) -> Placement:
+    def prepare(self, insns: bytes | None) -> Prepared:
+        return Plain(insns)
+
+    def place(self, column: int, prepared: Prepared) -> Placement:
+        insns = prepared.insns
         self._columns[column] = program = ffi.NULL if insns is None else _program(insns)
         if insns is None:
             return Placement("kernel", "everything", "")

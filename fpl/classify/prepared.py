@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A filter on its way to a column: what can be done before it is known which column, and beside all others.
+
+Prepared(octets)    decoded, and made rules if it can be: milliseconds
+compile()           what stays code: compiled, and verified alone, which may take seconds
+Classifier.set()    in force
+close()
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Sequence
+
+from fpl.classify import bytecode, emit_code
+from fpl.classify.bytecode import ClassifyRefused
+from fpl.classify.chain import Chain, Ready
+from fpl.classify.compiler import Compiler, Compilers
+from fpl.classify.rules import Rule, rules_of
+from fpl.classify.symbolic import NotTable, graph
+
+
+class NotReady(Exception):  # noqa: N818 (an outcome: compile(), and try again)
+    """The filter must be code, and has not been compiled."""
+
+
+class Prepared:
+    """cancel(): from any thread. All else by one thread at a time."""
+
+    def __init__(self, octets: bytes | None, chain: Chain, compilers: Compilers) -> None:
+        """None accepts everything. Raises ClassifyRefused."""
+        self.octets = octets
+        self.fetch_len, self.result = 0, bytecode.WORD
+        self.rules: Sequence[Rule] | None = None  # None: not as tables
+        self.was_compiled = False
+        self._chain, self._compilers = chain, compilers
+        self._program: bytecode.Program = []
+        self._ready: Ready | None = None
+        self._lock = threading.Lock()
+        self._compiler: Compiler | None = None  # at work on this
+        self._is_cancelled = False
+        if octets is None:
+            return
+        self._program = bytecode.decode(octets)
+        self.fetch_len, self.result = bytecode.fetch_len(self._program), emit_code.one_result(self._program)
+        with contextlib.suppress(NotTable, ClassifyRefused):
+            self.rules = rules_of(graph(self._program))
+
+    @property
+    def is_slow(self) -> bool:
+        """compile() has something to do."""
+        return self.octets is not None and self.rules is None and self._ready is None
+
+    def be_code(self) -> None:
+        """Not as tables: they are full."""
+        self.rules = None
+
+    def compile(self) -> None:
+        """Raises ClassifyRefused: too much for the verifier or the compiler, or cancelled."""
+        if self.octets is None or not self.is_slow:
+            return
+        with self._compilers.one() as compiler:
+            before = compiler.count
+            with self._lock:
+                if self._is_cancelled:
+                    raise ClassifyRefused("it was cancelled")
+                self._compiler = compiler
+            try:
+                self._ready = self._chain.ready(self.octets, self._program, compiler)
+            finally:
+                with self._lock:
+                    self._compiler = None
+            self.was_compiled = compiler.count > before
+
+    def cancel(self) -> None:
+        """compile() ends soon."""
+        with self._lock:
+            self._is_cancelled = True
+            if self._compiler is not None:
+                self._compiler.interrupt()
+
+    @property
+    def ready(self) -> Ready:
+        """Raises NotReady."""
+        if self._ready is None:
+            raise NotReady
+        return self._ready
+
+    def close(self) -> None:
+        """Gives back what it holds and no column has taken. A second call does nothing."""
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            ready.close()
