@@ -163,8 +163,9 @@ def generate() -> None:
 
 # Programs for the kernel that are part of the core: name of the C array, source, and what sets it apart.
 BPF_PROGRAMS = (
-    ("hook_context_bpf", "csrc/kernel/hook.bpf.c", "-DFFPF_HOOK_CONTEXT=1"),
-    ("hook_plain_bpf", "csrc/kernel/hook.bpf.c", "-DFFPF_HOOK_CONTEXT=0"),
+    ("hook_context_bpf", "csrc/kernel/hook.bpf.c", "-DFFPF_HOOK_FORM=FFPF_KERNEL_FORM_CONTEXT"),
+    ("hook_probed_bpf", "csrc/kernel/hook.bpf.c", "-DFFPF_HOOK_FORM=FFPF_KERNEL_FORM_PROBED"),
+    ("hook_plain_bpf", "csrc/kernel/hook.bpf.c", "-DFFPF_HOOK_FORM=FFPF_KERNEL_FORM_PLAIN"),
     ("netfilter_bpf", "csrc/kernel/netfilter.bpf.c", "-DFFPF_NETFILTER"),
     ("control_bpf", "csrc/kernel/control.bpf.c", "-DFFPF_CONTROL"),
 )  # fmt: skip

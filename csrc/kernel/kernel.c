@@ -218,6 +218,8 @@ check_source(struct ffpf_kernel_source *source, struct ffpf_error *err)
 	if (source->cells_log2 < CELLS_LOG2_MIN || source->cells_log2 > CELLS_LOG2_MAX)
 		return ffpf_error_set(err, FFPF_E_INVALID, "a lane in the kernel has 2^%u to 2^%u cells, not 2^%u",
 				      CELLS_LOG2_MIN, CELLS_LOG2_MAX, source->cells_log2);
+	if (source->first_form > FFPF_KERNEL_FORM_PLAIN)
+		return ffpf_error_set(err, FFPF_E_INVALID, "the hook has no form %u", source->first_form);
 	if (source->snap_len == 0 || source->snap_len > FFPF_PACKET_MAX_BYTES)
 		source->snap_len = FFPF_PACKET_MAX_BYTES;
 	return netfilter ? ffpf_kernel_check_netfilter(source, err) : 0;
@@ -234,18 +236,20 @@ attach(struct ffpf_kernel *k, const struct ffpf_kernel_source *source, struct ff
 static int
 start(struct ffpf_kernel_fds *fds, struct ffpf_kernel **out, struct ffpf_kernel_source *source, struct ffpf_error *err)
 {
+	struct ffpf_error refusal = { 0 };
 	uint32_t lo_ifindex = 0;
 	int rc = 0;
 
 	if (source->kind == FFPF_KERNEL_SOCKET)
 		rc = describe_interface(fds->fd[FFPF_KERNEL_FD_SOCKET], source, &lo_ifindex, err);
-	rc = rc ? rc : ffpf_kernel_load(fds, source, lo_ifindex, err);
+	rc = rc ? rc : ffpf_kernel_load(fds, source, lo_ifindex, &refusal, err);
 	rc = rc ? rc : write_counts(fds->fd[FFPF_KERNEL_FD_COUNTS], source->cpus, err);
 	rc = rc ? rc : ffpf_kernel_adopt(out, fds, err);
 	if (rc)
 		return rc;
 	(*out)->control->source = *source;
 	(*out)->cpus = source->cpus;
+	(*out)->refusal = refusal;
 	atomic_store(&(*out)->control->words, 1);
 	rc = ffpf_kernel_update_tai(*out, err);
 	return rc ? rc : attach(*out, source, err);
@@ -304,4 +308,10 @@ const struct ffpf_kernel_source *
 ffpf_kernel_source(const struct ffpf_kernel *kernel)
 {
 	return &kernel->control->source;
+}
+
+const char *
+ffpf_kernel_refusal(const struct ffpf_kernel *kernel)
+{
+	return kernel->refusal.code ? kernel->refusal.text : "";
 }

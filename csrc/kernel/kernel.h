@@ -67,6 +67,8 @@ void ffpf_kernel_close(struct ffpf_kernel *kernel);
 
 const struct ffpf_kernel_fds *ffpf_kernel_fds(const struct ffpf_kernel *kernel);
 const struct ffpf_kernel_source *ffpf_kernel_source(const struct ffpf_kernel *kernel);
+/* Why the kernel did not take the best form of the hook; "" when it did, or the source was adopted. The handle's. */
+const char *ffpf_kernel_refusal(const struct ffpf_kernel *kernel);
 
 /* ---- what a predecessor left ----
  *

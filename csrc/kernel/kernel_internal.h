@@ -16,11 +16,13 @@ struct ffpf_kernel {
 	struct ffpf_kernel_group *groups;
 	const struct ffpf_counts_page *counts; /* mapped read-only */
 	uint32_t cpus;
+	struct ffpf_error refusal; /* of a better form of the hook, when the source was made; code 0: none */
 };
 
-/* load.c: every descriptor of *fds but the socket and the links; -1 those that could not be made. */
+/* load.c: every descriptor of *fds but the socket and the links; -1 those that could not be made. Neither refusal nor
+ * err is NULL. */
 int ffpf_kernel_load(struct ffpf_kernel_fds *fds, struct ffpf_kernel_source *source, uint32_t lo_ifindex,
-		     struct ffpf_error *err);
+		     struct ffpf_error *refusal, struct ffpf_error *err);
 void ffpf_kernel_fds_close(struct ffpf_kernel_fds *fds);
 
 /* netfilter.c. The links are put into *fds. */

@@ -99,6 +99,11 @@ enum ffpf_kernel_kind {
 	FFPF_KERNEL_NETFILTER = 1, /* a place in netfilter, for each family */
 };
 
+/* Forms of a socket's hook, in the order in which they are tried: context.bpf.h says what they are. */
+#define FFPF_KERNEL_FORM_CONTEXT 1
+#define FFPF_KERNEL_FORM_PROBED  2
+#define FFPF_KERNEL_FORM_PLAIN   3
+
 /* Families of a netfilter source. */
 #define FFPF_KERNEL_IPV4 1
 #define FFPF_KERNEL_IPV6 2
@@ -113,9 +118,9 @@ struct ffpf_kernel_source {
 	uint32_t snap_len;   /* most that a flow may ask for */
 	uint32_t cpus;       /* lanes of each group: for CPUs 0 to cpus - 1; netfilter: two for each */
 	uint32_t hatype;     /* of ifindex; found out when the source is made */
-	uint32_t context;    /* 1: the hook sees the kernel's time stamps; found out too */
-	uint32_t plain;      /* 1: it is not to try */
-	uint32_t kind;       /* enum ffpf_kernel_kind; netfilter: ifindex, cooked, promisc and plain are 0 */
+	uint32_t form;       /* the one that the kernel took, found out too; netfilter: 0 */
+	uint32_t first_form; /* those before it are not tried; 0: all are */
+	uint32_t kind;       /* enum ffpf_kernel_kind; netfilter: ifindex, cooked, promisc and first_form are 0 */
 	uint32_t place;      /* netfilter: NF_INET_* */
 	uint32_t families;   /* netfilter: FFPF_KERNEL_IPV4, FFPF_KERNEL_IPV6 or both */
 	uint32_t reserved;
@@ -127,8 +132,8 @@ FFPF_AT(ffpf_kernel_source, cells_log2, 16);
 FFPF_AT(ffpf_kernel_source, snap_len, 20);
 FFPF_AT(ffpf_kernel_source, cpus, 24);
 FFPF_AT(ffpf_kernel_source, hatype, 28);
-FFPF_AT(ffpf_kernel_source, context, 32);
-FFPF_AT(ffpf_kernel_source, plain, 36);
+FFPF_AT(ffpf_kernel_source, form, 32);
+FFPF_AT(ffpf_kernel_source, first_form, 36);
 FFPF_AT(ffpf_kernel_source, kind, 40);
 FFPF_AT(ffpf_kernel_source, place, 44);
 FFPF_AT(ffpf_kernel_source, families, 48);
@@ -287,7 +292,7 @@ struct ffpf_kernel_constants {
 	uint32_t cpus;
 	uint32_t cells_log2; /* of a lane */
 	uint32_t cooked;
-	uint32_t hatype;     /* where there is no context to ask */
+	uint32_t hatype;     /* for the plain form */
 	uint32_t lo_ifindex; /* whose outgoing packets come again as incoming ones, and are not looked at; 0: none */
 	uint32_t ordered_stores; /* this machine's stores are seen in the order in which they are made */
 };

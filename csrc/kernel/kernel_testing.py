@@ -18,11 +18,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pytest
 from pyffpf._core import ffi, lib
 
 from compat_tests.netns import Netns
 
 ALL = (1 << 64) - 1
+FORMS = {  # of the hook
+    "context": lib.FFPF_KERNEL_FORM_CONTEXT,
+    "probed": lib.FFPF_KERNEL_FORM_PROBED,
+    "plain": lib.FFPF_KERNEL_FORM_PLAIN,
+}
 SNAP = 262144
 DLT_EN10MB, DLT_LINUX_SLL2 = 1, 276
 
@@ -154,6 +160,14 @@ class Packet:
     pkt_type: int
 
 
+def skip_unless(source: Source, form: int) -> None:
+    """Skips the test where the kernel took another form of the hook than the test is for."""
+    if source.form != form:
+        refusal = ffi.string(lib.ffpf_kernel_refusal(source.kernel)).decode()
+        source.close()
+        pytest.skip(refusal)
+
+
 def close_all(fds: Sequence[int]) -> None:
     """Closes descriptors, those that are there."""
     for fd in fds:
@@ -162,7 +176,8 @@ def close_all(fds: Sequence[int]) -> None:
 
 
 class Source:
-    """A source on one interface of a namespace; a context manager. Nobody is active until activate()."""
+    """A source on one interface of a namespace; a context manager. Nobody is active until activate(). form: of the
+    hook, FFPF_KERNEL_FORM_*, and what comes behind it where the kernel does not take it; 0: the best."""
 
     def __init__(
         self,
@@ -171,7 +186,7 @@ class Source:
         cells_log2: int = 14,
         cpus: int = 0,
         snap_len: int = 0,
-        plain: bool = False,
+        form: int = 0,
     ) -> None:
         self.cooked = interface is None
         made = ffi.new("struct ffpf_kernel **")
@@ -181,7 +196,8 @@ class Source:
                 "struct ffpf_kernel_source *",
                 {
                     "ifindex": index, "cooked": self.cooked, "promisc": 1, "cells_log2": cells_log2, "cpus": cpus,
-                    "snap_len": snap_len, "plain": plain, "link_type": DLT_LINUX_SLL2 if self.cooked else DLT_EN10MB,
+                    "snap_len": snap_len, "first_form": form,
+                    "link_type": DLT_LINUX_SLL2 if self.cooked else DLT_EN10MB,
                 },
             )  # fmt: skip
             check(lib.ffpf_kernel_create, made, wanted)
@@ -189,6 +205,7 @@ class Source:
         self.ifindex = index
         self.fds = lib.ffpf_kernel_fds(self.kernel)
         self.cpus = int(lib.ffpf_kernel_source(self.kernel).cpus)
+        self.form = int(lib.ffpf_kernel_source(self.kernel).form)
         self.lanes: dict[int, list[int]] = {}
         self.flows: list[Flow] = []
 

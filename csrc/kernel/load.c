@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Loading the programs, which are part of this file, and with them the maps. The hook comes in two forms: one that asks
- * the kernel's own struct sk_buff, and one for kernels that do not let it.
+ * Loading the programs, which are part of this file, and with them the maps. A socket's hook comes in several forms,
+ * of which the first is taken that the kernel takes.
  */
 #include "kernel/kernel_internal.h"
 
 #include "gen_control_bpf.h"
 #include "gen_hook_context_bpf.h"
 #include "gen_hook_plain_bpf.h"
+#include "gen_hook_probed_bpf.h"
 #include "gen_netfilter_bpf.h"
 
 #include <bpf/libbpf.h>
@@ -44,6 +45,23 @@ static const struct {
 
 #define MAP_ROWS (sizeof(map_rows) / sizeof(map_rows[0]))
 
+struct form {
+	const unsigned char *program;
+	size_t len;
+	uint32_t number; /* FFPF_KERNEL_FORM_* */
+	const char *name;
+};
+
+static const struct form netfilter = { netfilter_bpf, sizeof(netfilter_bpf), 0, "the hook" };
+
+static const struct form forms[] = {
+	{ hook_context_bpf, sizeof(hook_context_bpf), FFPF_KERNEL_FORM_CONTEXT, "the hook with bpf_cast_to_kern_ctx" },
+	{ hook_probed_bpf, sizeof(hook_probed_bpf), FFPF_KERNEL_FORM_PROBED, "the hook with bpf_probe_read_kernel" },
+	{ hook_plain_bpf, sizeof(hook_plain_bpf), FFPF_KERNEL_FORM_PLAIN, "the plain hook" },
+};
+
+#define FORMS (sizeof(forms) / sizeof(forms[0]))
+
 static int
 silent(enum libbpf_print_level level, const char *format, va_list args)
 {
@@ -53,15 +71,16 @@ silent(enum libbpf_print_level level, const char *format, va_list args)
 	return 0;
 }
 
-/* What libbpf says of a failure is the verifier's log, whose end tells. */
+/* What libbpf says of a failure is the verifier's log, whose end tells; the verifier also refuses with EACCES. */
 static int
 refused(struct ffpf_error *err, int error, const char *what, const char *log)
 {
 	size_t len = strlen(log);
 	const size_t shown = 120;
+	const bool permission = error == EPERM || (error == EACCES && !len);
 
-	ffpf_error_set_errno(err, error == EPERM || error == EACCES ? FFPF_E_PERMISSION : FFPF_E_SYSTEM, error,
-			     "the kernel does not take %s", what);
+	ffpf_error_set_errno(err, permission ? FFPF_E_PERMISSION : FFPF_E_SYSTEM, error, "the kernel does not take %s",
+			     what);
 	if (len)
 		ffpf_error_append(err, ": ...%s", len > shown ? log + len - shown : log);
 	return -(int)err->code;
@@ -151,12 +170,12 @@ set_types(struct bpf_object *object)
 }
 
 static int
-load_hook(struct ffpf_kernel_fds *fds, const void *bytes, size_t len, const struct ffpf_kernel_source *source,
+load_form(struct ffpf_kernel_fds *fds, const struct form *form, const struct ffpf_kernel_source *source,
 	  const struct ffpf_kernel_constants *k, struct ffpf_error *err)
 {
 	char log[LOG_BYTES] = "";
 	struct bpf_object *object;
-	int rc = open_object(&object, bytes, len, "ffpf_hook", log, err);
+	int rc = open_object(&object, form->program, form->len, "ffpf_hook", log, err);
 
 	if (rc)
 		return rc;
@@ -166,7 +185,7 @@ load_hook(struct ffpf_kernel_fds *fds, const void *bytes, size_t len, const stru
 		rc = rc ? rc : set_types(object);
 	rc = rc ? rc : bpf_object__load(object);
 	if (rc) {
-		rc = refused(err, -rc, "the hook", log);
+		rc = refused(err, -rc, form->name, log);
 		bpf_object__close(object);
 		return rc;
 	}
@@ -175,6 +194,28 @@ load_hook(struct ffpf_kernel_fds *fds, const void *bytes, size_t len, const stru
 	rc = rc ? rc : keep_prog(object, "hook_main", &fds->fd[FFPF_KERNEL_FD_PROG_MAIN], err);
 	rc = rc ? rc : keep_prog(object, "hook_store", &fds->fd[FFPF_KERNEL_FD_PROG_STORE], err);
 	bpf_object__close(object);
+	return rc;
+}
+
+/* refusal: of the best form that the kernel did not take, if it takes another. */
+static int
+load_hook(struct ffpf_kernel_fds *fds, struct ffpf_kernel_source *source, const struct ffpf_kernel_constants *k,
+	  struct ffpf_error *refusal, struct ffpf_error *err)
+{
+	int rc = -FFPF_E_NOT_SUPPORTED;
+
+	source->form = 0;
+	if (source->kind == FFPF_KERNEL_NETFILTER)
+		return load_form(fds, &netfilter, source, k, err);
+	for (size_t i = 0; i < FORMS && rc; i++) {
+		if (forms[i].number < source->first_form)
+			continue;
+		rc = load_form(fds, &forms[i], source, k, err);
+		if (!rc)
+			source->form = forms[i].number;
+		else if (!refusal->code)
+			*refusal = *err;
+	}
 	return rc;
 }
 
@@ -220,7 +261,7 @@ make_grace(struct ffpf_kernel_fds *fds, struct ffpf_error *err)
 
 int
 ffpf_kernel_load(struct ffpf_kernel_fds *fds, struct ffpf_kernel_source *source, uint32_t lo_ifindex,
-		 struct ffpf_error *err)
+		 struct ffpf_error *refusal, struct ffpf_error *err)
 {
 	const struct ffpf_kernel_constants k = {
 		.cpus = source->cpus,
@@ -231,15 +272,8 @@ ffpf_kernel_load(struct ffpf_kernel_fds *fds, struct ffpf_kernel_source *source,
 		.ordered_stores = STORES_ARE_ORDERED,
 	};
 	const uint32_t store = FFPF_KERNEL_PROG_STORE;
-	int rc = -FFPF_E_NOT_SUPPORTED;
+	int rc = load_hook(fds, source, &k, refusal, err);
 
-	if (source->kind == FFPF_KERNEL_NETFILTER)
-		rc = load_hook(fds, netfilter_bpf, sizeof(netfilter_bpf), source, &k, err);
-	else if (!source->plain)
-		rc = load_hook(fds, hook_context_bpf, sizeof(hook_context_bpf), source, &k, err);
-	source->context = rc == 0;
-	if (rc && source->kind == FFPF_KERNEL_SOCKET)
-		rc = load_hook(fds, hook_plain_bpf, sizeof(hook_plain_bpf), source, &k, err);
 	rc = rc ? rc : load_control(fds, err);
 	rc = rc ? rc : make_grace(fds, err);
 	if (rc)

@@ -87,7 +87,7 @@ ffpf_kernel_check_netfilter(struct ffpf_kernel_source *source, struct ffpf_error
 		return ffpf_error_set(err, FFPF_E_INVALID, "netfilter has no place %u", source->place);
 	if (!source->families || (source->families & ~(FFPF_KERNEL_IPV4 | FFPF_KERNEL_IPV6)))
 		return ffpf_error_set(err, FFPF_E_INVALID, "families %u are not of IPv4 and IPv6", source->families);
-	if (source->ifindex || source->cooked || source->promisc || source->plain)
+	if (source->ifindex || source->cooked || source->promisc || source->first_form)
 		return ffpf_error_set(err, FFPF_E_INVALID, "a netfilter source is of no interface");
 	if (source->cpus % FFPF_KERNEL_CONTEXTS)
 		return ffpf_error_set(err, FFPF_E_INVALID, "%u lanes are not %u for each CPU", source->cpus,

@@ -56,6 +56,22 @@ cells_of(__u32 cap_len)
 	return (FFPF_RECORD_DATA + cap_len + FFPF_CELL_BYTES - 1) / FFPF_CELL_BYTES;
 }
 
+/* 1 <= len <= most; then len is made anew from what was compared, of which the verifier knows both bounds. Before Linux
+ * 6.8 "not 0" tells it nothing. */
+static __always_inline bool
+is_length(__u32 *len, __u32 most)
+{
+	__u32 less = *len - 1;
+
+	asm volatile("" : "+r"(less));
+	if (less >= most)
+		return false;
+	/* not before the comparison */
+	asm volatile("" : "+r"(less));
+	*len = less + 1;
+	return true;
+}
+
 /* What filters may look at. */
 static __always_inline void
 fetch(struct ffpf_scratch *s, struct __sk_buff *skb, __u32 fetch_len)
@@ -63,10 +79,7 @@ fetch(struct ffpf_scratch *s, struct __sk_buff *skb, __u32 fetch_len)
 	__u32 len = s->wire_len < fetch_len ? s->wire_len : fetch_len;
 
 	s->data_len = 0;
-	asm volatile("" : "+r"(len));
-	if (len == 0 || len > FFPF_SCRATCH_DATA_BYTES)
-		return;
-	if (packet_load(skb, 0, s->data, len) == 0)
+	if (is_length(&len, FFPF_SCRATCH_DATA_BYTES) && packet_load(skb, 0, s->data, len) == 0)
 		s->data_len = len;
 }
 
@@ -83,14 +96,13 @@ cell_of(const struct pass *p)
 static __always_inline long
 copy(struct __sk_buff *skb, __u32 from, void *to, __s32 len)
 {
+	const __u32 most = FFPF_PACKET_MAX_BYTES - COOKED_BYTES;
 	__u32 octets = len;
 
 	if (len <= 0)
 		return 0;
-	/* for the verifier, and in a register of its own */
-	asm volatile("" : "+r"(octets));
-	if (octets == 0 || octets > FFPF_PACKET_MAX_BYTES - COOKED_BYTES)
-		octets = FFPF_PACKET_MAX_BYTES - COOKED_BYTES;
+	if (!is_length(&octets, most))
+		octets = most;
 	return packet_load(skb, from, to, octets);
 }
 

@@ -45,4 +45,23 @@ stamp_of_kernel(struct sk_buff *kernel_skb)
 	return kernel_skb->tstamp;
 }
 
+/* The same, of one that the verifier does not let us look into. */
+static __always_inline __s64
+stamp_of_probed(struct sk_buff *kernel_skb)
+{
+	struct sk_buff___delivery *older = (void *)kernel_skb;
+	__s64 stamp = BPF_CORE_READ(kernel_skb, tstamp);
+
+	if (!stamp)
+		return 0;
+	if (bpf_core_field_exists(kernel_skb->tstamp_type)) {
+		if (BPF_CORE_READ_BITFIELD_PROBED(kernel_skb, tstamp_type) != 0)
+			return 0;
+	} else if (bpf_core_field_exists(older->mono_delivery_time)) {
+		if (BPF_CORE_READ_BITFIELD_PROBED(older, mono_delivery_time))
+			return 0;
+	}
+	return stamp;
+}
+
 #endif

@@ -11,7 +11,7 @@ import pytest
 from pyffpf._core import lib
 
 from compat_tests.netns import Netns
-from kernel.kernel_testing import Packet, Reader, Source
+from kernel.kernel_testing import FORMS, Packet, Reader, Source, skip_unless
 from source.live_frames import TAGGINGS, numbered
 from source.live_reader import OurReader, StockReader
 
@@ -25,11 +25,10 @@ def ns() -> Iterator[Netns]:
         yield made
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["context", "plain"])
+@pytest.fixture(scope="module", params=FORMS)
 def made(ns: Netns, request: pytest.FixtureRequest) -> Iterator[Source]:
-    """A source on the left end; both forms of the hook."""
-    with Source(ns, ns.left, plain=request.param) as source:
-        assert lib.ffpf_kernel_source(source.kernel).context == (not request.param)
+    """A source on the left end; each form of the hook."""
+    with source_of(ns, ns.left, request.param) as source:
         yield source
 
 
@@ -38,6 +37,12 @@ def source(made: Source) -> Iterator[Source]:
     made.group(0)
     yield made
     made.reset()
+
+
+def source_of(ns: Netns, interface: str | None, form: str, cells_log2: int = 14) -> Source:
+    source = Source(ns, interface, cells_log2, form=FORMS[form])
+    skip_unless(source, FORMS[form])
+    return source
 
 
 def capture_all(source: Source, **options: int) -> Reader:
@@ -78,12 +83,12 @@ def test_packet_for_this_host_is_told_apart(ns: Netns, source: Source) -> None:
     reader.close()
 
 
-@pytest.mark.parametrize("plain", [False, True], ids=["context", "plain"])
-def test_tcp_segments_of_64_kilobytes(ns: Netns, plain: bool) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_tcp_segments_of_64_kilobytes(ns: Netns, form: str) -> None:
     """As large as segmentation offload makes them: on the loopback interface they are never cut."""
     with (
         ns.entered(),
-        Source(ns, "lo", cells_log2=16, plain=plain) as source,
+        source_of(ns, "lo", form, cells_log2=16) as source,
         StockReader(ns, "lo", buffer_bytes=1 << 27) as stock,
     ):
         source.group(0)
@@ -140,10 +145,10 @@ def test_what_loopback_sends_is_seen_once(ns: Netns) -> None:
         reader.close()
 
 
-@pytest.mark.parametrize("plain", [False, True], ids=["context", "plain"])
-def test_any_interface_is_cooked(ns: Netns, plain: bool) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_any_interface_is_cooked(ns: Netns, form: str) -> None:
     """With LINUX_SLL2's header, as libpcap writes it; the tag is beside the packet, as there."""
-    with Source(ns, None, plain=plain) as source, OurReader(ns, "any", nano=True) as other:
+    with source_of(ns, None, form) as source, OurReader(ns, "any", nano=True) as other:
         source.group(0)
         reader = capture_all(source)
         assert other.set_link_type(276) == 0
@@ -154,13 +159,33 @@ def test_any_interface_is_cooked(ns: Netns, plain: bool) -> None:
             sender.close()
         ours = reader.drain()
         theirs = other.read(len(ours))
-        if plain:  # the hook cannot know the interface's type, nor so whether there is an address
+        if form == "plain":  # the hook cannot know the interface's type, nor so whether there is an address
             kept = [(p.data[:8] + p.data[20:], p.wire_len) for p in ours]
             assert kept == [(p.data[:8] + p.data[20:], p.wire_len) for p in theirs]
         else:
             assert_same(ours, [(p.data, p.wire_len) for p in theirs])
         assert [p.ifindex for p in ours] == [p.ifindex for p in theirs]
         reader.close()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_time_is_the_packets_own_where_the_kernel_stamped_it(ns: Netns, form: str) -> None:
+    """The embedded engine's stamp is the kernel's; the plain form cannot see it, and reads the clock later."""
+    count = 20
+    asks = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    asks.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    with source_of(ns, ns.left, form) as source, OurReader(ns, ns.left, nano=True) as other:
+        source.group(0)
+        reader = capture_all(source)
+        ns.send(ns.right, [numbered(n, 60) for n in range(count)])
+        theirs = [p.time for p in other.read(count)]
+        ours = [p.time_ns for p in reader.drain()]
+        if form == "plain":
+            assert all(p > q for p, q in zip(ours, theirs, strict=True))
+        else:
+            assert ours == theirs
+        reader.close()
+    asks.close()
 
 
 @pytest.mark.parametrize("stamped", [False, True])

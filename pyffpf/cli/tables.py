@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pyffpf.cli.rates import Rate, Rates, flow_key, group_key, source_key
-from pyffpf.daemon.status import Status
+from pyffpf.daemon.status import SourceStatus, Status
 
 NO_VALUE = "-"
 
@@ -45,12 +45,18 @@ def headline(status: Status) -> str:
     )
 
 
+def _kind(source: SourceStatus) -> str:
+    """With the hook's form where that is not the best, and why."""
+    form = f", {source.form}" if source.form not in ("", "context") else ""
+    return source.kind + form + (f" ({source.reason})" if source.reason else "")
+
+
 def _sources(status: Status, rates: Rates | None) -> Cells:
     columns = [Column("source"), Column("kind"), Column("state"), Column("lanes", True), Column("link type", True),
                Column("fetch", True), Column("packets", True), *_rate_columns(rates, "packets/s"),
                Column("lost before flows")]  # fmt: skip
     rows = [
-        [source.name, source.kind, source.state, str(source.lanes), str(source.link_type), octets(source.fetch_bytes),
+        [source.name, _kind(source), source.state, str(source.lanes), str(source.link_type), octets(source.fetch_bytes),
          count(source.packets), *_rate_cells(rates, rates.sources.get(source_key(source)) if rates else None, "seen"),
          causes(source.dropped)]
         for source in status.sources

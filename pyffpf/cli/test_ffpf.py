@@ -33,7 +33,8 @@ EXAMPLE = Status(
     adoptions=1,
     holder="process",
     sources=[SourceStatus("eth0", lanes=2, link_type=1, packets=1234567, dropped={"nested": 3, "lost": 0},
-                          programs=[ProgramStatus("hook", -1, 900), ProgramStatus("classify", 0, 321, 2)])],
+                          programs=[ProgramStatus("hook", -1, 900), ProgramStatus("classify", 0, 321, 2)]),
+             SourceStatus("eth1", form="probed", reason="too old")],
     groups=[GroupStatus("eth0", 20, "dialout", lanes=2, buffer_bytes=3 << 29, records=500, flows=2)],
     flows=[
         FlowStatus(1, "eth0", 20, "dialout", 1000, "ann", 4711, "tcpdump", seen=1000, filtered=400, delivered=590,
@@ -44,7 +45,7 @@ EXAMPLE = Status(
 LATER = replace(
     EXAMPLE,
     monotonic_ns=12 * 10**9,
-    sources=[replace(EXAMPLE.sources[0], packets=1234567 + 4000)],
+    sources=[replace(EXAMPLE.sources[0], packets=1234567 + 4000), EXAMPLE.sources[1]],
     flows=[replace(EXAMPLE.flows[0], seen=3000, delivered=2590, dropped={"pbuf": 11}), EXAMPLE.flows[1]],
 )
 
@@ -126,13 +127,14 @@ def test_text_where_there_is_no_terminal(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout and "─" not in done.stdout
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("ffpfd 9.9  pid 77  up 1d 01:01:01  1 sources, 1 groups, 2 flows")
+    assert lines[0].startswith("ffpfd 9.9  pid 77  up 1d 01:01:01  2 sources, 1 groups, 2 flows")
     assert lines[0].endswith("holder: process, 1 adopted")
 
     def row(*words: str) -> bool:
         return any(line.split()[: len(words)] == list(words) for line in lines)
 
     assert row("eth0", "kernel", "up", "2", "1", "0", "B", "1,234,567", "nested", "3")
+    assert row("eth1", "kernel,", "probed", "(too", "old)", "up")
     assert row("eth0", "classify", "0", "321", "2")
     assert row("eth0", "dialout", "srp", "2", "1.5", "GiB", "2", "500", "0")
     assert row(
@@ -144,7 +146,7 @@ def test_text_where_there_is_no_terminal(tmp_path: Path) -> None:
 def test_rates_are_those_between_two_samples() -> None:
     found = rates.between(EXAMPLE, LATER)
     assert found is not None and found.seconds == 2
-    assert found.sources == {"eth0": rates.Rate(2000, 0, 0)}
+    assert found.sources == {"eth0": rates.Rate(2000, 0, 0), "eth1": rates.Rate(0, 0, 0)}
     assert found.flows == {"1": rates.Rate(1000, 1000, 2), "2": rates.Rate(0, 0, 0)}
     assert rates.between(EXAMPLE, EXAMPLE) is None
     assert rates.between(LATER, EXAMPLE) is None

@@ -96,6 +96,8 @@ def _source(source: Source) -> SourceStatus:
     return SourceStatus(
         name=source.name,
         kind=facts.kind,
+        form=facts.form,
+        reason=facts.reason,
         ifindex=facts.ifindex,
         link_type=facts.link_type,
         state=str(source.state),

@@ -41,6 +41,8 @@ class SourceFacts:
     lanes: int
     lane_bytes: int  # of a group's PBuf in one lane
     wake_kind: str = "ringbuf"
+    form: str = ""  # of the hook: see status.SourceStatus
+    reason: str = ""  # why it is none of the forms, or kinds, that are tried before it
 
 
 @dataclass(frozen=True)

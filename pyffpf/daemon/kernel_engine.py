@@ -71,7 +71,12 @@ class KernelSource:
         self._cpus = int(made.cpus)
         size = kernel_sources.CELL_BYTES << made.cells_log2
         kind = kernel_sources.kind(kernel)
-        self.facts = SourceFacts(kind, int(made.ifindex), int(made.link_type), self._cpus, size)
+        form, refusal = kernel_sources.form(kernel), kernel_sources.refusal(kernel)
+        self.facts = SourceFacts(
+            kind, int(made.ifindex), int(made.link_type), self._cpus, size, form=form, reason=refusal
+        )
+        if refusal:
+            log.info("%s: the hook's form is %r: %s", name, form, refusal)
         self._fds = {
             ffi.string(lib.ffpf_kernel_fd_name(which)).decode(): int(lib.ffpf_kernel_fds(kernel).fd[which])
             for which in range(lib.FFPF_KERNEL_FD_COUNT)

@@ -17,6 +17,11 @@ from pyffpf.daemon.protocol import Code, RefusedError
 ANY = "any"
 DLT_LINUX_SLL2 = 276
 CELL_BYTES = 64
+FORMS = {
+    lib.FFPF_KERNEL_FORM_CONTEXT: "context",
+    lib.FFPF_KERNEL_FORM_PROBED: "probed",
+    lib.FFPF_KERNEL_FORM_PLAIN: "plain",
+}
 # Descriptors that a source has or not, by its kind.
 OPTIONAL_FDS = frozenset({lib.FFPF_KERNEL_FD_SOCKET, lib.FFPF_KERNEL_FD_LINK_IP, lib.FFPF_KERNEL_FD_LINK_IP6})
 
@@ -75,3 +80,13 @@ def kind(kernel: Any) -> str:
     """As status shows it."""
     in_netfilter = lib.ffpf_kernel_source(kernel).kind == lib.FFPF_KERNEL_NETFILTER
     return netfilter.KIND if in_netfilter else "kernel"
+
+
+def form(kernel: Any) -> str:
+    """Of the hook, as status shows it."""
+    return FORMS.get(lib.ffpf_kernel_source(kernel).form, "")
+
+
+def refusal(kernel: Any) -> str:
+    """Why the kernel took no better form; "" where it did."""
+    return str(ffi.string(lib.ffpf_kernel_refusal(kernel)).decode(errors="replace"))

@@ -62,7 +62,7 @@ class Sources:
         ifindex = int(resolved.key.partition(":")[2]) if is_interface(resolved.key) else 0
         hatype = hardware_type(resolved.name) if ifindex else 0
         try:
-            return self._userspace.open_live(resolved, ifindex, hatype, pbuf_bytes)
+            return self._userspace.open_live(resolved, ifindex, hatype, pbuf_bytes, str(refused))
         except EngineError as error:
             raise EngineError(f"{refused}; and by TPACKET: {error}") from error
 

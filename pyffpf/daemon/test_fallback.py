@@ -141,7 +141,8 @@ def test_shared_captures_what_embedded_does(ns: Netns, ffpfd: Ffpfd, tmp_path: P
     captures = [Capture(ffpfd, engine, name, tmp_path, words) for engine in ("embedded", "shared")]
     with ffpfd.connect() as tool:
         (source,) = tool.status().sources
-        assert source.kind == "tpacket"
+        assert (source.kind, source.form) == ("tpacket", "")
+        assert source.reason and f"not in the kernel, but by TPACKET: {source.reason}" in ffpfd.said()
     ns.send(ns.right, traffic(device != "any"))
     ns.send(ns.left, traffic(device != "any")[:50])
     ns.send(ns.right, [b"\xff" * 12 + b"\x88\xb6" + LAST])

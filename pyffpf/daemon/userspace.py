@@ -123,10 +123,19 @@ class _Flow:
 class UserspaceSource:
     """One reader and its feed. See engine.EngineSource."""
 
-    def __init__(self, kind: str, ifindex: int, feed: Any, pbuf_bytes: int, readers: int, live_fd: int | None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        ifindex: int,
+        feed: Any,
+        pbuf_bytes: int,
+        readers: int,
+        live_fd: int | None,
+        reason: str = "",
+    ) -> None:
         """Takes the feed over. readers: it starts when so many flows are active. live_fd: the packet socket's."""
         link_type = int(lib.ffpf_feed_info(feed).link_type)
-        self.facts = SourceFacts(kind, ifindex, link_type, 1, lane_bytes(pbuf_bytes, 1), "timerfd")
+        self.facts = SourceFacts(kind, ifindex, link_type, 1, lane_bytes(pbuf_bytes, 1), "timerfd", reason=reason)
         self._feed = feed
         self._readers = readers
         self._live_fd = live_fd
@@ -388,8 +397,8 @@ class UserspaceEngine:
             os.close(descriptor)
         return UserspaceSource("file", 0, made[0], pbuf_bytes, replay.readers, None)
 
-    def open_live(self, resolved: Resolved, ifindex: int, hatype: int, pbuf_bytes: int) -> UserspaceSource:
-        """An interface, or `any` (ifindex 0), by TPACKET. hatype: ARPHRD_*."""
+    def open_live(self, resolved: Resolved, ifindex: int, hatype: int, pbuf_bytes: int, reason: str) -> UserspaceSource:
+        """An interface, or `any` (ifindex 0), by TPACKET. hatype: ARPHRD_*. reason: why not in the kernel."""
         reader = _open_tpacket(resolved.name)
         config = ffi.new("struct ffpf_feed_config *")
         config.loops, config.hatype = 1, hatype
@@ -400,7 +409,7 @@ class UserspaceEngine:
         except BaseException:
             reader.ops.close(reader)
             raise
-        return UserspaceSource("tpacket", ifindex, made[0], pbuf_bytes, 1, lib.ffpf_live_socket(reader))
+        return UserspaceSource("tpacket", ifindex, made[0], pbuf_bytes, 1, lib.ffpf_live_socket(reader), reason)
 
 
 def _open_tpacket(device: str) -> Any:
