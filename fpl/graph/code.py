@@ -4,6 +4,8 @@
 {n} in a line stands for the node's prefix. There are
     %scratch, %data, %wire_len       as in fpl/classify/ir.py
     %{n}.mbuf                        ptr to the node's MBuf, where it has one
+    %{n}.state                       ptr to 64 octets of its own, zeros at first, which all CPUs share
+An atomicrmw whose result is used must be seq_cst: LLVM's back end makes a monotonic one an instruction without result.
 A class begins in a block of its own and ends in one that it leaves open; what it keeps in registers nobody else sees.
 """
 

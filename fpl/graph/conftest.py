@@ -8,13 +8,21 @@ from collections.abc import Iterator
 
 import pytest
 
+from fpl.classify import Compiler
 from fpl.graph.testing import TestStage
 
 
+@pytest.fixture(scope="session")
+def compiler() -> Iterator[Compiler]:
+    made = Compiler()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def made() -> Iterator[TestStage]:
+def made(compiler: Compiler) -> Iterator[TestStage]:
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
-    with TestStage() as stage:
+    with TestStage(compiler) as stage:
         yield stage
     os.sched_setaffinity(0, before)

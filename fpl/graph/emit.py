@@ -30,10 +30,11 @@ COUNTER_BYTES = 16
 NUMBERS = 64
 WORK_BYTES = WORK_COUNTERS + COUNTER_BYTES * NUMBERS
 
-# the switches, a value of an array map
+# the states, a value of an array map: a line of the caches for each number, which nobody maps but the control plane.
+# The device has none: there are the switches
+STATE_BYTES = 64
 SWITCH_NODES = 0  # u64
 SWITCH_DELIVER = 8  # u64
-SWITCH_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def _mask(numbers: Iterable[int]) -> int:
 
 
 class _Program:
-    def __init__(self) -> None:
+    def __init__(self, states_fd: int) -> None:
+        self._states_fd = states_fd
         self.lines: list[str] = []
 
     def say(self, text: str) -> None:
@@ -80,8 +82,8 @@ class _Program:
         self.say(f"%{name}.more = add i64 %{name}, 1")
         self.keep(f"{name}.one", f"%{name}.more", offset)
 
-    def begin(self, switches_fd: int) -> None:
-        self.lines += ir.map_value("switches", switches_fd)
+    def begin(self) -> None:
+        self.lines += ir.map_value("switches", self._states_fd)
         for name, at, to in (("on", SWITCH_NODES, WORK_ON), ("deliver", SWITCH_DELIVER, WORK_DELIVER)):
             self.say(f"""
                 %{name}.p = getelementptr i8, ptr %switches, i64 {at}
@@ -108,6 +110,8 @@ class _Program:
         self.count(f"{n}.in", counters)
         if node.mbuf >= 0:
             self.lines += ir.map_value(f"{n}.mbuf", node.mbuf)
+        self.lines += ir.map_value(f"{n}.states", self._states_fd)
+        self.say(f"%{n}.state = getelementptr i8, ptr %{n}.states, i64 {STATE_BYTES * node.number}")
         code = Code(n, node.column)
         passes = node.lowered.emit(code)
         self.lines += code.lines
@@ -165,9 +169,9 @@ class _Program:
         return f"%{d}.which"
 
 
-def body(nodes: Sequence[Running], deliveries: Sequence[Delivery], switches_fd: int) -> list[str]:
-    program = _Program()
-    program.begin(switches_fd)
+def body(nodes: Sequence[Running], deliveries: Sequence[Delivery], states_fd: int) -> list[str]:
+    program = _Program(states_fd)
+    program.begin()
     for at, node in enumerate(nodes):
         program.node(at, node)
     program.block(f"node{len(nodes)}")

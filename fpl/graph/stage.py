@@ -45,13 +45,14 @@ class Stage:
             self._work = _map("ffpf_nodes", emit.WORK_BYTES, self._lanes)
             made.callback(os.close, self._work)
             work = mmap.mmap(self._work, emit.WORK_BYTES * self._lanes)
-            self._switches_fd = _map("ffpf_switches", emit.SWITCH_BYTES, 1)
-            made.callback(os.close, self._switches_fd)
-            switches = mmap.mmap(self._switches_fd, mmap.PAGESIZE)
+            self._states_fd = _map("ffpf_states", emit.STATE_BYTES * emit.NUMBERS, 1)
+            made.callback(os.close, self._states_fd)
+            states = mmap.mmap(self._states_fd, mmap.PAGESIZE)
+            self._states = np.frombuffer(states, np.uint64).reshape(emit.NUMBERS, emit.STATE_BYTES // 8)
             words = np.frombuffer(work, np.uint64).reshape(self._lanes, emit.WORK_BYTES // 8)
             first, step = emit.WORK_COUNTERS // 8, emit.COUNTER_BYTES // 8
             self._counters: npt.NDArray[np.uint64] = words[:, first:].reshape(self._lanes, emit.NUMBERS, step)
-            self._switches: npt.NDArray[np.uint64] = np.frombuffer(switches, np.uint64, emit.SWITCH_BYTES // 8)
+            self._switches: npt.NDArray[np.uint64] = self._states[DEVICE_NUMBER]
             self._closing = made.pop_all()
         self._prog = -1
         self._store_switches()
@@ -111,6 +112,7 @@ class Stage:
         reason = self._make(running, lowered, columns)
         if reason:
             return in_userspace(node, reason, pins)
+        self._states[number] = 0
         self._counters[:, number] = 0  # nobody's: who had the number is off, and a grace period was waited for
         self._merged.add(running)
         return Placed(Level.KERNEL, number=number)
@@ -171,7 +173,7 @@ class Stage:
 
     def _load(self) -> int:
         nodes, deliveries = list(self._merged), list(self._deliveries.values())
-        body = emit.body(nodes, deliveries, self._switches_fd)
+        body = emit.body(nodes, deliveries, self._states_fd)
         maps, where = self._maps, self._maps.place
         text = ir.module(maps.scratch, maps.progs, [], body, [], self._work, where, last=[layout.SLOT_STORE])
         return where.load(self._compiler.compile(text), "ffpf_graph")

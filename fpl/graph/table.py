@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
-from fpl.graph import class_bpf, class_bytecount, class_packetcount
+from fpl.graph import class_bpf, class_bytecount, class_packetcount, class_sampler
 from fpl.graph.classes import KernelClass
 
 CLASSES: dict[str, KernelClass] = {
-    made.name: made for made in (class_bpf.CLASS, class_bytecount.CLASS, class_packetcount.CLASS)
+    made.name: made
+    for made in (
+        class_bpf.CLASS,
+        class_bytecount.CLASS,
+        class_packetcount.CLASS,
+        class_sampler.CLASS,
+    )
 }

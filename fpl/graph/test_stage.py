@@ -173,3 +173,35 @@ def test_results_are_those_of_the_last_filter(made: TestStage) -> None:
     made.open(2, [DEVICE, Node("packetcount", "", (0,), deliver=True)])
     assert made.send(ONE) == {1: 60, 2: DEVICES}
     assert made.send(TWO) == {2: DEVICES}
+
+
+def test_a_sampler_keeps_every_nth_packet_and_counts_in_four_octets(made: TestStage) -> None:
+    made.open(1, [DEVICE, Node("sampler", "3", (0,), 4)])
+    assert [bool(made.send(ONE)) for _ in range(8)] == [False, False, True] * 2 + [False, False]
+    assert made.mbuf(1, 1) == (8).to_bytes(4, "little")
+    assert made.counts(1)[1] == (8, 2)
+
+
+def test_a_random_sampler_follows_its_generator(made: TestStage) -> None:
+    """splitmix64 begun at the seed: the numbers that csrc/graph/class_sampler.c draws."""
+    made.open(1, [DEVICE, Node("sampler", "1/2 random seed=7", (0,), 8)])
+    state, expected = 7, []
+    for _ in range(40):
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        z = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+        expected.append(z ^ z >> 31 <= (2**64 - 1) // 2)
+    assert [bool(made.send(ONE)) for _ in range(40)] == expected
+    assert made.u64(1, 1) == 40
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("", "which packets"), ("0", "no number from 1"), ("2 3", "said twice"), ("2 seed=1", "for random and hash"),
+        ("1/2 odd", "none of random, hash"), ("1/2 k=1", "k=1: not known"), ("'a", "is no argument"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_of_a_sampler_are_refused(made: TestStage, argument: str, said: str) -> None:
+    with pytest.raises(GraphError, match=said):
+        made.open(1, [DEVICE, Node("sampler", argument, (0,))])

@@ -34,13 +34,14 @@ class TestStage:
 
     __test__ = False
 
-    def __init__(self) -> None:
+    def __init__(self, compiler: Compiler) -> None:
         self.source = TestSource()
-        self.compiler = Compiler()
+        self.compiler = compiler
         self.classifier = Classifier(self.source.maps, compiler=self.compiler)
         self.stage = Stage(self.classifier, self.compiler, self.source.maps)
         self.columns = list(NODE_COLUMNS)
-        self.flow_columns: dict[int, int] = {}
+        self.flows: set[int] = set()
+        self.flow_columns: dict[int, int] = {}  # of those that deliver
 
     def __enter__(self) -> TestStage:
         return self
@@ -48,11 +49,11 @@ class TestStage:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.stage.close()
         self.classifier.close()
-        self.compiler.close()
         self.source.__exit__(kind, error, tb)
 
     def open(self, flow: int, nodes: list[Node], group: str = "g", *, on: bool = True, **more: Any) -> Instance:
         """A flow whose column is its number."""
+        self.flows.add(flow)
         instance = self.stage.prepare(flow, nodes, group, more.pop("pins", {}), self.columns, **more)
         column = flow if instance.delivered else None
         if column is not None:
@@ -64,6 +65,7 @@ class TestStage:
         return instance
 
     def close(self, flow: int) -> None:
+        self.flows.remove(flow)
         self.columns += self.stage.remove(flow)
         if flow in self.flow_columns:
             self.classifier.clear(self.flow_columns.pop(flow))

@@ -3,14 +3,22 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
+import resource
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from compat_tests.capture_files import PcapFormat, stamped
+from compat_tests.captures import mixed
+from compat_tests.live import replay
 from compat_tests.netns import Netns, wait_until
+from fpl.classify.testing import Oracle, Packet
 from fpl.graph.node import Node
 from pyffpf.cli.control import ControlError
 from pyffpf.daemon.test_kernel import IPV4, IPV6, Ffpfd, frames
@@ -120,6 +128,66 @@ def test_two_users_of_a_group_run_a_prefix_once(ns: Netns, running: Ffpfd) -> No
         assert second["counts"] == [20, 20, 20]
         assert first["flows"] == second["flows"] == 2
         assert kept.counters()[2].came == 20
+
+
+def test_a_replayed_capture_is_counted_as_in_python(ns: Netns, running: Ffpfd, tmp_path: Path) -> None:
+    rng = random.Random(4)
+    packets = [frame for _ in range(10) for frame in mixed(rng)]
+    capture = tmp_path / "mixed.pcap"
+    capture.write_bytes(PcapFormat().file(stamped(packets)))
+    nodes = [
+        Node("device", ns.left), Node("BPF", "tcp", (0,)), Node("BPF", "port 443 or port 53", (0,)),
+        Node("sampler", "3", (1, 2)), Node("BPF", "greater 200", (3,)), Node("packetcount", "", (3,)),
+        Node("packetcount", "", (4,)), Node("sampler", "1/2 random seed=5", (4,), 8),
+    ]  # fmt: skip
+    with flow_at(running) as flow:
+        flow.instantiate(nodes)
+        flow.activate()
+        replay(ns, capture)
+        wait_until(lambda: flow.counters()[1].came == len(packets), "all packets")
+        states = flow.counters()
+        judges = [Oracle(node.insns) if node.insns else None for node in flow.nodes]
+        counts = [[0, 0] for _ in nodes]
+        for packet in packets:
+            out = [True]
+            for position, node in enumerate(nodes[1:], 1):
+                comes = any(out[number] for number in node.inputs)
+                judge = judges[position]
+                counts[position][0] += comes
+                kept = comes and (judge is None or bool(judge(Packet(packet))))
+                if node.argument == "3":
+                    kept = comes and counts[position][0] % 3 == 0
+                counts[position][1] += kept
+                out.append(kept)
+        assert [[state.came, state.out] for state in states[1:7]] == counts[1:7]
+        assert [int(flow.mbuf(position).view("u8")[0]) for position in (5, 6, 7)] == [n for n, _ in counts[5:8]]
+        kept = states[7].out
+        assert kept is not None
+        assert 0 < kept < counts[7][0]
+
+
+def test_counting_costs_a_sleeping_application_nothing(ns: Netns, running: Ffpfd) -> None:
+    """It is not woken, for any of 100,000 packets."""
+    with flow_at(running) as flow:
+        flow.instantiate(counting(ns.left))
+        flow.activate()
+        read, write = os.pipe()
+        application = os.fork()
+        if application == 0:
+            os.read(read, 1)
+            usage = resource.getrusage(resource.RUSAGE_SELF)
+            asleep = usage.ru_nvcsw <= 2 and count(flow) == 100_000
+            os._exit(0 if asleep else 1)
+        try:
+            frame = frames(IPV4, 1)[0]
+            ns.send(ns.right, itertools.repeat(frame, 100_000))
+            wait_until(lambda: count(flow) == 100_000, "all packets")
+        finally:
+            os.write(write, b".")
+            _, status = os.waitpid(application, 0)
+            os.close(read)
+            os.close(write)
+        assert status == 0
 
 
 def test_refusals_have_reasons(ns: Netns, running: Ffpfd) -> None:
