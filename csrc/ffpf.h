@@ -17,6 +17,7 @@
 #include "graph/class_file.h"
 #include "graph/class_first_n.h"
 #include "graph/class_flow_hash.h"
+#include "graph/class_flow_table.h"
 #include "graph/class_histogram.h"
 #include "graph/class_packetcount.h"
 #include "graph/class_rate.h"

@@ -10,6 +10,7 @@ const struct ffpf_class *const ffpf_classes[] = {
 	&ffpf_class_file,
 	&ffpf_class_first_n,
 	&ffpf_class_flow_hash,
+	&ffpf_class_flow_table,
 	&ffpf_class_histogram,
 	&ffpf_class_packetcount,
 	&ffpf_class_rate,
