@@ -13,6 +13,7 @@
 #include "feed/feed.h"
 #include "graph/class.h"
 #include "graph/class_bytecount.h"
+#include "graph/class_dedup.h"
 #include "graph/class_distinct.h"
 #include "graph/class_file.h"
 #include "graph/class_first_n.h"

@@ -6,6 +6,7 @@
 // clang-format off
 const struct ffpf_class *const ffpf_classes[] = {
 	&ffpf_class_bytecount,
+	&ffpf_class_dedup,
 	&ffpf_class_distinct,
 	&ffpf_class_file,
 	&ffpf_class_first_n,

@@ -5,6 +5,7 @@
 #include "graph/class.h"
 
 extern const struct ffpf_class ffpf_class_bytecount;
+extern const struct ffpf_class ffpf_class_dedup;
 extern const struct ffpf_class ffpf_class_distinct;
 extern const struct ffpf_class ffpf_class_file;
 extern const struct ffpf_class ffpf_class_first_n;
