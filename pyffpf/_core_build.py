@@ -31,10 +31,10 @@ def declaration_files() -> list[Path]:
 
 
 def mbuf_structs() -> list[str]:
-    """The layouts of MBufs, struct ffpf_mbuf_NAME, from the headers of the filter classes: said only there."""
+    """The layouts of MBufs, and of what they hold, from the headers of the filter classes: said only there."""
     structs = []
     for header in sorted((ROOT / "csrc" / "graph").glob("class_*.h")):
-        structs += re.findall(r"^struct ffpf_mbuf_\w+ \{$.*?^\};$", header.read_text(), re.MULTILINE | re.DOTALL)
+        structs += re.findall(r"^struct ffpf_\w+ \{$.*?^\};$", header.read_text(), re.MULTILINE | re.DOTALL)
     return structs
 
 
