@@ -59,5 +59,7 @@ def _of_type(ctype: Any, octets: int) -> Any:
         return (item, (length,))
     if ctype.kind == "struct":
         return _of_struct(ctype, ffi.sizeof(ctype))
+    if ctype.cname in ("float", "double"):
+        return np.dtype(f"f{ffi.sizeof(ctype)}")
     signed = int(ffi.cast(ctype, -1)) < 0
     return np.dtype(f"{'i' if signed else 'u'}{ffi.sizeof(ctype)}")

@@ -43,6 +43,18 @@ def test_a_member_without_length_takes_what_is_left() -> None:
     assert found["entries"]["key"]["src"].shape == (3, 16)
 
 
+def test_numbers_that_are_not_whole() -> None:
+    found = mbufs.array("distinct", bytearray(32 + 16))
+    assert found["estimate"].dtype == np.float64
+    assert found["registers"].shape == (16,) and found["registers"].dtype == np.uint8
+
+
+def test_records_in_a_ring() -> None:
+    found = mbufs.array("flow_table", bytearray(64 + 2 * 96))
+    assert found["records"]["key"]["sport"].shape == (2,)
+    assert found["records"]["packets"].shape == (2, 2)
+
+
 def test_octets_where_there_is_no_layout() -> None:
     assert mbufs.array("unknown", bytearray(5)).tolist() == [0] * 5
     assert mbufs.array("packetcount", bytearray(3)).dtype == np.uint8

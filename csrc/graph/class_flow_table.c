@@ -32,7 +32,7 @@ enum queue_name { LIVE, OVER, QUEUES };
 
 struct flow {
 	struct ffpf_tuple canonical; /* first: see index.h */
-	struct ffpf_flow_record record;
+	struct ffpf_mbuf_flow_record record;
 	uint64_t hash;
 	uint64_t heard_ns;   /* by the table's clock, which never goes back */
 	uint32_t prev, next; /* in its queue; next also among the free ones */
@@ -242,7 +242,7 @@ static void
 export_active(struct flow_table *self, struct flow *f, uint64_t ts_ns)
 {
 	export(self, f, FFPF_FLOW_ACTIVE);
-	f->record = (struct ffpf_flow_record){ .key = f->record.key, .first_ns = ts_ns, .state = f->record.state };
+	f->record = (struct ffpf_mbuf_flow_record){ .key = f->record.key, .first_ns = ts_ns, .state = f->record.state };
 	f->resumed = true;
 }
 
@@ -250,7 +250,7 @@ static void
 count(struct flow_table *self, uint32_t i, const struct found *found)
 {
 	struct flow *f = &self->flows[i];
-	struct ffpf_flow_record *r = &f->record;
+	struct ffpf_mbuf_flow_record *r = &f->record;
 	const unsigned way = found->turned != f->turned;
 	const bool first = !f->resumed && !r->packets[0] && !r->packets[1];
 

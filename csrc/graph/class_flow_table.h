@@ -43,7 +43,7 @@ enum ffpf_flow_reason {
  *           | key          | first_ns | last_ns | packets there, back | bytes there, back | flags  | state| reason| 0 |
  *           +--------------+----------+---------+----------+----------+--------+--------+--------+------+-------+---+
  */
-struct ffpf_flow_record {
+struct ffpf_mbuf_flow_record {
 	struct ffpf_tuple key; /* src spoke first; of a TCP flow whose answer was seen first, it is who asked */
 	uint64_t first_ns, last_ns;
 	uint64_t packets[2]; /* from src, from dst */
@@ -74,9 +74,9 @@ struct ffpf_mbuf_flow_table {
 	uint32_t slots;
 	uint32_t zero;
 	uint64_t zeros;
-	struct ffpf_flow_record records[];
+	struct ffpf_mbuf_flow_record records[];
 };
 
-_Static_assert(sizeof(struct ffpf_flow_record) == 96 && sizeof(struct ffpf_mbuf_flow_table) == 64, "as drawn");
+_Static_assert(sizeof(struct ffpf_mbuf_flow_record) == 96 && sizeof(struct ffpf_mbuf_flow_table) == 64, "as drawn");
 
 #endif

@@ -38,7 +38,7 @@ flags_text(uint8_t flags, char text[9])
 }
 
 void
-ffpf_flow_report(struct ffpf_report *report, const struct ffpf_flow_record *record)
+ffpf_flow_report(struct ffpf_report *report, const struct ffpf_mbuf_flow_record *record)
 {
 	char text[FFPF_TUPLE_TEXT_BYTES], flags[9];
 	const uint64_t first = record->first_ns, last = record->last_ns;

@@ -8,6 +8,6 @@
 const char *ffpf_flow_state_name(uint8_t state);   /* "syn", ...; of what is no state "?" */
 const char *ffpf_flow_reason_name(uint8_t reason); /* "idle", ...; of what is no reason "?" */
 /* One item of a list that is open. */
-void ffpf_flow_report(struct ffpf_report *report, const struct ffpf_flow_record *record);
+void ffpf_flow_report(struct ffpf_report *report, const struct ffpf_mbuf_flow_record *record);
 
 #endif

@@ -30,7 +30,7 @@ ffpf_flow_is_over(uint8_t state)
 
 /* `record` has counted the segment, its flags too; way: 0 from src, 1 from dst; first: it has no other segment. */
 static inline uint8_t
-ffpf_flow_next_state(const struct ffpf_flow_record *record, uint8_t flags, unsigned way, bool first)
+ffpf_flow_next_state(const struct ffpf_mbuf_flow_record *record, uint8_t flags, unsigned way, bool first)
 {
 	const uint8_t state = record->state;
 

@@ -32,7 +32,7 @@ datagram(uint32_t src, unsigned sport, uint32_t dst, unsigned dport)
 	return o;
 }
 
-static struct ffpf_flow_record
+static struct ffpf_mbuf_flow_record
 record(const struct test_filter *f, uint64_t number)
 {
 	const struct ffpf_mbuf_flow_table *mbuf = f->env.mbuf;
@@ -46,7 +46,7 @@ static void
 connection_is_followed_to_its_end(void **state)
 {
 	const struct ffpf_mbuf_flow_table *mbuf;
-	struct ffpf_flow_record r;
+	struct ffpf_mbuf_flow_record r;
 	struct test_filter f;
 
 	(void)state;
@@ -105,7 +105,7 @@ states_follow_the_table(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct ffpf_flow_record r;
+		struct ffpf_mbuf_flow_record r;
 		struct test_filter f;
 
 		test_open(&f, "flow_table", "", 0);
@@ -230,7 +230,7 @@ random_traffic_agrees_with_splitting_at_gaps(void **state)
 		f.class->flush(f.instance, &f.err);
 		assert_true(mbuf->written < ROOM);
 		for (uint64_t i = 0; i < mbuf->written; i++) {
-			const struct ffpf_flow_record r = record(&f, i);
+			const struct ffpf_mbuf_flow_record r = record(&f, i);
 			unsigned flow = (r.key.sport == 53 ? r.key.dport : r.key.sport) - 1000u;
 
 			exported[flow]++;
