@@ -24,6 +24,10 @@ int ffpf_reader_set_datalink(struct pcap *p, int dlt);
 int ffpf_reader_getnonblock(struct pcap *p);
 int ffpf_reader_setnonblock(struct pcap *p, int nonblock);
 int ffpf_reader_inject(struct pcap *p, const void *data, int size);
+/* What was prepared for the other direction is still there: the caller knows how its reader serves it again. */
+int ffpf_reader_set_direction(struct pcap *p, pcap_direction_t direction);
+/* What the reader has counted, and *stat of it, but for ps_recv, which each kind has its own idea of. */
+int ffpf_reader_stats(struct pcap *p, struct ffpf_counters *counters, struct pcap_stat *stat);
 void ffpf_reader_nothing(struct pcap *p);
 int ffpf_reader_copy_link_types(struct pcap *p, const struct ffpf_reader_info *info);
 void ffpf_reader_limit_snapshot(struct pcap *p);

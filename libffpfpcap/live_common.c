@@ -63,6 +63,37 @@ ffpf_reader_inject(struct pcap *p, const void *data, int size)
 	return sent;
 }
 
+int
+ffpf_reader_set_direction(struct pcap *p, pcap_direction_t direction)
+{
+	struct ffpf_reader *r = p->reader;
+
+	if (!r->ops->set_direction)
+		return ffpf_handle_fail(p, PCAP_ERROR, "Setting direction is not supported on this device");
+	ffpf_handle_settle(p);
+	if (r->ops->set_direction(r, (enum ffpf_direction)direction) < 0) {
+		ffpf_handle_fail_error(p, &r->err);
+		return PCAP_ERROR;
+	}
+	return 0;
+}
+
+int
+ffpf_reader_stats(struct pcap *p, struct ffpf_counters *counters, struct pcap_stat *stat)
+{
+	struct ffpf_reader *r = p->reader;
+
+	ffpf_handle_settle(p);
+	if (r->ops->counters(r, counters) < 0) {
+		ffpf_handle_fail_error(p, &r->err);
+		return PCAP_ERROR;
+	}
+	/* 32 bits that wrap, by the ABI */
+	stat->ps_drop = (u_int)ffpf_counters_dropped(counters);
+	stat->ps_ifdrop = (u_int)counters->iface_drops;
+	return 0;
+}
+
 void
 ffpf_reader_nothing(struct pcap *p)
 {

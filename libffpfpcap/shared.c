@@ -14,34 +14,23 @@
 static int
 setdirection(struct pcap *p, pcap_direction_t direction)
 {
-	struct ffpf_reader *r = p->reader;
+	int status = ffpf_reader_set_direction(p, direction);
 
-	ffpf_handle_settle(p);
-	if (r->ops->set_direction(r, (enum ffpf_direction)direction) < 0) {
-		ffpf_handle_fail_error(p, &r->err);
-		return PCAP_ERROR;
-	}
-	ffpf_handle_forget_batch(p);
-	return 0;
+	if (!status)
+		ffpf_handle_forget_batch(p);
+	return status;
 }
 
 /* As an AF_PACKET socket counts: what passed the filter, whatever its direction, lost packets included. */
 static int
 stats(struct pcap *p, struct pcap_stat *stat)
 {
-	struct ffpf_reader *r = p->reader;
 	struct ffpf_counters c;
+	int status = ffpf_reader_stats(p, &c, stat);
 
-	ffpf_handle_settle(p);
-	if (r->ops->counters(r, &c) < 0) {
-		ffpf_handle_fail_error(p, &r->err);
-		return PCAP_ERROR;
-	}
-	/* 32 bits that wrap, by the ABI */
-	stat->ps_recv = (u_int)(c.seen - c.filtered + c.misdirected + c.waiting);
-	stat->ps_drop = (u_int)ffpf_counters_dropped(&c);
-	stat->ps_ifdrop = (u_int)c.iface_drops;
-	return 0;
+	if (!status)
+		stat->ps_recv = (u_int)(c.seen - c.filtered + c.misdirected + c.waiting);
+	return status;
 }
 
 const struct ffpf_handle_ops ffpf_shared_ops = {

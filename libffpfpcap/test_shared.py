@@ -178,7 +178,7 @@ def test_any_answers_as_it_does_embedded(daemon: FakeDaemon) -> None:
 
 def test_inject_has_the_callers_own_rights(daemon: FakeDaemon) -> None:
     assert finish(run_program(daemon, shared_programs.injects)).stdout.decode().splitlines() == [
-        '-1 Sending packets isn\'t supported on the "any" device',
+        '-1 Sending packets isn\'t supported on the "feed0" device',
         "60 0",
         "-1 socket: Operation not permitted",
     ]

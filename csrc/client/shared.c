@@ -194,8 +194,7 @@ shared_inject(struct ffpf_reader *r, const void *data, size_t len)
 
 	if (s->ifindex == 0)
 		return ffpf_error_set(&r->err, FFPF_E_NOT_SUPPORTED,
-				      "Sending packets isn't supported on the \"%s\" device",
-				      s->device[0] ? s->device : "any");
+				      "Sending packets isn't supported on the \"%s\" device", s->opened_as);
 	if (s->cooked)
 		return ffpf_error_set(&r->err, FFPF_E_NOT_SUPPORTED, "Sending packets isn't supported in cooked mode");
 	if (s->inject_fd == -1) {

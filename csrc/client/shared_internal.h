@@ -32,6 +32,7 @@ struct shared {
 	bool nonblock, promisc;
 	int timeout_ms;
 	char device[IFNAMSIZ]; /* "" for a source that is no interface */
+	char opened_as[64];    /* for messages: the name that the user gave, of any source */
 	uint64_t iface_lost_seen, iface_lost;
 
 	/* the filter */

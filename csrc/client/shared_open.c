@@ -217,6 +217,7 @@ ffpf_shared_open(struct ffpf_reader **out, const struct ffpf_shared_config *cfg,
 	s->wake_fd = s->inject_fd = -1;
 	s->nonblock = cfg->nonblock;
 	s->timeout_ms = cfg->timeout_ms;
+	snprintf(s->opened_as, sizeof(s->opened_as), "%s", cfg->device);
 	if (device.ifindex)
 		snprintf(s->device, sizeof(s->device), "%s", cfg->device);
 	rc = open_flow(s, cfg, &device, err);

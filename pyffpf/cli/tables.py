@@ -52,12 +52,13 @@ def _kind(source: SourceStatus) -> str:
 
 
 def _sources(status: Status, rates: Rates | None) -> Cells:
-    columns = [Column("source"), Column("kind"), Column("state"), Column("lanes", True), Column("link type", True),
+    columns = [Column("source"), Column("kind"), Column("state"), Column("lanes", True), Column("link type"),
                Column("fetch", True), Column("packets", True), *_rate_columns(rates, "packets/s"),
                Column("lost before flows")]  # fmt: skip
     rows = [
-        [source.name, _kind(source), source.state, str(source.lanes), str(source.link_type), octets(source.fetch_bytes),
-         count(source.packets), *_rate_cells(rates, rates.sources.get(source_key(source)) if rates else None, "seen"),
+        [source.name, _kind(source), source.state, str(source.lanes), source.link_type_name or str(source.link_type),
+         octets(source.fetch_bytes), count(source.packets),
+         *_rate_cells(rates, rates.sources.get(source_key(source)) if rates else None, "seen"),
          causes(source.dropped)]
         for source in status.sources
     ]  # fmt: skip

@@ -32,7 +32,8 @@ EXAMPLE = Status(
     monotonic_ns=10 * 10**9,
     adoptions=1,
     holder="process",
-    sources=[SourceStatus("eth0", lanes=2, link_type=1, packets=1234567, dropped={"nested": 3, "lost": 0},
+    sources=[SourceStatus("eth0", lanes=2, link_type=1, link_type_name="EN10MB", packets=1234567,
+                          dropped={"nested": 3, "lost": 0},
                           programs=[ProgramStatus("hook", -1, 900), ProgramStatus("classify", 0, 321, 2)]),
              SourceStatus("eth1", form="probed", reason="too old")],
     groups=[GroupStatus("eth0", 20, "dialout", lanes=2, buffer_bytes=3 << 29, records=500, flows=2)],
@@ -133,7 +134,7 @@ def test_text_where_there_is_no_terminal(tmp_path: Path) -> None:
     def row(*words: str) -> bool:
         return any(line.split()[: len(words)] == list(words) for line in lines)
 
-    assert row("eth0", "kernel", "up", "2", "1", "0", "B", "1,234,567", "nested", "3")
+    assert row("eth0", "kernel", "up", "2", "EN10MB", "0", "B", "1,234,567", "nested", "3")
     assert row("eth1", "kernel,", "probed", "(too", "old)", "up")
     assert row("eth0", "classify", "0", "321", "2")
     assert row("eth0", "dialout", "srp", "2", "1.5", "GiB", "2", "500", "0")

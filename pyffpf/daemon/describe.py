@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pyffpf.daemon.captures import Captures, Flow, FlowState, Group, Source
 from pyffpf.daemon.engine import FlowCounts
+from pyffpf.daemon.link_types import link_type_name
 from pyffpf.daemon.policy import group_name
 from pyffpf.daemon.protocol import INSN_BYTES
 from pyffpf.daemon.status import FlowStatus, GroupStatus, ProgramStatus, SourceStatus, Status
@@ -100,6 +101,7 @@ def _source(source: Source) -> SourceStatus:
         reason=facts.reason,
         ifindex=facts.ifindex,
         link_type=facts.link_type,
+        link_type_name=link_type_name(facts.link_type),
         state=str(source.state),
         lanes=facts.lanes,
         fetch_bytes=counts.fetch_bytes,

@@ -37,13 +37,14 @@ class SourceStatus:
     form: str = ""  # of the kernel's hook on a socket: "context", "probed", "plain"; csrc/kernel/context.bpf.h
     reason: str = ""  # why neither kind nor form is a better one; of an adopted source it is not known
     ifindex: int = 0
-    link_type: int = 0
+    link_type: int = 0  # DLT_*
     state: str = "up"  # "up", "down", "gone"
     lanes: int = 0
     fetch_bytes: int = 0  # octets of each packet that the filters look at
     packets: int = 0  # that the hook was given
     dropped: dict[str, int] = field(default_factory=dict)  # by cause, before any flow: "nested", "no_lane", "lost"
     programs: list[ProgramStatus] = field(default_factory=list)
+    link_type_name: str = ""  # "EN10MB"; "": it has none, or nobody knows it
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,8 @@ def test_two_clients_share_one_socket_and_each_gets_what_its_filter_lets_pass(ff
     with ffpfd.connect("four") as four, ffpfd.connect("six") as six:
         with four.open(ns.left, promisc=True) as one, six.open(ns.left) as other:
             assert (one["link_type"], one["source"]) == (1, ns.left)
+            (there,) = four.status().sources
+            assert (there.link_type, there.link_type_name) == (1, "EN10MB")
             assert four.set_filter(one["flow"], ethertype_is(IPV4))["level"] == "kernel"
             six.set_filter(other["flow"], ethertype_is(IPV6))
             assert receivers(ns.name) == 1
