@@ -19,13 +19,14 @@ ffpf_kernel_flow_in_use(const struct ffpf_kernel *kernel, uint32_t slot)
 bool
 ffpf_kernel_flow_is_whole(const struct ffpf_kernel *kernel, uint32_t slot, uint32_t group)
 {
-	uint64_t both = FFPF_KERNEL_BOTH_COLUMNS(slot);
+	uint64_t both = FFPF_KERNEL_BOTH_COLUMNS(slot), joined;
 
+	if (!ffpf_kernel_flow_in_use(kernel, slot) || kernel->flows[slot].group != group ||
+	    !ffpf_kernel_group_in_use(kernel, group))
+		return false;
 	/* relaxed: whoever stored it is dead */
-	return ffpf_kernel_flow_in_use(kernel, slot) && kernel->flows[slot].group == group &&
-	       ffpf_kernel_group_in_use(kernel, group) &&
-	       (atomic_load_explicit(&kernel->groups[group].columns[FFPF_KERNEL_WORD_OF(slot)], memory_order_relaxed) &
-		both) == both;
+	joined = atomic_load_explicit(&kernel->groups[group].columns[FFPF_KERNEL_WORD_OF(slot)], memory_order_relaxed);
+	return (joined & both) == both || atomic_load_explicit(&kernel->flows[slot].left, memory_order_relaxed) != 0;
 }
 
 /* The kernel's number of the map that stands in an array of maps; 0: none does. */

@@ -76,10 +76,51 @@ ffpf_kernel_activate(struct ffpf_kernel *kernel, uint32_t word, uint64_t columns
 
 	if (rc)
 		return rc;
-	/* Release: what was written of the columns comes before. Pairs with wanted_columns in pass.bpf.h, which depends
-	 * on what it loads. */
+	/* Release: what was written of the columns comes before. Pairs with judge in pass.bpf.h, on whose load what is
+	 * looked at of them depends. */
 	atomic_store_explicit(&kernel->control->active[word], columns, memory_order_release);
+	for (uint32_t bit = 0; bit < 64; bit += 2) {
+		if (!(columns >> bit & 3))
+			continue;
+		/* release: behind active */
+		atomic_fetch_and_explicit(&kernel->control->left[word], ~(3ull << bit), memory_order_release);
+		atomic_store(&kernel->flows[word * 32 + bit / 2].left, 0);
+	}
 	return 0;
+}
+
+int
+ffpf_kernel_flow_leave(struct ffpf_kernel *kernel, uint32_t slot, uint32_t column, struct ffpf_error *err)
+{
+	const uint32_t word = FFPF_KERNEL_WORD_OF(slot);
+	const uint64_t both = FFPF_KERNEL_BOTH_COLUMNS(slot);
+	int rc = ffpf_kernel_check_flow(kernel, slot, false, err);
+
+	if (rc)
+		return rc;
+	if (column / 2 != slot)
+		return ffpf_error_set(err, FFPF_E_INVALID, "column %u is not flow %u's", column, slot);
+	ffpf_kernel_flow_keep_bank(kernel, slot);
+	/* one store, so that a packet is counted once; release: `left` of the flow comes before */
+	atomic_store_explicit(&kernel->control->left[word],
+			      (atomic_load(&kernel->control->left[word]) & ~both) | 1ull << column % 64,
+			      memory_order_release);
+	/* release: behind left; pairs with judge in pass.bpf.h */
+	atomic_fetch_and_explicit(&kernel->control->active[word], ~both, memory_order_release);
+	return 0;
+}
+
+void
+ffpf_kernel_on_step(struct ffpf_kernel *kernel, int (*step)(void *context, const char *name), void *context)
+{
+	kernel->on_step = step;
+	kernel->on_step_context = context;
+}
+
+int
+ffpf_kernel_step(struct ffpf_kernel *kernel, const char *step)
+{
+	return kernel->on_step ? kernel->on_step(kernel->on_step_context, step) : 0;
 }
 
 uint64_t

@@ -71,14 +71,16 @@ int
 ffpf_kernel_flow_counters(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_counters *out, struct ffpf_error *err)
 {
 	struct ffpf_counters sum = { 0 };
+	const struct ffpf_kernel_past *past;
 	uint64_t taken;
 	int rc = ffpf_kernel_check_flow(kernel, slot, false, err);
 
 	if (rc)
 		return rc;
-	sum.delivered = kernel->flows[slot].past_records;
+	past = &kernel->flows[slot].past[ffpf_kernel_bank_of(kernel, slot)];
+	sum.delivered = past->records;
 	for (unsigned cause = 0; cause < FFPF_DROP_CAUSES; cause++)
-		sum.dropped[cause] = kernel->flows[slot].past_dropped[cause];
+		sum.dropped[cause] = past->dropped[cause];
 	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++) {
 		struct ffpf_kernel_ibuf_status one;
 

@@ -161,24 +161,31 @@ ffpf_kernel_flow_mark(struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank, 
 	return rc;
 }
 
-int
-ffpf_kernel_flow_settle(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err)
+/* false: the IBuf is not there. */
+static bool
+add_ibuf(struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank, uint32_t cpu, struct ffpf_kernel_past *sum)
+{
+	struct ffpf_kernel_request q;
+
+	if (ffpf_kernel_read_ibuf(kernel, slot, bank, cpu, &q, NULL))
+		return false;
+	sum->records += q.w - q.first_pos;
+	for (unsigned cause = 0; cause < FFPF_COUNTED_DROPS_MAX; cause++)
+		sum->dropped[cause] += q.dropped[cause];
+	return true;
+}
+
+void
+ffpf_kernel_flow_settle(struct ffpf_kernel *kernel, uint32_t slot)
 {
 	struct ffpf_kernel_flow *flow = &kernel->flows[slot];
-	uint32_t old = ffpf_kernel_bank_of(kernel, slot) ^ 1;
-	int rc = 0;
+	uint32_t bank = ffpf_kernel_bank_of(kernel, slot);
+	struct ffpf_kernel_past sum = flow->past[bank ^ 1];
 
-	for (uint32_t cpu = 0; cpu < kernel->cpus && !rc; cpu++) {
-		struct ffpf_kernel_request q;
-
-		rc = ffpf_kernel_read_ibuf(kernel, slot, old, cpu, &q, err);
-		if (rc)
-			break;
-		flow->past_records += q.w - q.first_pos;
-		for (unsigned cause = 0; cause < FFPF_COUNTED_DROPS_MAX; cause++)
-			flow->past_dropped[cause] += q.dropped[cause];
-	}
-	return rc;
+	for (uint32_t cpu = 0; cpu < kernel->cpus; cpu++)
+		if (!add_ibuf(kernel, slot, bank ^ 1, cpu, &sum))
+			return;
+	flow->past[bank] = sum;
 }
 
 void
@@ -208,9 +215,23 @@ ffpf_kernel_flow_join(struct ffpf_kernel *kernel, uint32_t slot)
 }
 
 void
-ffpf_kernel_flow_flip(struct ffpf_kernel *kernel, uint32_t slot)
+ffpf_kernel_flow_keep_bank(struct ffpf_kernel *kernel, uint32_t slot)
 {
-	set_bank(kernel, slot, atomic_load(&kernel->flows[slot].bank) ^ 1);
+	struct ffpf_kernel_flow *flow = &kernel->flows[slot];
+
+	if (!atomic_load(&flow->left))
+		atomic_store(&flow->left, 1 + ffpf_kernel_bank_of(kernel, slot));
+}
+
+/* The hook finds the flow's IBufs in this bank, whose group is where it is. */
+static void
+enter_bank(struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank)
+{
+	struct ffpf_kernel_flow *flow = &kernel->flows[slot];
+
+	set_bank(kernel, slot, bank ^ (atomic_load(&kernel->groups[flow->group].bank) & 1));
+	if (atomic_load(&flow->left))
+		atomic_store(&flow->left, 1 + bank);
 }
 
 int
@@ -225,24 +246,39 @@ ffpf_kernel_flow_fresh(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_
 int
 ffpf_kernel_flow_enter(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err)
 {
+	uint32_t bank;
 	bool left;
 	int rc = ffpf_kernel_check_flow(kernel, slot, false, err);
 
 	if (rc)
 		return rc;
+	bank = ffpf_kernel_bank_of(kernel, slot);
 	left = ffpf_kernel_is_left(kernel, slot);
-	rc = ffpf_kernel_flow_mark(kernel, slot, ffpf_kernel_bank_of(kernel, slot), FFPF_IBUF_MOVED, err);
+	rc = ffpf_kernel_flow_mark(kernel, slot, bank, FFPF_IBUF_MOVED, err);
 	if (rc)
 		return rc;
 	atomic_store(&kernel->flows[slot].lane_changed, left);
-	ffpf_kernel_flow_flip(kernel, slot);
+	enter_bank(kernel, slot, bank ^ 1);
+	rc = ffpf_kernel_step(kernel, "entered");
+	return rc ? rc : ffpf_kernel_flow_finish(kernel, slot, err);
+}
+
+int
+ffpf_kernel_flow_finish(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err)
+{
+	int rc = ffpf_kernel_check_flow(kernel, slot, false, err);
+
+	if (rc)
+		return rc;
 	ffpf_kernel_flow_join(kernel, slot);
 	ffpf_kernel_group_changed(kernel, kernel->flows[slot].group);
 	rc = ffpf_kernel_synchronize(kernel, err);
-	rc = rc ? rc : ffpf_kernel_flow_settle(kernel, slot, err);
-	if (left)
+	if (rc)
+		return rc;
+	ffpf_kernel_flow_settle(kernel, slot);
+	if (atomic_load(&kernel->flows[slot].lane_changed))
 		ffpf_kernel_flow_forget(kernel, slot);
-	return rc ? rc : ffpf_kernel_flow_wake(kernel, slot, err);
+	return ffpf_kernel_flow_wake(kernel, slot, err);
 }
 
 int
@@ -340,8 +376,8 @@ ffpf_kernel_flow_create(struct ffpf_kernel *kernel, const struct ffpf_kernel_flo
 	}
 	flow = &kernel->flows[cfg->slot];
 	flow->group = cfg->group;
-	flow->past_records = 0;
-	memset(flow->past_dropped, 0, sizeof(flow->past_dropped));
+	memset(flow->past, 0, sizeof(flow->past));
+	atomic_store(&flow->left, 0);
 	/* so that its IBufs are those of bank 0 */
 	set_bank(kernel, cfg->slot, atomic_load(&kernel->groups[cfg->group].bank) & 1);
 	atomic_store(&flow->lane_changed, 1);
@@ -355,16 +391,20 @@ ffpf_kernel_flow_create(struct ffpf_kernel *kernel, const struct ffpf_kernel_flo
 int
 ffpf_kernel_flow_remove(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err)
 {
-	uint32_t group;
+	uint32_t group, bank;
 	int rc = ffpf_kernel_check_flow(kernel, slot, true, err);
 
 	if (rc)
 		return rc;
 	group = kernel->flows[slot].group;
+	bank = ffpf_kernel_bank_of(kernel, slot);
+	/* the first that goes: whoever finds the flow after us sees that it is not whole */
+	atomic_store(&kernel->flows[slot].left, 0);
+	atomic_fetch_and(&kernel->control->left[FFPF_KERNEL_WORD_OF(slot)], ~FFPF_KERNEL_BOTH_COLUMNS(slot));
 	atomic_fetch_and(&kernel->groups[group].columns[FFPF_KERNEL_WORD_OF(slot)], ~FFPF_KERNEL_BOTH_COLUMNS(slot));
 	ffpf_kernel_group_changed(kernel, group);
 	rc = ffpf_kernel_synchronize(kernel, err);
-	rc = rc ? rc : ffpf_kernel_flow_mark(kernel, slot, ffpf_kernel_bank_of(kernel, slot), FFPF_IBUF_DETACHED, err);
+	rc = rc ? rc : ffpf_kernel_flow_mark(kernel, slot, bank, FFPF_IBUF_DETACHED, err);
 	rc = rc ? rc : ffpf_kernel_flow_wake(kernel, slot, err);
 	if (rc)
 		return rc;

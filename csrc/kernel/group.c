@@ -170,9 +170,9 @@ leave_behind(struct ffpf_kernel *kernel, uint32_t group, const uint32_t *slots, 
 			return ffpf_error_set(err, FFPF_E_INVALID, "flow %u is active: it cannot be left behind", slot);
 		if (only_check)
 			continue;
+		ffpf_kernel_flow_keep_bank(kernel, slot);
 		atomic_fetch_and(&kernel->groups[group].columns[word], ~FFPF_KERNEL_BOTH_COLUMNS(slot));
 		atomic_store(&flow->lane_changed, 1);
-		ffpf_kernel_flow_flip(kernel, slot);
 	}
 	return 0;
 }
@@ -204,8 +204,8 @@ mark_moved(struct ffpf_kernel *kernel, uint32_t group, struct ffpf_error *err)
 }
 
 int
-ffpf_kernel_group_move(struct ffpf_kernel *kernel, uint32_t group, const uint32_t *slots, const uint32_t *ibuf_slots,
-		       uint32_t count, int *lane_fds, int *ibuf_fds, struct ffpf_error *err)
+ffpf_kernel_group_fresh(struct ffpf_kernel *kernel, uint32_t group, const uint32_t *slots, const uint32_t *ibuf_slots,
+			uint32_t count, int *lane_fds, int *ibuf_fds, struct ffpf_error *err)
 {
 	struct ffpf_kernel_group *g;
 	uint32_t prepared = 0, bank;
@@ -218,33 +218,94 @@ ffpf_kernel_group_move(struct ffpf_kernel *kernel, uint32_t group, const uint32_
 	rc = make_lanes(kernel, group, bank ^ 1, g->bms, lane_fds, err);
 	if (rc)
 		return rc;
+	rc = ffpf_kernel_step(kernel, "lanes made");
 	for (; prepared < count && !rc; prepared++)
 		rc = ffpf_kernel_flow_prepare(kernel, slots[prepared], ibuf_slots[prepared],
 					      ibuf_fds + prepared * kernel->cpus, err);
-	if (!rc)
-		/* before the move: a reader that finds an IBuf empty and not moved may go on with other lanes */
-		rc = mark_moved(kernel, group, err);
 	if (rc) {
 		/* what was prepared lies in a bank that nobody looks at; the next move writes over it */
 		ffpf_kernel_close_all(lane_fds, kernel->cpus);
 		ffpf_kernel_close_all(ibuf_fds, (prepared ? prepared - 1 : 0) * kernel->cpus);
-		return rc;
 	}
-	leave_behind(kernel, group, slots, count, false, err);
-	for (uint32_t i = 0; i < count; i++)
-		atomic_store(&kernel->flows[slots[i]].lane_changed, 1);
-	atomic_fetch_xor(&g->bank, 1);
-	for (uint32_t i = 0; i < count; i++)
-		ffpf_kernel_flow_join(kernel, slots[i]);
-	ffpf_kernel_group_changed(kernel, group);
-	rc = ffpf_kernel_synchronize(kernel, err);
-	for (uint32_t i = 0; i < count && !rc; i++) {
-		rc = ffpf_kernel_flow_settle(kernel, slots[i], err);
-		ffpf_kernel_flow_forget(kernel, slots[i]);
-	}
+	return rc;
+}
+
+static int
+wake_all(struct ffpf_kernel *kernel, uint32_t group, struct ffpf_error *err)
+{
+	int rc = 0;
+
 	for (uint32_t slot = 0; slot < FFPF_KERNEL_FLOWS_MAX && !rc; slot++)
 		if (kernel->flows[slot].in_use && kernel->flows[slot].group == group)
 			rc = ffpf_kernel_flow_wake(kernel, slot, err);
-	erase_lanes(kernel, group, bank);
+	return rc;
+}
+
+int
+ffpf_kernel_group_settle(struct ffpf_kernel *kernel, uint32_t group, const uint32_t *slots, uint32_t count,
+			 struct ffpf_error *err)
+{
+	int rc = check_move(kernel, group, slots, count, err);
+
+	if (rc)
+		return rc;
+	ffpf_kernel_group_changed(kernel, group);
+	rc = ffpf_kernel_synchronize(kernel, err);
+	rc = rc ? rc : ffpf_kernel_step(kernel, "nobody is in the old ones");
+	for (uint32_t i = 0; i < count && !rc; i++) {
+		ffpf_kernel_flow_settle(kernel, slots[i]);
+		rc = ffpf_kernel_step(kernel, "a flow's counts are settled");
+		if (!rc)
+			ffpf_kernel_flow_forget(kernel, slots[i]);
+	}
+	rc = rc ? rc : ffpf_kernel_step(kernel, "old IBufs are forgotten");
+	rc = rc ? rc : wake_all(kernel, group, err);
+	return rc ? rc : ffpf_kernel_group_tidy(kernel, group, err);
+}
+
+int
+ffpf_kernel_group_enter(struct ffpf_kernel *kernel, uint32_t group, const uint32_t *slots, uint32_t count,
+			struct ffpf_error *err)
+{
+	int rc = check_move(kernel, group, slots, count, err);
+
+	rc = rc ? rc : ffpf_kernel_step(kernel, "made");
+	/* before the move: a reader that finds an IBuf empty and not moved may go on with other lanes */
+	rc = rc ? rc : mark_moved(kernel, group, err);
+	rc = rc ? rc : ffpf_kernel_step(kernel, "marked");
+	rc = rc ? rc : leave_behind(kernel, group, slots, count, false, err);
+	rc = rc ? rc : ffpf_kernel_step(kernel, "left");
+	if (rc)
+		return rc;
+	for (uint32_t i = 0; i < count; i++)
+		atomic_store(&kernel->flows[slots[i]].lane_changed, 1);
+	atomic_fetch_xor(&kernel->groups[group].bank, 1);
+	rc = ffpf_kernel_step(kernel, "moved");
+	return rc ? rc : ffpf_kernel_group_settle(kernel, group, slots, count, err);
+}
+
+int
+ffpf_kernel_group_tidy(struct ffpf_kernel *kernel, uint32_t group, struct ffpf_error *err)
+{
+	int rc = check_group(kernel, group, true, err);
+
+	if (!rc)
+		erase_lanes(kernel, group, (atomic_load(&kernel->groups[group].bank) & 1) ^ 1);
+	return rc;
+}
+
+int
+ffpf_kernel_group_move(struct ffpf_kernel *kernel, uint32_t group, const uint32_t *slots, const uint32_t *ibuf_slots,
+		       uint32_t count, int *lane_fds, int *ibuf_fds, struct ffpf_error *err)
+{
+	int rc = ffpf_kernel_group_fresh(kernel, group, slots, ibuf_slots, count, lane_fds, ibuf_fds, err);
+
+	if (rc)
+		return rc;
+	rc = ffpf_kernel_group_enter(kernel, group, slots, count, err);
+	if (rc) {
+		ffpf_kernel_close_all(lane_fds, kernel->cpus);
+		ffpf_kernel_close_all(ibuf_fds, count * kernel->cpus);
+	}
 	return rc;
 }

@@ -25,7 +25,8 @@ _Static_assert((int)FFPF_KERNEL_SRP == (int)FFPF_BMS_SRP && (int)FFPF_KERNEL_FRP
 _Static_assert((int)FFPF_KERNEL_DROP_PBUF == (int)FFPF_DROP_PBUF && (int)FFPF_KERNEL_DROP_IBUF == (int)FFPF_DROP_IBUF &&
 		   (int)FFPF_KERNEL_DROP_OVERSIZE == (int)FFPF_DROP_OVERSIZE &&
 		   (int)FFPF_KERNEL_DROP_INVALID == (int)FFPF_DROP_INVALID &&
-		   (int)FFPF_KERNEL_DROP_EVICTED == (int)FFPF_DROP_EVICTED,
+		   (int)FFPF_KERNEL_DROP_EVICTED == (int)FFPF_DROP_EVICTED &&
+		   (int)FFPF_KERNEL_DROP_LEFT == (int)FFPF_DROP_LEFT,
 	       "one list of causes");
 
 static const char *const fd_names[FFPF_KERNEL_FD_COUNT] = {
@@ -164,6 +165,38 @@ map_all(struct ffpf_kernel *k, struct ffpf_error *err)
 	return ffpf_error_set_errno(err, FFPF_E_SYSTEM, errno, "can't map what a source keeps");
 }
 
+/* A source may have been made by another version of this code. */
+static int
+check_layout(const struct ffpf_kernel_fds *fds, struct ffpf_error *err)
+{
+	static const struct {
+		enum ffpf_kernel_fd which;
+		uint32_t bytes;
+	} wanted[] = {
+		{ FFPF_KERNEL_FD_CONTROL, sizeof(struct ffpf_kernel_control) },
+		{ FFPF_KERNEL_FD_SCRATCH, sizeof(struct ffpf_scratch) },
+		{ FFPF_KERNEL_FD_COLUMNS, sizeof(struct ffpf_kernel_column) },
+		{ FFPF_KERNEL_FD_FLOWS, sizeof(struct ffpf_kernel_flow) },
+		{ FFPF_KERNEL_FD_GROUPS, sizeof(struct ffpf_kernel_group) },
+		{ FFPF_KERNEL_FD_LANE_STATE, sizeof(struct ffpf_kernel_lane_state) },
+		{ FFPF_KERNEL_FD_FLOW_STATE, sizeof(struct ffpf_kernel_flow_state) },
+		{ FFPF_KERNEL_FD_COUNTS, sizeof(struct ffpf_counts_page) },
+	};
+
+	for (unsigned i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+		struct bpf_map_info info = { 0 };
+		uint32_t len = sizeof(info);
+
+		if (bpf_obj_get_info_by_fd(fds->fd[wanted[i].which], &info, &len))
+			return ffpf_error_set_errno(err, FFPF_E_SYSTEM, errno, "can't ask what a map is");
+		if (info.value_size != wanted[i].bytes)
+			return ffpf_error_set(err, FFPF_E_INVALID,
+					      "it was made by a version that keeps its \"%s\" otherwise",
+					      fd_names[wanted[i].which]);
+	}
+	return 0;
+}
+
 int
 ffpf_kernel_adopt(struct ffpf_kernel **out, const struct ffpf_kernel_fds *fds, struct ffpf_error *err)
 {
@@ -173,7 +206,8 @@ ffpf_kernel_adopt(struct ffpf_kernel **out, const struct ffpf_kernel_fds *fds, s
 	if (!k)
 		return ffpf_error_set(err, FFPF_E_NO_MEMORY, "no memory for a source");
 	k->fds = *fds;
-	rc = map_all(k, err);
+	rc = check_layout(fds, err);
+	rc = rc ? rc : map_all(k, err);
 	if (rc) {
 		unmap_all(k);
 		free(k);

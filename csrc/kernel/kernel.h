@@ -97,7 +97,21 @@ int ffpf_kernel_group_remove(struct ffpf_kernel *kernel, uint32_t group, struct 
  * Moves the group to fresh lanes, and those of its flows that are named to fresh IBufs of ibuf_slots[i] entries; the
  * others must not be active, and are left behind, where no packet comes any more. Every IBuf so far becomes
  * FFPF_IBUF_MOVED, and its reader is woken. lane_fds: room for cpus; ibuf_fds: for count * cpus. (graces)
+ *
+ * Three parts, for who keeps the fresh memories' descriptors safe before anything is written there. fresh makes them:
+ * until enter nothing has changed. enter moves the group to those that were made last, in one store, and settles.
+ * Who adopts a source whose maker died after fresh does it all: group_holds() tells whether the store was made, then
+ * settle finishes, or else enter does. Both may be done again, at any point where they were given up.
  */
+int ffpf_kernel_group_fresh(struct ffpf_kernel *kernel, uint32_t group, const uint32_t *slots,
+			    const uint32_t *ibuf_slots, uint32_t count, int *lane_fds, int *ibuf_fds,
+			    struct ffpf_error *err);
+int ffpf_kernel_group_enter(struct ffpf_kernel *kernel, uint32_t group, const uint32_t *slots, uint32_t count,
+			    struct ffpf_error *err);
+int ffpf_kernel_group_settle(struct ffpf_kernel *kernel, uint32_t group, const uint32_t *slots, uint32_t count,
+			     struct ffpf_error *err);
+/* Lets go of fresh lanes that were made for a move that will not be. (grace) */
+int ffpf_kernel_group_tidy(struct ffpf_kernel *kernel, uint32_t group, struct ffpf_error *err);
 int ffpf_kernel_group_move(struct ffpf_kernel *kernel, uint32_t group, const uint32_t *slots,
 			   const uint32_t *ibuf_slots, uint32_t count, int *lane_fds, int *ibuf_fds,
 			   struct ffpf_error *err);
@@ -127,6 +141,8 @@ int ffpf_kernel_flow_grow(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ib
 int ffpf_kernel_flow_fresh(struct ffpf_kernel *kernel, uint32_t slot, uint32_t ibuf_slots, int *ibuf_fds,
 			   struct ffpf_error *err);
 int ffpf_kernel_flow_enter(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err);
+/* Finishes it, for who adopts a source whose maker died after the flow had entered: flow_holds() tells. (graces) */
+int ffpf_kernel_flow_finish(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err);
 int ffpf_kernel_flow_snap(struct ffpf_kernel *kernel, uint32_t slot, uint32_t snap_len, struct ffpf_error *err);
 int ffpf_kernel_flow_wake(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err);
 
@@ -159,6 +175,10 @@ int ffpf_kernel_column_set(struct ffpf_kernel *kernel, uint32_t column, uint32_t
 			   struct ffpf_error *err);
 /* One 64-bit store: the columns in force of this word. */
 int ffpf_kernel_activate(struct ffpf_kernel *kernel, uint32_t word, uint64_t columns, struct ffpf_error *err);
+/* The flow is not in force any more, and what the column, one of its two, accepts is counted as FFPF_DROP_LEFT:
+ * exactly, each packet is the flow's or lost to it. Until one of its columns is activated. For a flow that is to be
+ * left behind, or is so already and has another filter. */
+int ffpf_kernel_flow_leave(struct ffpf_kernel *kernel, uint32_t slot, uint32_t column, struct ffpf_error *err);
 uint64_t ffpf_kernel_active(const struct ffpf_kernel *kernel, uint32_t word);
 /* Slot of the program array; prog_fd -1: empties it. */
 int ffpf_kernel_prog_set(struct ffpf_kernel *kernel, uint32_t slot, int prog_fd, struct ffpf_error *err);
@@ -166,6 +186,10 @@ int ffpf_kernel_set_fetch_len(struct ffpf_kernel *kernel, uint32_t octets, struc
 int ffpf_kernel_set_words(struct ffpf_kernel *kernel, uint32_t words, struct ffpf_error *err);
 /* Every packet that was being handled when this was called has been. (grace) */
 int ffpf_kernel_synchronize(struct ffpf_kernel *kernel, struct ffpf_error *err);
+
+/* For tests: step(context, name) is called between the steps of a move; when it is not 0 the move ends there, as if
+ * its process did. */
+void ffpf_kernel_on_step(struct ffpf_kernel *kernel, int (*step)(void *context, const char *name), void *context);
 
 /* ---- the source ---- */
 

@@ -17,6 +17,8 @@ struct ffpf_kernel {
 	const struct ffpf_counts_page *counts; /* mapped read-only */
 	uint32_t cpus;
 	struct ffpf_error refusal; /* of a better form of the hook, when the source was made; code 0: none */
+	int (*on_step)(void *context, const char *step); /* NULL, but for tests */
+	void *on_step_context;
 };
 
 /* load.c: every descriptor of *fds but the socket and the links; -1 those that could not be made. Neither refusal nor
@@ -61,15 +63,18 @@ static inline uint32_t
 ffpf_kernel_bank_of(const struct ffpf_kernel *kernel, uint32_t slot)
 {
 	const struct ffpf_kernel_flow *flow = &kernel->flows[slot];
+	uint32_t left = atomic_load_explicit(&flow->left, memory_order_relaxed);
 
 	/* relaxed: our own stores */
+	if (left)
+		return (left - 1) & 1;
 	return (atomic_load_explicit(&flow->bank, memory_order_relaxed) ^
 		atomic_load_explicit(&kernel->groups[flow->group].bank, memory_order_relaxed)) &
 	       1;
 }
 
-/* The IBufs of the bank that is not in use become those that are. */
-void ffpf_kernel_flow_flip(struct ffpf_kernel *kernel, uint32_t slot);
+/* From now on the flow keeps its bank, whatever becomes of its group's. */
+void ffpf_kernel_flow_keep_bank(struct ffpf_kernel *kernel, uint32_t slot);
 /* Its columns are of the group's again. */
 void ffpf_kernel_flow_join(struct ffpf_kernel *kernel, uint32_t slot);
 int ffpf_kernel_check_flow(const struct ffpf_kernel *kernel, uint32_t slot, bool idle, struct ffpf_error *err);
@@ -79,14 +84,17 @@ int ffpf_kernel_flow_prepare(struct ffpf_kernel *kernel, uint32_t slot, uint32_t
 			     struct ffpf_error *err);
 int ffpf_kernel_flow_mark(struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank, uint32_t state,
 			  struct ffpf_error *err);
-/* After the move, and a grace period: what the IBufs before counted becomes past. They stay where they are. */
-int ffpf_kernel_flow_settle(struct ffpf_kernel *kernel, uint32_t slot, struct ffpf_error *err);
+/* After the move, and a grace period: what the IBufs before counted becomes past. They stay where they are. May be done
+ * again; what was forgotten was settled. */
+void ffpf_kernel_flow_settle(struct ffpf_kernel *kernel, uint32_t slot);
 /* The IBufs before the last move are not of lanes in use any more: what they hold need not be kept. */
 void ffpf_kernel_flow_forget(struct ffpf_kernel *kernel, uint32_t slot);
 /* count.c */
 bool ffpf_kernel_is_left(const struct ffpf_kernel *kernel, uint32_t slot);
 int ffpf_kernel_read_ibuf(struct ffpf_kernel *kernel, uint32_t slot, uint32_t bank, uint32_t cpu,
 			  struct ffpf_kernel_request *q, struct ffpf_error *err);
+/* change.c: tells a test that a change of many steps has come so far. Not 0: it ends here, as if the process did. */
+int ffpf_kernel_step(struct ffpf_kernel *kernel, const char *step);
 /* group.c: after a change of the group's flows. */
 void ffpf_kernel_group_changed(struct ffpf_kernel *kernel, uint32_t group);
 

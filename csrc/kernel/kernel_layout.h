@@ -15,7 +15,8 @@
  *
  * Of a flow's IBufs, and a group's lanes, there may be two sets, banks: the one in use and the one used before or
  * after. A group's bank is groups[group].bank; a flow's is flows[slot].bank ^ groups[group].bank, so one store moves a
- * group with all its flows, and one moves a flow.
+ * group with all its flows, and one moves a flow. A flow that is left behind, or comes back, has flows[slot].left
+ * instead, which does not change with its group.
  */
 #include "layout.h"
 
@@ -49,6 +50,7 @@
 #define FFPF_KERNEL_DROP_OVERSIZE 4
 #define FFPF_KERNEL_DROP_INVALID  6
 #define FFPF_KERNEL_DROP_EVICTED  7
+#define FFPF_KERNEL_DROP_LEFT     8
 
 #define FFPF_SCRATCH_DATA_BYTES 65536
 
@@ -73,6 +75,7 @@ struct ffpf_scratch {
 	uint32_t results[FFPF_KERNEL_COLUMNS]; /* of columns whose ffpf_kernel_column.result is 0 */
 	uint8_t data[FFPF_SCRATCH_DATA_BYTES]; /* as classic BPF in the kernel sees it: the VLAN tag is taken out */
 	uint64_t owner;                        /* netfilter: the context in whose hands it is; 0: nobody's */
+	uint64_t left[FFPF_KERNEL_WORDS];      /* hook_store: columns that accept, of flows that were left behind */
 };
 FFPF_AT(ffpf_scratch, inside, 128);
 FFPF_AT(ffpf_scratch, data_len, 132);
@@ -92,7 +95,8 @@ FFPF_AT(ffpf_scratch, lost, 184);
 FFPF_AT(ffpf_scratch, results, 192);
 FFPF_AT(ffpf_scratch, data, 4288);
 FFPF_AT(ffpf_scratch, owner, 69824);
-FFPF_SIZE(ffpf_scratch, 69832);
+FFPF_AT(ffpf_scratch, left, 69832);
+FFPF_SIZE(ffpf_scratch, 69960);
 
 enum ffpf_kernel_kind {
 	FFPF_KERNEL_SOCKET = 0,    /* an AF_PACKET socket */
@@ -148,13 +152,17 @@ struct ffpf_kernel_control {
 	uint32_t reserved0;
 	FFPF_WORD(int64_t) tai_offset_ns; /* TAI - UTC, as the kernel has it */
 	struct ffpf_kernel_source source;
+	/* Columns of flows that were left behind: what they accept while they are not active is counted as lost. Set
+	 * before the column's bit of active goes, cleared after it has come. */
+	FFPF_WORD(uint64_t) left[FFPF_KERNEL_WORDS];
 };
 FFPF_AT(ffpf_kernel_control, fetch_len, 128);
 FFPF_AT(ffpf_kernel_control, words, 132);
 FFPF_AT(ffpf_kernel_control, group_count, 136);
 FFPF_AT(ffpf_kernel_control, tai_offset_ns, 144);
 FFPF_AT(ffpf_kernel_control, source, 152);
-FFPF_SIZE(ffpf_kernel_control, 208);
+FFPF_AT(ffpf_kernel_control, left, 208);
+FFPF_SIZE(ffpf_kernel_control, 336);
 
 /* By column. Written while the column is not active, and no packet is left that saw it active. */
 struct ffpf_kernel_column {
@@ -167,6 +175,13 @@ FFPF_AT(ffpf_kernel_column, generation, 4);
 FFPF_AT(ffpf_kernel_column, bank, 8);
 FFPF_SIZE(ffpf_kernel_column, 16);
 
+/* What IBufs counted that were left for others. */
+struct ffpf_kernel_past {
+	uint64_t records;
+	uint64_t dropped[FFPF_COUNTED_DROPS_MAX];
+};
+FFPF_SIZE(ffpf_kernel_past, 120);
+
 /* By slot; written by the control plane. */
 struct ffpf_kernel_flow {
 	FFPF_WORD(uint32_t) bank;     /* see above */
@@ -174,18 +189,17 @@ struct ffpf_kernel_flow {
 	uint32_t group;
 	uint32_t in_use;
 	FFPF_WORD(uint32_t) lane_changed; /* the IBufs of the other bank, if any, are not of the lanes in use */
-	uint32_t reserved;
-	/* of the IBufs that came before the one in use, summed over lanes */
-	uint64_t past_records;
-	uint64_t past_dropped[FFPF_COUNTED_DROPS_MAX];
+	FFPF_WORD(uint32_t) left; /* 0; or 1 and the bank that the flow has, whatever its group's: it was left behind */
+	/* by bank: of the IBufs that came before those in it, summed over lanes */
+	struct ffpf_kernel_past past[FFPF_KERNEL_BANKS];
 };
 FFPF_AT(ffpf_kernel_flow, snap_len, 4);
 FFPF_AT(ffpf_kernel_flow, group, 8);
 FFPF_AT(ffpf_kernel_flow, in_use, 12);
 FFPF_AT(ffpf_kernel_flow, lane_changed, 16);
-FFPF_AT(ffpf_kernel_flow, past_records, 24);
-FFPF_AT(ffpf_kernel_flow, past_dropped, 32);
-FFPF_SIZE(ffpf_kernel_flow, 144);
+FFPF_AT(ffpf_kernel_flow, left, 20);
+FFPF_AT(ffpf_kernel_flow, past, 24);
+FFPF_SIZE(ffpf_kernel_flow, 264);
 
 /* By group; written by the control plane. */
 struct ffpf_kernel_group {

@@ -67,12 +67,37 @@ lowest_bit(__u64 bits)
 	return bit_numbers[((bits & -bits) * 0x03f79d71b4cb0a89ull) >> 58];
 }
 
-/* Columns of this word: of the flows that want the packet; or one for each flow of the group. */
+/*
+ * The verdict becomes that of columns in force. `active` is looked at once for each packet: a flow that is left behind
+ * just now either wants it or has lost it, and `left` is set before active goes.
+ */
+static __always_inline bool
+judge(struct pass *p)
+{
+	__u64 any = 0;
+
+	for (__u32 word = 0; word < FFPF_KERNEL_WORDS; word++) {
+		__u64 accepts, active, left;
+
+		if (word >= p->words)
+			break;
+		accepts = p->scratch->verdict[word];
+		/* pairs with the release store in change.c: what it says of columns was written before */
+		active = once(p->control->active[word]);
+		left = accepts & ~active & once(p->control->left[word]);
+		p->scratch->verdict[word] = accepts & active;
+		p->scratch->left[word] = left;
+		any |= left;
+	}
+	return any != 0;
+}
+
+/* Columns of this word: of the flows that want the packet; or one for each flow of the group. After judge(). */
 static __always_inline __u64
 wanted_columns(const struct pass *p, __u32 word)
 {
 	word &= FFPF_KERNEL_WORDS - 1;
-	return p->scratch->verdict[word] & once(p->control->active[word]) & once(p->group->columns[word]);
+	return p->scratch->verdict[word] & once(p->group->columns[word]);
 }
 
 static __always_inline __u64

@@ -9,6 +9,8 @@
 #include "kernel/grant.bpf.h"
 #include "kernel/record.bpf.h"
 
+#define FLOWS_OF_WORD 32
+
 #define LINES_AHEAD 2 /* within the slack, which is larger */
 
 /* Before the clock is read: pairs with the load of floor_ns in lanes/merge.c. docs/memory.md has the argument. */
@@ -178,6 +180,27 @@ group_step(__u32 number, void *context)
 	return 0;
 }
 
+/* One flow that would have had the packet, if there is another of this word. Its group has gone on without it. */
+static long
+left_step(__u32 i, void *context)
+{
+	struct pass *p = context;
+	__u32 word = (i / FLOWS_OF_WORD) & (FFPF_KERNEL_WORDS - 1);
+	__u64 bits = p->scratch->left[word];
+	__u32 slot = ((word << 6) | lowest_bit(bits)) >> 1;
+	struct ffpf_kernel_flow *flow;
+	__u32 left;
+
+	if (!bits)
+		return 0;
+	p->scratch->left[word] = bits & (bits - 1);
+	flow = bpf_map_lookup_elem(&flows, &slot);
+	left = flow ? once(flow->left) : 0;
+	if (left)
+		count_drop(ibuf_at(p, slot, left - 1), FFPF_KERNEL_DROP_LEFT);
+	return 0;
+}
+
 /* Every group that wants it. */
 static __always_inline void
 store_for_all(struct pass *p)
@@ -185,6 +208,8 @@ store_for_all(struct pass *p)
 	p->words = once(p->control->words);
 	if (p->words > FFPF_KERNEL_WORDS)
 		p->words = FFPF_KERNEL_WORDS;
+	if (judge(p))
+		bpf_loop(p->words * FLOWS_OF_WORD, left_step, p, 0);
 	bpf_loop(once(p->control->group_count), group_step, p, 0);
 }
 

@@ -4,7 +4,7 @@
 static const char *const drop_names[FFPF_DROP_CAUSES] = {
 	[FFPF_DROP_KERNEL] = "kernel",   [FFPF_DROP_PBUF] = "pbuf",         [FFPF_DROP_IBUF] = "ibuf",
 	[FFPF_DROP_LAPPED] = "lapped",   [FFPF_DROP_OVERSIZE] = "oversize", [FFPF_DROP_NESTED] = "nested",
-	[FFPF_DROP_INVALID] = "invalid", [FFPF_DROP_EVICTED] = "evicted",
+	[FFPF_DROP_INVALID] = "invalid", [FFPF_DROP_EVICTED] = "evicted",   [FFPF_DROP_LEFT] = "left",
 };
 
 const char *

@@ -57,6 +57,7 @@ enum ffpf_drop {
 	FFPF_DROP_NESTED,   /* the lane's writer was interrupted by itself */
 	FFPF_DROP_INVALID,  /* a descriptor that makes no sense: lengths beyond their container */
 	FFPF_DROP_EVICTED,  /* SRP: the flow's reader wrote an R that cannot be, and is served no more */
+	FFPF_DROP_LEFT,     /* the filter took it while the flow's group had gone on without the flow */
 	FFPF_DROP_CAUSES
 };
 

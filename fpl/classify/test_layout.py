@@ -25,6 +25,7 @@ FIELDS = {
     "vlan_tpid": layout.SCRATCH_VLAN_TPID, "mark": layout.SCRATCH_MARK, "queue": layout.SCRATCH_QUEUE,
     "rxhash": layout.SCRATCH_RXHASH, "cpu": layout.SCRATCH_CPU, "lost": layout.SCRATCH_LOST,
     "results": layout.SCRATCH_RESULTS, "data": layout.SCRATCH_DATA, "owner": layout.SCRATCH_OWNER,
+    "left": layout.SCRATCH_LEFT,
 }  # fmt: skip
 CONTROL = {"fetch_len": layout.CONTROL_FETCH_LEN, "words": layout.CONTROL_WORDS}
 

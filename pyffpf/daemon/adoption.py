@@ -140,11 +140,13 @@ def _source(known: SavedSource, inherited: _Inheritance, service: Service, engin
         made.successors, made.given, made.kept_names = waiting.by_lane, waiting.given, waiting.kept_names
         made.opened_by = flow.opened_by
         if flow.slot in adopted.renewed:
+            made.state = FlowState.LIVE
             made.keep_successors(open_source)
         source.slots.take_this(flow.slot)
         source.flows[flow.slot] = made
         service.captures.flows[made.id] = made
     for group in list(groups.values()):
+        group.moves += group.number in adopted.moved
         if not source.members(group):
             del source.groups[group.key]
             open_source.close_group(group.number)

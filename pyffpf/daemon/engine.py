@@ -192,7 +192,8 @@ class EngineSource(Protocol):
 
     def move_group(self, group: int, moving: Mapping[int, int]) -> None:
         """The group goes on in fresh buffers, with those of its flows that `moving` has by slot, in fresh IBufs of so
-        many octets. Other flows must not be active, and stay behind. Old IBufs say MOVED, and readers are woken."""
+        many octets. Other flows have been told to leave, and stay behind. Old IBufs say MOVED, and readers are
+        woken."""
 
     def close_group(self, group: int) -> None:
         """Of a group without flows."""
@@ -225,6 +226,10 @@ class EngineSource(Protocol):
 
     def activate(self, slot: int, column: int | None, generation: int) -> None:
         """One store: this column of the flow is in force, the other is not. None: neither."""
+
+    def leave(self, slot: int, column: int) -> None:
+        """The flow is not in force, and is left behind, or has been; this is its column now. What the column accepts
+        is counted as the flow's loss, cause "left", until one is activated."""
 
     def synchronize(self) -> None:
         """Returns when every packet that was being handled has been dealt with."""
@@ -289,11 +294,13 @@ def is_interface(key: str) -> bool:
 @dataclass(frozen=True)
 class Adopted:
     """A source that was taken over. placements: by slot, of the flows that are there. renewed: slots that were on their
-    way to other buffers, and were given fresh ones: their readers need these as successors."""
+    way to other buffers, and are there, and in force: their readers need these as successors. moved: groups that have
+    been moved, or whose move was finished."""
 
     source: EngineSource
     placements: Mapping[int, Placement]
     renewed: frozenset[int]
+    moved: frozenset[int] = frozenset()
 
 
 class Engine(Protocol):
@@ -322,8 +329,9 @@ class Engine(Protocol):
     ) -> Adopted:
         """A source that went on while nobody looked after it: the descriptors become the engine's, also on failure. Its
         process was killed, perhaps in the middle of a call: groups and flows that the caller does not know are taken
-        away, those that are gone are missing from the answer, and columns are put in force as the caller says. No
-        packet is lost to the others."""
+        away, those that are gone are missing from the answer, and columns are put in force as the caller says. A move
+        of which on_prepared's call had told is finished. No packet is lost to anybody else. A group that misses a
+        flow is moved: the flow's right may have ended."""
 
     def close(self) -> None: ...
 

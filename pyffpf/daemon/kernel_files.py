@@ -71,11 +71,22 @@ class GroupFiles:
         self.lanes = lanes
         self.serial = serial
         self.past_records = past_records
+        self.next: list[int] = []  # lanes that the group is about to move to
+        self.next_serial = 0
 
-    def renew(self, lanes: list[int], serial: int) -> None:
+    def enter(self) -> None:
+        """The group has moved to the next ones."""
         self.past_records = self.records()
         close_all(self.lanes)
-        self.lanes, self.serial = lanes, serial
+        self.lanes, self.serial = self.next, self.next_serial
+        self.next, self.next_serial = [], 0
+
+    def drop_next(self) -> None:
+        close_all(self.next)
+        self.next, self.next_serial = [], 0
+
+    def close(self) -> None:
+        close_all([*self.lanes, *self.next])
 
     def records(self) -> int:
         return self.past_records + sum(pages.lane_records(fd) for fd in self.lanes)

@@ -246,7 +246,9 @@ class Operations:
         generation = flow.generation + 1
         if flow.state is FlowState.LIVE:
             await engine_call(engine.activate, flow.slot, new, generation)
-            await engine_call(engine.synchronize)
+        else:
+            await engine_call(engine.leave, flow.slot, new)
+        await engine_call(engine.synchronize)
         flow.column, flow.generation, flow.insns = new, generation, prepared.insns
         flow.level, flow.kind, flow.reason = placement.level, placement.kind, placement.reason
         await engine_call(engine.clear, old)
@@ -278,20 +280,28 @@ class Operations:
     async def move_group(self, source: Source, group: Group, left: Sequence[Flow]) -> None:
         """The group goes on in fresh buffers; the flows in `left` stay behind, parked."""
         engine, moving = source.open, []
-        for flow in source.members(group):
-            if flow.state is not FlowState.LIVE:
-                continue
-            if flow in left or not await self._can_move(flow):
-                await engine_call(engine.activate, flow.slot, None, flow.generation)
-                flow.state = FlowState.PARKED
-            else:
-                moving.append(flow)
-        await engine_call(engine.move_group, group.number, {flow.slot: flow.ibuf_bytes for flow in moving})
+        async with contextlib.AsyncExitStack() as undo:
+            for flow in source.members(group):
+                if flow.state is not FlowState.LIVE:
+                    continue
+                if flow in left or not await self._can_move(flow):
+                    await engine_call(engine.leave, flow.slot, flow.column)
+                    undo.push_async_callback(self._put_back, flow)
+                    flow.state = FlowState.PARKED
+                else:
+                    moving.append(flow)
+            await engine_call(engine.move_group, group.number, {flow.slot: flow.ibuf_bytes for flow in moving})
+            undo.pop_all()
         group.moves += 1
         for flow in moving:
             flow.grown = False
             flow.keep_successors(engine)
         self._changed(source)
+
+    async def _put_back(self, flow: Flow) -> None:
+        """Of a group that could not go on without it."""
+        await engine_call(flow.source.open.activate, flow.slot, flow.column, flow.generation)
+        flow.state = FlowState.LIVE
 
     async def _can_move(self, flow: Flow) -> bool:
         """Not one that is too far behind, or has not come to the larger IBufs that it was given: records that it has

@@ -49,9 +49,9 @@ class Ffpfd:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
-        """Returns at once."""
-        command = [sys.executable, "-m", "pyffpf.cli.ffpfd", "--config", str(self._config), "--socket",
+    def start(self, *program: str) -> None:
+        """Returns at once. program: for the Python interpreter, when it is to be another than the command."""
+        command = [sys.executable, *(program or ("-m", "pyffpf.cli.ffpfd")), "--config", str(self._config), "--socket",
                    str(self.socket)]  # fmt: skip
         with self.log.open("ab") as log:
             self._process = self.ns.popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

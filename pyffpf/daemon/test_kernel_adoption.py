@@ -13,7 +13,8 @@ import pytest
 
 from compat_tests.netns import Netns
 from pyffpf.daemon.engine import ACCEPT_ALL, Adopted, Kept, KeptFlow, KeptGroup, Resolved, interface_key
-from pyffpf.daemon.kernel_engine import KernelEngine, KernelSource
+from pyffpf.daemon.kernel_capture import KernelSource
+from pyffpf.daemon.kernel_engine import KernelEngine
 from pyffpf.daemon.survival import frame
 
 PBUF_BYTES = 1 << 20

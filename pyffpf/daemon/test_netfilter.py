@@ -25,7 +25,8 @@ from fpl.classify import bpf, layout
 from pyffpf.cli.control import ControlError
 from pyffpf.daemon import netfilter, pages
 from pyffpf.daemon.engine import ACCEPT_ALL
-from pyffpf.daemon.kernel_engine import KernelEngine, KernelSource
+from pyffpf.daemon.kernel_capture import KernelSource
+from pyffpf.daemon.kernel_engine import KernelEngine
 from pyffpf.daemon.protocol import Code, RefusedError
 from pyffpf.daemon.status import FlowStatus
 from pyffpf.daemon.survival import Ffpfd, bpf_objects, exists, wait_listening

@@ -17,6 +17,7 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 
 from compat_tests.netns import Netns, wait_until
+from pyffpf.cli.control import ControlError
 from pyffpf.daemon.survival import (
     Ffpfd,
     Sender,
@@ -33,6 +34,34 @@ from pyffpf.daemon.survival import (
 from pyffpf.daemon.testing import Tool
 
 T = TypeVar("T")
+# ffpfd, but it kills itself when a group's move has come to a step
+DIES = """
+import os, signal, sys
+from pyffpf.cli import ffpfd
+
+def all_sources(config):
+    from pyffpf._core import ffi, lib  # starts threads: not before rights are dropped
+    from pyffpf.daemon.kernel_capture import KernelSource
+
+    @ffi.callback("int(void *, const char *)")
+    def on_step(_, name):
+        if ffi.string(name) == b"STEP":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 0
+
+    class Dies(KernelSource):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self._on_step = on_step
+            lib.ffpf_kernel_on_step(self.handle, on_step, ffi.NULL)
+
+    from pyffpf.daemon import kernel_engine
+    kernel_engine.KernelSource = Dies
+    return made(config)
+
+made, ffpfd.all_sources = ffpfd.all_sources, all_sources
+sys.exit(ffpfd.main())
+"""
 KILLS = int(os.environ.get("FFPF_TEST_KILLS", "5"))  # of ffpfd
 CLIENT_KILLS = int(os.environ.get("FFPF_TEST_CLIENT_KILLS", "50"))
 AT_ONCE = 5
@@ -82,6 +111,36 @@ def test_no_packet_is_lost_over_kills(ns: Netns, tmp_path: Path) -> None:
         sender.wait_more(RATE // 10)
     wait_until(lambda: len(ffpfd.status().flows) == 1, "nobody's flows to be closed", 20)
     check_unbroken(tmp_path, "old", old, sender.sent - 1)
+    ffpfd.stop()
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("step", ["marked", "moved"])
+def test_killed_while_a_group_moves(ns: Netns, tmp_path: Path, step: str) -> None:
+    """Since a right ended: who lost it sees nothing later, the other tool of the group loses nothing."""
+    ffpfd = Ffpfd(ns, tmp_path)
+    ffpfd.start("-c", DIES.replace("STEP", step))
+    ffpfd.wait_ready(adoptions=0)
+    stays = tcpdump(ns, ffpfd.socket, tmp_path, "stays")
+    wait_listening(tmp_path, "stays")
+    goes = tcpdump(ns, ffpfd.socket, tmp_path, "goes")
+    wait_listening(tmp_path, "goes")
+    with Sender(ns, ns.right, RATE) as sender:
+        wait_until(lambda: numbers(tmp_path / "goes.pcap"), "a packet")
+        last = max(flow.id for flow in ffpfd.status().flows)
+        with ffpfd.connect("ends it") as tool, pytest.raises(ControlError):
+            assert isinstance(tool, Tool)
+            tool.do("revoke", flow=last, reason="enough")
+        ended_at = sender.sent
+        sender.wait_more(RATE // 10)
+        ffpfd.start()
+        status = ffpfd.wait_ready(adoptions=1)
+        assert [(group.flows, group.moves) for group in status.groups] == [(1, 1)]
+        sender.wait_more(RATE // 10)
+    check_unbroken(tmp_path, "stays", stays, sender.sent - 1)
+    assert goes.wait(20) != 0
+    assert 0 < numbers(tmp_path / "goes.pcap")[-1] <= ended_at
+    assert "is moved" not in ffpfd.said(), "what was prepared is finished, not moved again"
     ffpfd.stop()
 
 

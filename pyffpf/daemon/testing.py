@@ -160,6 +160,11 @@ class FakeSource:
             self.active[slot] = column
         self.log.append(f"activate {slot} {column}")
 
+    def leave(self, slot: int, column: int) -> None:
+        _require(column // 2 == slot and column in self.columns)
+        self.active.pop(slot, None)
+        self.log.append(f"leave {slot} {column}")
+
     def synchronize(self) -> None:
         self.log.append("synchronize")
 

@@ -296,6 +296,10 @@ class UserspaceSource:
         if active >= self._readers and lib.ffpf_feed_state(self._feed) == lib.FFPF_FEED_READY:
             _call(lib.ffpf_feed_start, self._feed)
 
+    def leave(self, slot: int, column: int) -> None:
+        """What passes it by reaches none of its hooks: it is not seen, and so not lost."""
+        self.activate(slot, None, int(self._flows[slot].made.generation))
+
     def synchronize(self) -> None:
         """Nothing to wait for: activate returns when no hook runs the old filter any more."""
 
