@@ -34,14 +34,16 @@ struct ffpf_node_pkt {
 	const struct ffpf_packet *pkt;
 	uint64_t ts_ns;     /* since 1970, UTC, whatever the tick of its source */
 	uint32_t result;    /* classification result of the filter before this one; UINT32_MAX from a device */
-	uint32_t link_type; /* DLT_* of its device */
+	uint16_t link_type; /* DLT_* of its device */
+	uint16_t form;      /* enum ffpf_filter_form (syspcap/syspcap.h): what a compiled filter must look like */
 };
 
 struct ffpf_class_env {
 	void *mbuf; /* NULL when mbuf_bytes is 0; stays where it is until close */
 	size_t mbuf_bytes;
-	const uint32_t
-	    *link_types; /* of the devices whose packets can come here, each once; the engine's, until close */
+	const uint32_t *link_types; /* of the devices whose packets can come here; the engine's, until close */
+	const uint16_t *forms; /* with each link type: see struct ffpf_node_pkt. A link type stands twice if its packets
+				  come in two forms. May be NULL when the class does not compile filters */
 	uint32_t link_type_count;
 	uint32_t snap_len;
 	bool offline; /* all devices are files: packets come as fast as they are read, and time is theirs */

@@ -4,8 +4,10 @@
 /* The rows of the table in classes.c: one a class, in the order of their names. */
 #include "graph/class.h"
 
+extern const struct ffpf_class ffpf_class_bpf;
 extern const struct ffpf_class ffpf_class_bytecount;
 extern const struct ffpf_class ffpf_class_dedup;
+extern const struct ffpf_class ffpf_class_device;
 extern const struct ffpf_class ffpf_class_distinct;
 extern const struct ffpf_class ffpf_class_file;
 extern const struct ffpf_class ffpf_class_first_n;

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef FFPF_GRAPH_ENGINE_INTERNAL_H
+#define FFPF_GRAPH_ENGINE_INTERNAL_H
+/*
+ * What the files of the engine share. Everything here is looked at under the engine's lock.
+ *
+ *     device.c  expression -> reader          merge.c  readers -> one batch by time
+ *     node.c    instances: made, found, freed pass.c   batch -> nodes -> queues
+ *     queue.c   what waits for a reader       drive.c  who may run it, and how one waits
+ */
+#include "graph/engine.h"
+#include "graph/flow.h"
+#include "ring/mbuf.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#define NS_PER_S  1000000000u
+#define NS_PER_MS 1000000u
+
+enum device_kind { DEVICE_FILE, DEVICE_LIVE, DEVICE_HOOK, DEVICE_GIVEN };
+
+/* A hook that an application offers. Never freed before the engine. */
+struct ffpf_engine_hook {
+	struct ffpf_engine *engine;
+	struct ffpf_engine_hook *next;
+	char *name;
+	uint32_t link_type;
+	bool closed;
+};
+
+/* A reader that was given and that no flow has taken yet. */
+struct given {
+	struct given *next;
+	char *name;
+	struct ffpf_reader *reader;
+	void (*close)(void *arg);
+	void *arg;
+};
+
+/* The source of a device's packets. */
+struct device {
+	enum device_kind kind;
+	struct ffpf_reader *reader;    /* NULL: a hook */
+	struct ffpf_engine_hook *hook; /* NULL: a reader */
+	FILE *fp;                      /* of a savefile */
+	struct given *given;           /* taken over */
+	uint16_t link_type, form;
+	uint32_t snap_len;
+	bool begun; /* a packet was asked for: a later flow would miss it */
+	bool ended;
+	struct ffpf_error failed; /* code 0: it ended well */
+	struct ffpf_batch batch;  /* of the reader; consumed of it so far: */
+	uint32_t consumed;
+	uint64_t passed, paused;  /* packets that went into the graph, and that came while none was active */
+	uint64_t active_since_ns; /* live: older packets came while paused */
+};
+
+/* An instance. */
+struct node {
+	uint64_t id;
+	const struct ffpf_class *class; /* NULL: joins the ends of a flow */
+	void *instance;
+	char *arguments;
+	uint64_t mbuf_bytes;
+	struct ffpf_mbuf mbuf; /* data NULL: none */
+	struct node **inputs;
+	uint64_t *input_ids;
+	uint32_t input_count;
+	const struct ffpf_graph_flow *owner; /* its only flow may be this one; NULL: any */
+	uint32_t flows, active;
+	struct device *device; /* NULL: a filter */
+	uint32_t *link_types;
+	uint16_t *forms;
+	uint32_t link_type_count;
+	struct node **sources; /* the devices whose packets can come here */
+	uint32_t source_count;
+	bool offline;
+	bool flushed; /* since its devices ended */
+	uint64_t in, out, dropped;
+	/* of the batch: which packets it let through, in order, and with what result */
+	uint32_t count;
+	uint16_t *pos;
+	uint32_t *results;
+	struct queue *queues;
+};
+
+/* Memory of packets that wait. Freed when no descriptor points into it. */
+struct chunk {
+	size_t bytes, used;
+	uint32_t refs; /* descriptors, and one while it is being filled */
+	uint8_t data[];
+};
+
+/*
+ * One reader of one node: r <= g <= w <= 2 * slots, w - r <= slots. When w comes to the end of the arrays, r .. w moves
+ * to their beginning, so that what is given is always in one piece.
+ *
+ *     r .. g   out: the application has them       g .. w   waiting       borrowed .. w   still in their device's
+ * memory
+ */
+struct queue {
+	struct queue *next;        /* of the node */
+	struct queue *next_of_all; /* of the engine */
+	struct ffpf_graph_flow *flow;
+	struct node *node;
+	struct ffpf_packet *pkts;
+	struct chunk **chunks; /* that hold data; NULL: borrowed */
+	uint16_t *link_types;
+	uint16_t *pos; /* of borrowed ones, in the batch */
+	uint32_t r, g, w, borrowed;
+	bool out_borrowed; /* some that are out are borrowed */
+	pthread_t owner;   /* of what is out */
+	uint64_t let_through, dropped_ibuf, dropped_pbuf;
+	ffpf_graph_callback callback;
+	void *callback_arg;
+	uint32_t callback_n;
+	uint64_t callback_until_ns; /* CLOCK_MONOTONIC; UINT64_MAX: for ever */
+};
+
+struct waiter {
+	struct waiter *next;
+	int event_fd;
+};
+
+struct ffpf_engine {
+	struct ffpf_engine_config cfg;
+	pid_t pid;
+	pthread_mutex_t lock;
+	pthread_cond_t called; /* a callback has returned */
+	bool calling;
+	pthread_t caller;
+	int wake_fd;
+	atomic_int woken;
+	atomic_uint at_door; /* threads that want the lock */
+	struct waiter *waiters;
+
+	struct node **nodes; /* inputs before what they feed */
+	uint32_t node_count, node_room;
+	uint64_t last_id, last_flow;
+	struct ffpf_graph_flow *flows;
+	struct ffpf_engine_hook *hooks;
+	struct given *given;
+	struct queue *queues;
+	uint32_t queue_count;
+
+	/* the batch that passes, or passed last */
+	struct ffpf_node_pkt *batch;
+	struct ffpf_packet *pkts; /* descriptors in nanoseconds */
+	uint32_t count;
+	const uint8_t **saved; /* where a packet of the batch was copied to, or NULL */
+	struct chunk **saved_in;
+	struct ffpf_node_pkt *in; /* a node's input */
+	uint16_t *in_pos;
+	uint32_t *in_results, *marks;
+
+	struct chunk *filling;
+	size_t store_used;
+	uint64_t now_ns; /* the last that was told to classes */
+	uint64_t ticked_ns;
+};
+
+/* One node of a flow, and what serves it. */
+struct ffpf_graph_flow {
+	struct ffpf_engine *engine;
+	struct ffpf_graph_flow *next;
+	char *name;
+	enum ffpf_graph_sharing sharing;
+	enum ffpf_graph_state state;
+	struct ffpf_graph_text *text;
+	struct node **nodes;   /* of text->nodes */
+	struct node *last;     /* the ends: the only one, or their join; NULL until it is read */
+	struct node **members; /* those, and all that feeds them */
+	uint32_t member_count;
+};
+
+/* drive.c: enter takes the lock, or fails: another process, or no memory to wait with. may_drive: refuse callers that
+ * are inside a callback. */
+int engine_enter(struct ffpf_engine *engine, bool may_drive, struct ffpf_error *err);
+void engine_leave(struct ffpf_engine *engine);
+void engine_changed(struct ffpf_engine *engine); /* whoever waits looks again */
+bool engine_foreign(const struct ffpf_engine *engine);
+uint64_t engine_clock(int clock);
+
+enum step { STEP_BATCH, STEP_NOTHING, STEP_END, STEP_HELD, STEP_FAILED };
+/* One batch of at most `max` packets. HELD: *holder has packets of a device out that must be given back first. */
+enum step engine_step(struct ffpf_engine *engine, uint32_t max, uint32_t *packets, const struct queue **holder,
+		      struct ffpf_error *err);
+/* Until a device has something, something changed, or the time is over. FFPF_BATCH: look again. */
+enum ffpf_outcome engine_wait(struct ffpf_engine *engine, uint64_t until_ns, struct ffpf_error *err);
+void engine_callbacks(struct ffpf_engine *engine); /* calls those that are due; the lock is open meanwhile */
+
+/* device.c */
+int device_open(struct device **out, struct ffpf_engine *engine, const char *arguments, struct ffpf_error *err);
+void device_close(struct device *device);
+bool device_is_file(const struct device *device); /* has something or has ended: nothing is waited for */
+
+/* node.c: *out is a new node, or one that does the same. The text's place of an error is args->error_at. */
+struct node_wanted {
+	const struct ffpf_class *class;
+	const char *expression;
+	uint64_t mbuf_bytes;
+	bool has_mbuf;
+	struct node **inputs;
+	uint32_t input_count;
+	const struct ffpf_graph_flow *owner;
+};
+int node_get(struct node **out, struct ffpf_engine *engine, const struct node_wanted *wanted, size_t *error_at,
+	     struct ffpf_error *err);
+int node_free(struct ffpf_engine *engine, struct node *node, struct ffpf_error *err); /* flushes first */
+void node_counters(const struct node *node, struct ffpf_node_counters *out);
+bool node_ended(const struct node *node, struct ffpf_error *failed); /* all its devices have; failed may be NULL */
+
+/* merge.c: fills engine->batch and the devices' pos. */
+enum step merge_devices(struct ffpf_engine *engine, uint32_t max, struct ffpf_error *err);
+void merge_begin(struct ffpf_engine *engine);
+/* Adds the packet to the batch as one of this device's. */
+void merge_add(struct ffpf_engine *engine, struct node *node, const struct ffpf_packet *pkt);
+uint64_t merge_time(const struct device *device, const struct ffpf_packet *pkt);
+
+/* pass.c */
+void pass_batch(struct ffpf_engine *engine);
+void pass_tick(struct ffpf_engine *engine, uint64_t now_ns);
+int pass_flush(struct ffpf_engine *engine, struct ffpf_error *err); /* nodes whose devices have ended since */
+
+/* queue.c */
+int queue_create(struct queue **out, struct ffpf_engine *engine, struct ffpf_graph_flow *flow, struct node *node,
+		 struct ffpf_error *err);
+void queue_destroy(struct ffpf_engine *engine, struct queue *queue);
+struct queue *queue_find(const struct node *node, const struct ffpf_graph_flow *flow);
+void queue_push(struct ffpf_engine *engine, struct queue *queue, uint32_t pos, uint32_t result);
+void queue_save_all(struct ffpf_engine *engine); /* nothing is borrowed any more, but what is out */
+void queue_release(struct ffpf_engine *engine, struct queue *queue);
+bool queue_give(struct ffpf_engine *engine, struct queue *queue, uint32_t max, struct ffpf_graph_batch *out);
+
+/* flow.c */
+int flow_check(const struct ffpf_graph_flow *flow, const char *call, unsigned states, struct ffpf_error *err);
+/* The instance behind a place of the flow (FFPF_GRAPH_LAST: makes the join if there is none yet). */
+int flow_node_at(struct ffpf_graph_flow *flow, uint32_t place, struct node **out, struct ffpf_error *err);
+int flow_close_locked(struct ffpf_graph_flow *flow, struct ffpf_error *err);
+
+#endif
