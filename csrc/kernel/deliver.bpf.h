@@ -77,42 +77,36 @@ deliver_step(__u32 i, void *context)
 {
 	struct pass *p = context;
 	__u32 column = next_column(p, false);
-	struct ffpf_kernel_flow_state *fs;
-	struct ffpf_kernel_column *filter;
 	struct ffpf_ibuf_page *page;
-	__u32 at, result;
+	struct visit v;
+	__u32 result;
 	void *ibuf;
 
 	if (column == THE_END)
 		return 1;
-	if (column == NOTHING)
+	if (column == NOTHING || !visit(p, column, &v))
 		return 0;
-	filter = bpf_map_lookup_elem(&columns, &column);
-	if (!filter)
-		return 0;
-	at = ibuf_at_column(p, column, filter);
-	fs = state_of(at);
-	ibuf = bpf_map_lookup_elem(&ibufs, &at);
+	ibuf = bpf_map_lookup_elem(&ibufs, &v.at);
 	page = ibuf ? ibuf_page(ibuf) : NULL;
-	if (!fs || !page)
+	if (!page)
 		return 0;
-	if (fs->evicted) {
+	if (v.fs->evicted) {
 		page->dropped[FFPF_KERNEL_DROP_EVICTED]++;
 		return 0;
 	}
-	if (p->srp && !has_room(fs)) {
+	if (p->srp && !has_room(v.fs)) {
 		page->dropped[FFPF_KERNEL_DROP_IBUF]++;
 		return 0;
 	}
-	result = filter->result;
+	result = v.filter->result;
 	if (!result) {
 		/* for the verifier, which forgot what it knew of it */
 		asm volatile("" : "+r"(column));
 		result = p->scratch->results[column & (FFPF_KERNEL_COLUMNS - 1)];
 	}
-	if (fs->generation != filter->generation)
-		adopt(fs, page, filter->generation);
-	append(p, fs, ibuf, page, result);
+	if (v.fs->generation != v.filter->generation)
+		adopt(v.fs, page, v.filter->generation);
+	append(p, v.fs, ibuf, page, result);
 	return 0;
 }
 
@@ -170,27 +164,18 @@ refuse_step(__u32 i, void *context)
 {
 	struct pass *p = context;
 	__u32 column = next_column(p, false);
-	struct ffpf_kernel_flow_state *fs;
-	struct ffpf_kernel_column *filter;
-	__u32 at;
+	struct visit v;
 
 	if (column == THE_END)
 		return 1;
-	if (column == NOTHING)
+	if (column == NOTHING || !visit(p, column, &v))
 		return 0;
-	filter = bpf_map_lookup_elem(&columns, &column);
-	if (!filter)
-		return 0;
-	at = ibuf_at_column(p, column, filter);
-	fs = state_of(at);
-	if (!fs)
-		return 0;
-	if (fs->evicted)
-		count_drop(at, FFPF_KERNEL_DROP_EVICTED);
-	else if (p->srp && !has_room(fs))
-		count_drop(at, FFPF_KERNEL_DROP_IBUF);
+	if (v.fs->evicted)
+		count_drop(v.at, FFPF_KERNEL_DROP_EVICTED);
+	else if (p->srp && !has_room(v.fs))
+		count_drop(v.at, FFPF_KERNEL_DROP_IBUF);
 	else
-		count_drop(at, p->cause);
+		count_drop(v.at, p->cause);
 	return 0;
 }
 

@@ -138,24 +138,15 @@ room_step(__u32 i, void *context)
 {
 	struct pass *p = context;
 	__u32 column = next_column(p, false);
-	struct ffpf_kernel_flow_state *fs;
-	struct ffpf_kernel_column *filter;
-	__u32 at;
+	struct visit v;
 
 	if (column == THE_END)
 		return 1;
-	if (column == NOTHING)
+	if (column == NOTHING || !visit(p, column, &v) || v.fs->evicted)
 		return 0;
-	filter = bpf_map_lookup_elem(&columns, &column);
-	if (!filter)
-		return 0;
-	at = ibuf_at_column(p, column, filter);
-	fs = state_of(at);
-	if (!fs || fs->evicted)
-		return 0;
-	if (!has_room(fs))
-		take_r(fs, load_r(p, column >> 1), at);
-	if (!fs->evicted && has_room(fs))
+	if (!has_room(v.fs))
+		take_r(v.fs, load_r(p, column >> 1), v.at);
+	if (!v.fs->evicted && has_room(v.fs))
 		p->ls->n++;
 	return 0;
 }

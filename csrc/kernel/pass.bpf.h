@@ -148,6 +148,25 @@ state_of(__u32 at)
 	return bpf_map_lookup_elem(&flow_state, &at);
 }
 
+/* What a walk over wanted columns is at. */
+struct visit {
+	struct ffpf_kernel_column *filter;
+	struct ffpf_kernel_flow_state *fs;
+	__u32 at; /* of its IBuf, and of fs */
+};
+
+/* Of a column: false when there is nothing to be done for it. */
+static __always_inline bool
+visit(const struct pass *p, __u32 column, struct visit *v)
+{
+	v->filter = bpf_map_lookup_elem(&columns, &column);
+	if (!v->filter)
+		return false;
+	v->at = ibuf_at_column(p, column, v->filter);
+	v->fs = state_of(v->at);
+	return v->fs != NULL;
+}
+
 static __always_inline void
 count_drop(__u32 at, __u32 cause)
 {
