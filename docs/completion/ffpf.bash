@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Completion of ffpf, ffpfd and ffpf-run for bash; goes to share/bash-completion/completions/ffpf, with links of the
-# other two names. Needs nothing but bash.
+# Completion of ffpf, ffpfd, ffpf-run and fplc for bash; goes to share/bash-completion/completions/ffpf, with links of
+# the other names. Needs nothing but bash.
 
 _ffpf_words() {
 	local word
@@ -78,6 +78,26 @@ _ffpf_run() {
 	esac
 }
 
+_fplc() {
+	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+	case $previous in
+	--link) _ffpf_words "ethernet raw sll sll2" "$current" ;;
+	--target) _ffpf_words "x86-64 aarch64" "$current" ;;
+	--stage) _ffpf_words "tree resolved ir optimised assembly" "$current" ;;
+	--macros | --output) _ffpf_files "$current" ;;
+	*)
+		if [[ $current == -* ]]; then
+			_ffpf_words "--mbuf --link --macros --target --stage --output --max-steps --max-rounds --help" "$current"
+		elif ((COMP_CWORD == 1)); then
+			_ffpf_words "check format explain dump compile names" "$current"
+		else
+			_ffpf_files "$current"
+		fi
+		;;
+	esac
+}
+
 complete -F _ffpf ffpf
 complete -F _ffpfd ffpfd
 complete -F _ffpf_run ffpf-run
+complete -F _fplc fplc

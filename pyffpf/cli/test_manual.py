@@ -17,6 +17,7 @@ COMMANDS = [  # page, module, subcommand
     ("ffpf.1", "ffpf", "top"),
     ("ffpf-run.1", "run", ""),
     ("ffpfd.8", "ffpfd", ""),
+    ("fplc.1", "fplc", ""),
 ]
 
 
@@ -72,3 +73,6 @@ def test_completions(tmp_path: Path) -> None:
     assert complete("ffpfd --config s", tmp_path) == ["some.sock"]
     assert complete("ffpf-run --engine sh", tmp_path) == ["shared"]
     assert "bash" in complete("ffpf-run bas", tmp_path)
+    assert complete("fplc exp", tmp_path) == ["explain"]
+    assert complete("fplc check so", tmp_path) == ["some.sock"]
+    assert complete("fplc dump --stage op", tmp_path) == ["optimised"]

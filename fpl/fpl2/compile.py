@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The door: text to a checked program, and on to code.
+
+check(text)                  -> Checked: the tree, what it costs
+compile_native(text, ...)    -> native.Code
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fpl.fpl2 import native, tree
+from fpl.fpl2.check import Checker, Cost, Policy
+from fpl.fpl2.lower import Lower
+from fpl.fpl2.names import LINKS, Names, Scope, prologue, standard_macros
+from fpl.fpl2.parse import parse
+from fpl.fpl2.report import Source
+
+MBUF_MIN = 8
+
+
+@dataclass
+class Checked:
+    """A program that may run. program begins with the prologue, where a name needs it."""
+
+    source: Source
+    program: tree.Program
+    cost: Cost
+    mbuf_bytes: int
+    link: str  # a key of names.LINKS
+
+    def ir(self) -> str:
+        """Text of LLVM IR, not optimised: lower.py says what the function is."""
+        return Lower(self.mbuf_bytes, self.cost).module(self.program)
+
+
+def mbuf_size(asked: int) -> int:
+    """Octets that an MBuf gets: a power of two, at least 8; 0 stays 0."""
+    return 0 if asked == 0 else max(MBUF_MIN, 1 << (asked - 1).bit_length())
+
+
+def check(
+    text: str,
+    *,
+    name: str = "<fpl-2>",
+    mbuf_bytes: int = 0,
+    link: str = "ethernet",
+    policy: Policy | None = None,
+    macros: str = "",
+) -> Checked:
+    """mbuf_bytes: as asked for; mbuf_size() has what it becomes. macros: text of MACRO definitions of the user's.
+    Raises FplError, whose text is the report."""
+    policy = policy or Policy()
+    source = Source(text, name)
+    if link not in LINKS:
+        raise ValueError(f"no link {link!r}: it is one of {', '.join(LINKS)}")
+    size = mbuf_size(mbuf_bytes)
+    if size > policy.mbuf_bytes:
+        raise source.error(f"an MBuf of {mbuf_bytes} octets is larger than {policy.mbuf_bytes}", 0)
+    scope = Scope(source, dict(standard_macros()))
+    if macros:
+        own = Scope(Source(macros, "<macros>"), scope.macros)
+        for macro in parse(own.source, "macros"):
+            assert isinstance(macro, tree.Macro)
+            own.define(macro)
+    names = Names(scope)
+    program = names.program(parse(source))
+    before = prologue(link) if names.found_used else []
+    cost = Checker(source, policy, size).program(before + program)
+    return Checked(source, before + program, cost, size, link)
+
+
+def compile_native(checked: Checked, target: str = "x86-64") -> native.Code:
+    """Raises native.BackendError."""
+    return native.compile_module(checked.ir(), target)

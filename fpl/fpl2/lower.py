@@ -1,0 +1,494 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fourth pass: to LLVM IR, guards and all.
+
+takes    a checked program
+gives    text of an LLVM module with one function:
+             i32 @filter(ptr packet, i32 captured, i32 on the wire, ptr facts, ptr memory, ptr externals)
+         facts: u32 each, of names.FACTS without LEN and CAPLEN, in that order; externals: pointers to
+             i64 (ptr packet, i32 captured, ptr memory, i64 read at, i64 write at), in the order of Cost.externals
+
+Guards are what this pass puts in, and nothing else makes the program safe: Guards has them all. meaning.py says what
+they must do; reference.py does it on numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fpl.fpl2 import meaning, tree
+from fpl.fpl2.check import SCAN_MAX, Cost, loop_of
+from fpl.fpl2.names import FACTS
+
+OWN_FACTS = [name for name in FACTS if name not in ("LEN", "CAPLEN")]
+BINARY = {"+": "add", "-": "sub", "*": "mul", "&": "and", "|": "or", "^": "xor"}
+RELATIONS = {"==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
+ATOMIC = {"+": "add", "-": "sub", "&": "and", "|": "or", "^": "xor"}
+REGISTERS = tree.REGISTERS + tree.HIDDEN
+_Made = Callable[[], str]
+
+
+class Lines:
+    """The function as it grows."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._count = 0
+
+    def say(self, line: str) -> None:
+        self.lines.append(f"  {line}")
+
+    def fresh(self) -> str:
+        self._count += 1
+        return f"v{self._count}"
+
+    def let(self, text: str) -> str:
+        name = f"%{self.fresh()}"
+        self.say(f"{name} = {text}")
+        return name
+
+    def block(self, label: str) -> None:
+        self.lines.append(f"{label}:")
+
+    def label(self, what: str) -> str:
+        return f"{what}.{self.fresh()}"
+
+    def goto(self, label: str) -> None:
+        self.say(f"br label %{label}")
+
+    def branch(self, condition: str, yes: str, no: str) -> None:
+        self.say(f"br i1 {condition}, label %{yes}, label %{no}")
+
+    def flag(self, condition: str) -> str:
+        return self.let(f"zext i1 {condition} to i64")
+
+
+class Guards:
+    """Every access goes through here."""
+
+    def __init__(self, out: Lines, mbuf_bytes: int) -> None:
+        self._out, self._mbuf = out, mbuf_bytes
+
+    def require(self, condition: str) -> None:
+        """Ends the filter with 0 unless it holds."""
+        ahead = self._out.label("ok")
+        self._out.branch(condition, ahead, "reject")
+        self._out.block(ahead)
+
+    def inside(self, offset: str, octets: int) -> str:
+        """i1: octets from this offset (i64) on were all captured."""
+        last = self._out.let(f"sub i64 %captured.wide, {octets}")
+        enough = self._out.let(f"icmp uge i64 %captured.wide, {octets}")
+        fits = self._out.let(f"icmp ule i64 {offset}, {last}")
+        return self._out.let(f"and i1 {enough}, {fits}")
+
+    def divisor(self, value: str) -> None:
+        self.require(self._out.let(f"icmp ne i64 {value}, 0"))
+
+    def memory(self, offset: str, octets: int) -> str:
+        """ptr: into MBuf, whatever the offset."""
+        masked = self._out.let(f"and i64 {offset}, {(self._mbuf - 1) & ~(octets - 1)}")
+        return self._out.let(f"getelementptr i8, ptr %memory, i64 {masked}")
+
+    def register(self, index: str) -> str:
+        masked = self._out.let(f"and i64 {index}, {tree.REGISTERS - 1}")
+        return self._out.let(f"getelementptr i64, ptr %registers, i64 {masked}")
+
+
+class Lower:
+    def __init__(self, mbuf_bytes: int, cost: Cost) -> None:
+        self._out = Lines()
+        self._guards = Guards(self._out, mbuf_bytes)
+        self._externals = [name.lower() for name in cost.externals]
+        self._leave: list[str] = []  # labels behind the loops that we are in
+        self._constants: list[str] = []
+
+    def module(self, program: tree.Program) -> str:
+        out = self._out
+        self._block(program)
+        body = out.lines
+        return "\n".join([
+            "declare i16 @llvm.bswap.i16(i16)", "declare i32 @llvm.bswap.i32(i32)", "declare i64 @llvm.bswap.i64(i64)",
+            "define i32 @filter(ptr noalias readonly %packet, i32 %captured, i32 %wire, ptr noalias readonly %facts, "
+            "ptr noalias %memory, ptr noalias readonly %externals) nounwind \"no-jump-tables\"=\"true\" {",
+            "entry:",
+            f"  %registers = alloca [{REGISTERS} x i64], align 8",
+            *self._constants,
+            *(f"  {line}" for at in range(REGISTERS) for line in (
+                f"%r{at} = getelementptr i64, ptr %registers, i64 {at}", f"store i64 0, ptr %r{at}, align 8")),
+            "  %captured.wide = zext i32 %captured to i64", "  %wire.wide = zext i32 %wire to i64",
+            *body, "  ret i32 0",
+            "reject:", "  ret i32 0", "}", "",
+        ])  # fmt: skip
+
+    # ---- statements ----
+
+    def _block(self, statements: tree.Program) -> None:
+        for statement in statements:
+            self._statement(statement)
+
+    def _statement(self, statement: tree.Statement) -> None:
+        out = self._out
+        if isinstance(statement, tree.Assign):
+            self._assign(statement)
+        elif isinstance(statement, tree.If):
+            self._if(statement)
+        elif isinstance(statement, tree.For):
+            self._for(statement)
+        elif isinstance(statement, tree.Return):
+            value = self._value(statement.value)
+            large = out.let(f"icmp ugt i64 {value}, {meaning.RESULT_MAX}")
+            low = out.let(f"trunc i64 {value} to i32")
+            out.say(f"ret i32 {out.let(f'select i1 {large}, i32 -1, i32 {low}')}")
+            out.block(out.label("dead"))
+        elif isinstance(statement, tree.Call):
+            self._value(statement.extern)
+        elif isinstance(statement, tree.Break):
+            out.goto(self._leave[-1])
+            out.block(out.label("dead"))
+
+    def _test(self, expr: tree.Expr) -> str:
+        return self._out.let(f"icmp ne i64 {self._value(expr)}, 0")
+
+    def _if(self, statement: tree.If) -> None:
+        out = self._out
+        yes, no, end = out.label("then"), out.label("else"), out.label("fi")
+        out.branch(self._test(statement.test), yes, no)
+        out.block(yes)
+        self._block(statement.then)
+        out.goto(end)
+        out.block(no)
+        self._block(statement.otherwise)
+        out.goto(end)
+        out.block(end)
+
+    def _for(self, statement: tree.For) -> None:
+        out, loop = self._out, loop_of(statement)
+        head, body, end = out.label("for"), out.label("round"), out.label("rof")
+        if statement.first:
+            self._assign(statement.first)
+        bound = self._value(loop.bound)
+        rounds = f"%{out.fresh()}"
+        self._constants.append(f"  {rounds} = alloca i64, align 8")
+        out.say(f"store i64 0, ptr {rounds}, align 8")
+        out.goto(head)
+        out.block(head)
+        done = out.let(f"load i64, ptr {rounds}, align 8")
+        some = out.let(f"icmp ult i64 {done}, {statement.most}")
+        at = out.let(f"load i64, ptr %r{loop.register}, align 8")
+        holds = out.let(f"icmp {self._relation(loop.op, False)} i64 {at}, {bound}")
+        out.branch(out.let(f"and i1 {some}, {holds}"), body, end)
+        out.block(body)
+        self._leave.append(end)
+        self._block(statement.body)
+        self._leave.pop()
+        out.say(f"store i64 {out.let(f'add i64 {done}, 1')}, ptr {rounds}, align 8")
+        before = out.let(f"load i64, ptr %r{loop.register}, align 8")
+        after = out.let(f"add i64 {before}, {_wrapped(loop.step)}")
+        out.say(f"store i64 {after}, ptr %r{loop.register}, align 8")
+        out.goto(head)
+        out.block(end)
+
+    def _assign(self, statement: tree.Assign) -> None:
+        target, op = statement.target, statement.op[:-1]
+        assert isinstance(target, (tree.Register, tree.Memory))
+        value = self._value(statement.value)
+        plain = isinstance(target, tree.Memory) and not target.sub and target.kind.bits >= 32
+        if op in ATOMIC and plain:
+            assert isinstance(target, tree.Memory)
+            narrow = self._narrow(value, target.kind.bits)
+            pointer = self._memory(target)
+            self._out.say(f"atomicrmw {ATOMIC[op]} ptr {pointer}, i{target.kind.bits} {narrow} monotonic")
+            return
+        if op:
+            signed = meaning.is_signed(target) if op in ("<<", ">>") else meaning.meets_signed(target, statement.value)
+            value = self._operate(op, self._value(target), value, signed)
+        self._store(target, value)
+
+    def _store(self, target: tree.Register | tree.Memory, value: str) -> None:
+        out = self._out
+        bits = 64 if isinstance(target, tree.Register) else target.kind.bits
+        if target.sub:
+            kind = target.sub.kind
+            shift = self._part_shift(bits, target.sub)
+            mask = (1 << kind.bits) - 1
+            whole = self._load(target)
+            hole = out.let(f"xor i64 {out.let(f'shl i64 {_wrapped(mask)}, {shift}')}, -1")
+            part = out.let(f"shl i64 {out.let(f'and i64 {value}, {_wrapped(mask)}')}, {shift}")
+            value = out.let(f"or i64 {out.let(f'and i64 {whole}, {hole}')}, {part}")
+        if isinstance(target, tree.Register):
+            out.say(f"store i64 {value}, ptr {self._register(target)}, align 8")
+        else:
+            pointer = self._memory(target)
+            out.say(f"store i{bits} {self._narrow(value, bits)}, ptr {pointer}, align {bits // 8}")
+
+    # ---- places ----
+
+    def _narrow(self, value: str, bits: int) -> str:
+        return value if bits == 64 else self._out.let(f"trunc i64 {value} to i{bits}")
+
+    def _register(self, place: tree.Register) -> str:
+        if isinstance(place.index, tree.Number):
+            return f"%r{place.index.value}"
+        return self._guards.register(self._value(place.index))
+
+    def _scaled(self, index: tree.Expr, scale: int) -> str:
+        value = self._value(index)
+        return value if scale == 1 else self._out.let(f"mul i64 {value}, {scale}")
+
+    def _memory(self, place: tree.Memory) -> str:
+        return self._guards.memory(self._scaled(place.index, place.scale), place.kind.bits // 8)
+
+    def _load(self, place: tree.Register | tree.Memory | tree.Packet) -> str:
+        """The whole, without its sub-field, zero-extended."""
+        out = self._out
+        if isinstance(place, tree.Register):
+            return out.let(f"load i64, ptr {self._register(place)}, align 8")
+        bits = place.kind.bits
+        if isinstance(place, tree.Memory):
+            raw = out.let(f"load i{bits}, ptr {self._memory(place)}, align {bits // 8}")
+            return raw if bits == 64 else out.let(f"zext i{bits} {raw} to i64")
+        return self._packet(place)
+
+    def _packet(self, place: tree.Packet) -> str:
+        out, bits = self._out, place.kind.bits
+        offset = self._scaled(place.index, place.scale)
+        inside = self._guards.inside(offset, bits // 8)
+        if not place.soft:
+            self._guards.require(inside)
+            return self._octets(offset, bits)
+        here, there, end = out.label("soft"), out.label("read"), out.label("had")
+        out.goto(here)
+        out.block(here)
+        out.branch(inside, there, end)
+        out.block(there)
+        value = self._octets(offset, bits)
+        out.goto(end)
+        out.block(end)
+        return out.let(f"phi i64 [ 0, %{here} ], [ {value}, %{there} ]")
+
+    def _octets(self, offset: str, bits: int) -> str:
+        out = self._out
+        pointer = out.let(f"getelementptr i8, ptr %packet, i64 {offset}")
+        raw = out.let(f"load i{bits}, ptr {pointer}, align 1")
+        if bits > 8:
+            raw = out.let(f"call i{bits} @llvm.bswap.i{bits}(i{bits} {raw})")
+        return raw if bits == 64 else out.let(f"zext i{bits} {raw} to i64")
+
+    def _part_shift(self, whole: int, sub: tree.Sub) -> str:
+        """meaning.part_shift, as i64."""
+        if isinstance(sub.index, tree.Number):
+            return str(meaning.part_shift(whole, sub.kind.bits, sub.index.value))
+        index = self._out.let(f"and i64 {self._value(sub.index)}, {whole // sub.kind.bits - 1}")
+        return self._out.let(f"sub i64 {whole - sub.kind.bits}, {self._out.let(f'mul i64 {index}, {sub.kind.bits}')}")
+
+    def _extended(self, value: str, kind: tree.Kind) -> str:
+        """From zero-extended to what the kind says."""
+        if not kind.signed or kind.bits == 64:
+            return value
+        up = self._out.let(f"shl i64 {value}, {64 - kind.bits}")
+        return self._out.let(f"ashr i64 {up}, {64 - kind.bits}")
+
+    def _place(self, place: tree.Register | tree.Memory | tree.Packet) -> str:
+        out = self._out
+        whole = self._load(place)
+        if not place.sub:
+            return whole if isinstance(place, tree.Register) else self._extended(whole, place.kind)
+        kind = place.sub.kind
+        shift = self._part_shift(64 if isinstance(place, tree.Register) else place.kind.bits, place.sub)
+        part = out.let(f"lshr i64 {whole}, {shift}")
+        if kind.bits < 64:
+            part = out.let(f"and i64 {part}, {_wrapped((1 << kind.bits) - 1)}")
+        return self._extended(part, kind)
+
+    # ---- values ----
+
+    @staticmethod
+    def _relation(op: str, signed: bool) -> str:
+        name = RELATIONS[op]
+        return name if op in ("==", "!=") else f"{'s' if signed else 'u'}{name}"
+
+    def _operate(self, op: str, left: str, right: str, signed: bool) -> str:
+        out = self._out
+        if op in BINARY:
+            return out.let(f"{BINARY[op]} i64 {left}, {right}")
+        if op in RELATIONS:
+            return out.flag(out.let(f"icmp {self._relation(op, signed)} i64 {left}, {right}"))
+        if op in ("<<", ">>"):
+            count = out.let(f"and i64 {right}, 63")
+            name = "shl" if op == "<<" else "ashr" if signed else "lshr"
+            return out.let(f"{name} i64 {left}, {count}")
+        self._guards.divisor(right)
+        if not signed:
+            return out.let(f"{'udiv' if op == '/' else 'urem'} i64 {left}, {right}")
+        return self._signed_division(op, left, right)
+
+    def _signed_division(self, op: str, left: str, right: str) -> str:
+        """By magnitudes: no processor's own meaning of the smallest number divided by -1, nor an instruction that eBPF
+        lacks."""
+        out = self._out
+        signs = [out.let(f"ashr i64 {value}, 63") for value in (left, right)]
+        sizes = [
+            out.let(f"sub i64 {out.let(f'xor i64 {value}, {sign}')}, {sign}")
+            for value, sign in zip((left, right), signs, strict=True)
+        ]
+        result = out.let(f"{'udiv' if op == '/' else 'urem'} i64 {sizes[0]}, {sizes[1]}")
+        sign = out.let(f"xor i64 {signs[0]}, {signs[1]}") if op == "/" else signs[0]
+        return out.let(f"sub i64 {out.let(f'xor i64 {result}, {sign}')}, {sign}")
+
+    def _value(self, expr: tree.Expr) -> str:
+        out = self._out
+        if isinstance(expr, tree.Number):
+            return str(_wrapped(expr.value))
+        if isinstance(expr, tree.Fact):
+            return self._fact(expr.name)
+        if isinstance(expr, (tree.Register, tree.Memory, tree.Packet)):
+            return self._place(expr)
+        if isinstance(expr, tree.Unary):
+            value = self._value(expr.operand)
+            if expr.op == "!":
+                return out.flag(out.let(f"icmp eq i64 {value}, 0"))
+            return out.let(f"sub i64 0, {value}" if expr.op == "-" else f"xor i64 {value}, -1")
+        if isinstance(expr, tree.Binary):
+            return self._binary(expr)
+        if isinstance(expr, tree.When):
+            return self._choice(expr.test, lambda: self._value(expr.value), "0", on=True)
+        if isinstance(expr, tree.Member):
+            return self._member(expr)
+        if isinstance(expr, tree.Hash):
+            return self._hash(expr)
+        if isinstance(expr, tree.Contains):
+            return self._contains(expr)
+        assert isinstance(expr, tree.Extern)
+        return self._extern(expr)
+
+    def _fact(self, name: str) -> str:
+        if name in ("LEN", "CAPLEN"):
+            return "%wire.wide" if name == "LEN" else "%captured.wide"
+        out = self._out
+        pointer = out.let(f"getelementptr i32, ptr %facts, i64 {OWN_FACTS.index(name)}")
+        return out.let(f"zext i32 {out.let(f'load i32, ptr {pointer}, align 4')} to i64")
+
+    def _choice(self, test: tree.Expr, other: _Made, fixed: str, *, on: bool) -> str:
+        """other() where the test is `on`, else the fixed value."""
+        out = self._out
+        condition = self._test(test)
+        asked, more, end = out.label("asked"), out.label("more"), out.label("chosen")
+        out.goto(asked)
+        out.block(asked)
+        out.branch(condition, *((more, end) if on else (end, more)))
+        out.block(more)
+        value = other()
+        last = out.label("last")
+        out.goto(last)
+        out.block(last)
+        out.goto(end)
+        out.block(end)
+        return out.let(f"phi i64 [ {fixed}, %{asked} ], [ {value}, %{last} ]")
+
+    def _binary(self, expr: tree.Binary) -> str:
+        if expr.op in ("&&", "||"):
+            return self._choice(expr.left, lambda: self._out.flag(self._test(expr.right)), str(int(expr.op == "||")),
+                                on=expr.op == "&&")  # fmt: skip
+        left, right = self._value(expr.left), self._value(expr.right)
+        signed = (
+            meaning.is_signed(expr.left) if expr.op in ("<<", ">>") else meaning.meets_signed(expr.left, expr.right)
+        )
+        return self._operate(expr.op, left, right, signed)
+
+    def _member(self, expr: tree.Member) -> str:
+        out = self._out
+        value = self._value(expr.value)
+        single = sorted({e.low.value for e in expr.elements if isinstance(e.low, tree.Number) and e.high == e.low})
+        found = self._one_of(value, single) if single else "false"
+        for element in expr.elements:
+            if isinstance(element.low, tree.Number) and element.high == element.low:
+                continue
+            signed = meaning.is_signed(expr.value) or meaning.is_signed(element.low) or meaning.is_signed(element.high)
+            low, high = self._value(element.low), self._value(element.high)
+            above = out.let(f"icmp {self._relation('>=', signed)} i64 {value}, {low}")
+            below = out.let(f"icmp {self._relation('<=', signed)} i64 {value}, {high}")
+            found = out.let(f"or i1 {found}, {out.let(f'and i1 {above}, {below}')}")
+        return out.flag(out.let(f"xor i1 {found}, {'true' if expr.negated else 'false'}"))
+
+    def _one_of(self, value: str, numbers: list[int]) -> str:
+        """i1, by a switch: LLVM makes a search of it."""
+        out = self._out
+        asked, yes, end = out.label("among"), out.label("in"), out.label("known")
+        out.goto(asked)
+        out.block(asked)
+        cases = " ".join(f"i64 {_wrapped(number)}, label %{yes}" for number in numbers)
+        out.say(f"switch i64 {value}, label %{end} [ {cases} ]")
+        out.block(yes)
+        out.goto(end)
+        out.block(end)
+        return out.let(f"phi i1 [ false, %{asked} ], [ true, %{yes} ]")
+
+    def _hash(self, expr: tree.Hash) -> str:
+        out = self._out
+        assert isinstance(expr.length, tree.Number)
+        assert isinstance(expr.size, tree.Number)
+        start = self._value(expr.start)
+        self._guards.require(self._guards.inside(start, expr.length.value))
+        pointer = out.let(f"getelementptr i8, ptr %packet, i64 {start}")
+        value = str(meaning.HASH_START - (1 << 32))
+        for at in range(expr.length.value):
+            octet = out.let(f"load i8, ptr {out.let(f'getelementptr i8, ptr {pointer}, i64 {at}')}, align 1")
+            mixed = out.let(f"xor i32 {value}, {out.let(f'zext i8 {octet} to i32')}")
+            value = out.let(f"mul i32 {mixed}, {meaning.HASH_FACTOR}")
+        for shift, factor in meaning.MIX:
+            mixed = out.let(f"xor i32 {value}, {out.let(f'lshr i32 {value}, {shift}')}")
+            value = out.let(f"mul i32 {mixed}, {factor if factor < 1 << 31 else factor - (1 << 32)}")
+        wide = out.let(f"zext i32 {value} to i64")
+        return out.let(f"urem i64 {wide}, {expr.size.value}")
+
+    def _contains(self, expr: tree.Contains) -> str:
+        """One loop over the places where it could begin, compared octet by octet."""
+        out, octets = self._out, expr.octets
+        start = self._value(expr.value)
+        end = out.let(f"add i64 {start}, {SCAN_MAX}")
+        cut = out.let(f"icmp ult i64 {end}, %captured.wide")
+        inside = out.let(f"icmp ule i64 {start}, %captured.wide")
+        end = out.let(f"select i1 {cut}, i64 {end}, i64 %captured.wide")
+        room = out.let(f"select i1 {inside}, i64 {out.let(f'sub i64 {end}, {start}')}, i64 0")
+        before, head, look, on, found = (out.label(name) for name in ("scan", "place", "look", "on", "scanned"))
+        out.goto(before)
+        out.block(before)
+        out.goto(head)
+        out.block(head)
+        at, following = f"%{out.fresh()}", f"%{out.fresh()}"
+        out.say(f"{at} = phi i64 [ 0, %{before} ], [ {following}, %{on} ]")
+        last = out.let(f"add i64 {at}, {len(octets)}")
+        out.branch(out.let(f"icmp ule i64 {last}, {room}"), look, found)
+        out.block(look)
+        place = out.let(f"getelementptr i8, ptr %packet, i64 {out.let(f'add i64 {start}, {at}')}")
+        hits: list[str] = []
+        for i, octet in enumerate(octets):
+            here = out.let(f"load i8, ptr {out.let(f'getelementptr i8, ptr {place}, i64 {i}')}, align 1")
+            same = out.let(f"icmp eq i8 {here}, {octet - 256 if octet > 127 else octet}")
+            nearer = out.label("same") if i + 1 < len(octets) else found
+            hits.append(self._current(look, i))
+            out.branch(same, nearer, on)
+            if i + 1 < len(octets):
+                out.block(nearer)
+                self._last_block = nearer
+        out.block(on)
+        out.say(f"{following} = add i64 {at}, 1")
+        out.goto(head)
+        out.block(found)
+        return out.let(f"phi i64 [ 0, %{head} ], [ 1, %{hits[-1]} ]")
+
+    def _current(self, first: str, at: int) -> str:
+        return first if at == 0 else self._last_block
+
+    def _extern(self, expr: tree.Extern) -> str:
+        out = self._out
+        number = self._externals.index(expr.name.lower())
+        read_at, write_at = self._value(expr.read_at), self._value(expr.write_at)
+        pointer = out.let(f"getelementptr ptr, ptr %externals, i64 {number}")
+        function = out.let(f"load ptr, ptr {pointer}, align 8")
+        return out.let(f"call i64 {function}(ptr %packet, i32 %captured, ptr %memory, i64 {read_at}, i64 {write_at})")
+
+
+def _wrapped(value: int) -> int:
+    """As LLVM writes a 64-bit constant."""
+    return value - (1 << 64) if value >> 63 else value

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""fplc: the FPL-2 compiler as a command. Man page: docs/man/fplc.1."""
+
+from __future__ import annotations
+
+import argparse
+import pprint
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fpl.fpl2 import pretty
+from fpl.fpl2.check import Policy
+from fpl.fpl2.compile import Checked, check, compile_native
+from fpl.fpl2.names import FACTS, FOUND, LINKS, standard_macros
+from fpl.fpl2.native import TARGETS, BackendError
+from fpl.fpl2.parse import parse
+from fpl.fpl2.report import FplError, Source
+
+STAGES = ("tree", "resolved", "ir", "optimised", "assembly")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for."""
+
+    source: Source
+    mbuf_bytes: int
+    link: str
+    macros: str
+    target: str
+    output: Path | None
+    stage: str
+    policy: Policy
+
+    def checked(self) -> Checked:
+        return check(self.source.text, name=self.source.name, mbuf_bytes=self.mbuf_bytes, link=self.link,
+                     macros=self.macros, policy=self.policy)  # fmt: skip
+
+
+def _check(request: Request) -> str:
+    request.checked()
+    return ""
+
+
+def _format(request: Request) -> str:
+    if any(mark in _without_strings(request.source.text) for mark in ("//", "/*")):
+        raise request.source.error("a program with comments would lose them", 0, "It is left as it is.")
+    return pretty.program(parse(request.source))
+
+
+def _without_strings(text: str) -> str:
+    """Comments' marks within strings are none."""
+    return "".join(piece for at, piece in enumerate(text.replace('\\"', "").split('"')) if at % 2 == 0)
+
+
+def _explain(request: Request) -> str:
+    checked = request.checked()
+    cost, code = checked.cost, compile_native(checked, request.target)
+    rows = [
+        ("steps, at most", f"{cost.steps} of {request.policy.steps}"),
+        ("rounds of loops, at most", f"{cost.iterations} of {request.policy.iterations}, {cost.deepest} deep"),
+        ("octets of MBuf", f"{checked.mbuf_bytes}{'' if cost.uses_memory else ', not used'}"),
+        ("external functions", ", ".join(cost.externals) or "none"),
+        ("link header", checked.link),
+        (f"octets of code, {request.target}", str(len(code.octets))),
+    ]
+    return "".join(f"{name:<30} {value}\n" for name, value in rows)
+
+
+def _dump(request: Request) -> str:
+    if request.stage == "tree":
+        return pprint.pformat(parse(request.source), width=120) + "\n"
+    checked = request.checked()
+    if request.stage == "resolved":
+        return pprint.pformat(checked.program, width=120) + "\n"
+    if request.stage == "ir":
+        return checked.ir()
+    code = compile_native(checked, request.target)
+    return code.ir if request.stage == "optimised" else code.assembly
+
+
+def _compile(request: Request) -> str:
+    octets = compile_native(request.checked(), request.target).octets
+    if request.output:
+        request.output.write_bytes(octets)
+        return ""
+    return "".join(f"{octets[at : at + 16].hex(' ')}\n" for at in range(0, len(octets), 16))
+
+
+def _names(_request: Request) -> str:
+    lines = [f"{name:<14} {meaning}" for name, meaning in FACTS.items()]
+    lines += [f"{name:<14} found in the packet" for name in FOUND[:-1]]
+    for name, macro in standard_macros().items():
+        test = f", where {pretty.expression(macro.test)}; else 0" if macro.test else ""
+        lines.append(f"{name:<14} {pretty.expression(macro.value)}{test}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+ACTIONS: dict[str, tuple[str, Callable[[Request], str]]] = {
+    "check": ("says what is wrong with a program, or nothing", _check),
+    "format": ("prints it in the one way of writing it", _format),
+    "explain": ("what it costs at most", _explain),
+    "dump": ("what a stage of the compiler makes of it (--stage)", _dump),
+    "compile": ("to native code, in hex or to a file (--output)", _compile),
+    "names": ("the names that programs may use", _names),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="fplc", description="Checks, formats, explains and compiles FPL-2 programs.")
+    top.add_argument(
+        "action", choices=ACTIONS, help="; ".join(f"{name}: {words}" for name, (words, _) in ACTIONS.items())
+    )
+    top.add_argument("file", nargs="?", default="-", help="a program; - or nothing: standard input")
+    top.add_argument("--mbuf", type=int, default=0, metavar="OCTETS", help="size of the filter's memory")
+    top.add_argument("--link", choices=LINKS, default="ethernet", help="what the packets begin with")
+    top.add_argument("--macros", type=Path, metavar="FILE", help="macros of your own")
+    top.add_argument("--target", choices=TARGETS, default="x86-64", help="processor")
+    top.add_argument("--stage", choices=STAGES, default="ir", help="of dump")
+    top.add_argument("--output", type=Path, metavar="FILE", help="of compile")
+    top.add_argument("--max-steps", type=int, default=Policy.steps, metavar="N", help="refuse what may take more")
+    top.add_argument("--max-rounds", type=int, default=Policy.iterations, metavar="N", help="... or loop more often")
+    return top
+
+
+def _request(args: argparse.Namespace) -> Request:
+    if args.action == "names":
+        source = Source("")
+    elif args.file == "-":
+        source = Source(sys.stdin.read(), "<stdin>")
+    else:
+        source = Source(Path(args.file).read_text(), args.file)
+    macros = args.macros.read_text() if args.macros else ""
+    policy = Policy(iterations=args.max_rounds, steps=args.max_steps)
+    return Request(source, args.mbuf, args.link, macros, args.target, args.output, args.stage, policy)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = parser().parse_args(arguments)
+    try:
+        sys.stdout.write(ACTIONS[args.action][1](_request(args)))
+        sys.stdout.flush()
+    except (FplError, BackendError, OSError, UnicodeDecodeError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

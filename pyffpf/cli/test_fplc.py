@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""fplc as its users call it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+WEB = "if pkt.tcp_dport==80 then\nMEM[0]++; return 1; fi\n"
+
+
+def fplc(*words: str, text: str = WEB) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pyffpf.cli.fplc", *words]
+    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=60)
+
+
+def test_check_says_nothing_or_what_is_wrong(tmp_path: Path) -> None:
+    done = fplc("check", "--mbuf", "8")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    program = tmp_path / "web.fpl"
+    program.write_text("RETURN PKT.TCP_DPORTS;\n")
+    done = fplc("check", str(program))
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        f"{program}:1:12: TCP_DPORTS is not known\n  RETURN PKT.TCP_DPORTS;\n             ^\n  Is it TCP_DPORT or "
+    )
+    assert fplc("check", str(tmp_path / "none.fpl")).returncode == 1
+    assert fplc("mend").returncode == 2
+
+
+def test_format(tmp_path: Path) -> None:
+    assert fplc("format").stdout == "IF pkt.tcp_dport == 80 THEN\n    MEM[0]++;\n    RETURN 1;\nFI\n"
+    done = fplc("format", text="RETURN 1; // all\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "would lose them" in done.stderr
+    assert fplc("format", text='RETURN 0 CONTAINS "http://";').stdout == 'RETURN 0 CONTAINS "http://";\n'
+
+
+def test_explain_and_limits() -> None:
+    shown = fplc("explain", "--mbuf", "5").stdout
+    assert "octets of MBuf                 8\n" in shown
+    assert "external functions             none\n" in shown
+    loop = "FOR (R[1] = 0; R[1] < 9; R[1]++) ROF"
+    assert "rounds of loops, at most       9 of 65536, 1 deep" in fplc("explain", text=loop).stdout
+    refused = fplc("check", "--max-rounds", "8", text=loop)
+    assert refused.returncode == 1
+    assert "its loops run 9 times, more than 8" in refused.stderr
+
+
+def test_stages() -> None:
+    assert (
+        fplc("dump", "--stage", "tree", text="RETURN 1;").stdout
+        == "[Return(at=0, value=Number(at=7, value=1, text='1'))]\n"
+    )
+    assert "Register(at=" in fplc("dump", "--stage", "resolved", "--mbuf", "8").stdout
+    assert "atomicrmw add" in fplc("dump", "--mbuf", "8").stdout
+    assert "lock" in fplc("dump", "--stage", "assembly", "--mbuf", "8").stdout
+    assert "ret\n" in fplc("dump", "--stage", "assembly", "--target", "aarch64", text="RETURN 1;").stdout
+
+
+def test_compile_and_names(tmp_path: Path) -> None:
+    output = tmp_path / "web.bin"
+    assert fplc("compile", "--output", str(output), text="RETURN 1;").returncode == 0
+    assert bytes.fromhex(fplc("compile", text="RETURN 1;").stdout) == output.read_bytes()
+    assert "TCP_DPORT      PKT.U16[L4 + 2], where IS_TCP; else 0\n" in fplc("names").stdout
+    macros = tmp_path / "mine.fpl"
+    macros.write_text("MACRO TELNET = PKT.TCP_DPORT == 23;\n")
+    assert fplc("check", "--macros", str(macros), text="RETURN TELNET;").returncode == 0
