@@ -340,12 +340,14 @@ ffpf_graph_release(struct ffpf_graph_flow *flow, uint32_t place, struct ffpf_err
 	if (status)
 		return status;
 	queue = queue_find(node, flow);
-	if (queue && !queue->callback) {
+	if (queue && queue->g > queue->r && !pthread_equal(queue->owner, pthread_self())) {
+		status = ffpf_error_set(err, FFPF_E_INVALID, "another thread has packets of this node out");
+	} else if (queue && !queue->callback) {
 		queue_release(flow->engine, queue);
 		engine_changed(flow->engine);
 	}
 	engine_leave(flow->engine);
-	return 0;
+	return status;
 }
 
 int
