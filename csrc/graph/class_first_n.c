@@ -101,12 +101,10 @@ static uint64_t
 hash_of(const struct ffpf_node_pkt *in)
 {
 	struct ffpf_headers h;
-	struct ffpf_tuple t;
+	struct ffpf_flow_key flow;
 
 	ffpf_headers_find(&h, in->pkt, in->link_type);
-	ffpf_tuple_of(&t, &h);
-	ffpf_tuple_canonical(&t);
-	return ffpf_tuple_hash(&t, SEED);
+	return ffpf_flow_of(&flow, &h, SEED);
 }
 
 /* Where a flow that is not in the set may go: an empty place, or that of the one seen longest ago. */

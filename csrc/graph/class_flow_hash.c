@@ -43,13 +43,11 @@ classify(void *instance, const struct ffpf_node_pkt *in)
 {
 	const struct flow_hash *self = instance;
 	struct ffpf_headers h;
-	struct ffpf_tuple t;
+	struct ffpf_flow_key flow;
 	uint32_t hash;
 
 	ffpf_headers_find(&h, in->pkt, in->link_type);
-	ffpf_tuple_of(&t, &h);
-	ffpf_tuple_canonical(&t);
-	hash = (uint32_t)(ffpf_tuple_hash(&t, self->seed) >> 32);
+	hash = (uint32_t)(ffpf_flow_of(&flow, &h, self->seed) >> 32);
 	if (self->modulus)
 		return (uint32_t)(1 + (hash * self->modulus >> 32));
 	return hash ? hash : 1;

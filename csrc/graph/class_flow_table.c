@@ -199,12 +199,22 @@ advance(struct flow_table *self, uint64_t now_ns)
 /* A packet of a flow, before the table was asked. */
 struct found {
 	const struct ffpf_node_pkt *in;
-	struct ffpf_tuple key, canonical; /* as the packet says it; as the table does */
+	struct ffpf_flow_key flow;
 	uint64_t hash;
-	bool turned; /* they differ */
 	bool is_tcp; /* and its flags are there */
 	uint8_t flags;
 };
+
+static void
+turn(struct ffpf_tuple *t)
+{
+	const struct ffpf_tuple was = *t;
+
+	memcpy(t->src, was.dst, sizeof(t->src));
+	memcpy(t->dst, was.src, sizeof(t->dst));
+	t->sport = was.dport;
+	t->dport = was.sport;
+}
 
 static uint32_t
 begin_flow(struct flow_table *self, const struct found *found)
@@ -220,15 +230,13 @@ begin_flow(struct flow_table *self, const struct found *found)
 	i = self->free;
 	f = &self->flows[i];
 	self->free = f->next;
-	*f = (struct flow){ .canonical = found->canonical, .hash = found->hash, .turned = found->turned };
-	f->record.key = found->key;
-	if (found->is_tcp && (found->flags & (FFPF_TCP_SYN | FFPF_TCP_ACK)) == (FFPF_TCP_SYN | FFPF_TCP_ACK)) {
-		f->turned = !found->turned; /* an answer: who asked is the other side */
-		memcpy(f->record.key.src, found->key.dst, sizeof(f->record.key.src));
-		memcpy(f->record.key.dst, found->key.src, sizeof(f->record.key.dst));
-		f->record.key.sport = found->key.dport;
-		f->record.key.dport = found->key.sport;
-	}
+	*f = (struct flow){ .canonical = found->flow.tuple, .hash = found->hash, .turned = found->flow.turned };
+	/* who sends an answer did not ask */
+	if (found->is_tcp && (found->flags & (FFPF_TCP_SYN | FFPF_TCP_ACK)) == (FFPF_TCP_SYN | FFPF_TCP_ACK))
+		f->turned = !f->turned;
+	f->record.key = f->canonical;
+	if (f->turned)
+		turn(&f->record.key);
 	f->record.first_ns = found->in->ts_ns;
 	ffpf_index_insert(&self->index, f->hash, i);
 	join_queue(self, i, LIVE);
@@ -251,7 +259,7 @@ count(struct flow_table *self, uint32_t i, const struct found *found)
 {
 	struct flow *f = &self->flows[i];
 	struct ffpf_mbuf_flow_record *r = &f->record;
-	const unsigned way = found->turned != f->turned;
+	const unsigned way = found->flow.turned != f->turned;
 	const bool first = !f->resumed && !r->packets[0] && !r->packets[1];
 
 	r->packets[way]++;
@@ -273,7 +281,7 @@ see(struct flow_table *self, const struct found *found)
 	uint32_t i;
 
 	advance(self, found->in->ts_ns);
-	i = ffpf_index_find(&self->index, found->hash, self->flows, sizeof(*self->flows), &found->canonical);
+	i = ffpf_index_find(&self->index, found->hash, self->flows, sizeof(*self->flows), &found->flow.tuple);
 	if (i != FFPF_INDEX_NONE && found->is_tcp && ffpf_flow_is_over(self->flows[i].record.state) &&
 	    (found->flags & (FFPF_TCP_SYN | FFPF_TCP_ACK | FFPF_TCP_RST)) == FFPF_TCP_SYN) {
 		end_flow(self, i, FFPF_FLOW_LINGERED);
@@ -297,10 +305,7 @@ find(struct flow_table *self, const struct ffpf_node_pkt *in, struct found *foun
 	if (!(h.found & (FFPF_FOUND_IPV4 | FFPF_FOUND_IPV6)))
 		return false;
 	found->in = in;
-	ffpf_tuple_of(&found->key, &h);
-	found->canonical = found->key;
-	found->turned = ffpf_tuple_canonical(&found->canonical);
-	found->hash = ffpf_tuple_hash(&found->canonical, SEED);
+	found->hash = ffpf_flow_of(&found->flow, &h, SEED);
 	/* pieces of datagrams are a flow of their own, and have no state */
 	found->is_tcp = h.protocol == IPPROTO_TCP && (h.found & FFPF_FOUND_PORTS) && !(h.found & FFPF_FOUND_FRAGMENT) &&
 			h.len - h.transport > 13;

@@ -117,7 +117,7 @@ static bool
 is_kept(struct sampler *self, const struct ffpf_node_pkt *in)
 {
 	struct ffpf_headers h;
-	struct ffpf_tuple t;
+	struct ffpf_flow_key flow;
 
 	switch (self->mode) {
 	case EVERY_NTH:
@@ -129,9 +129,7 @@ is_kept(struct sampler *self, const struct ffpf_node_pkt *in)
 		return splitmix64(&self->state) <= self->most;
 	case BY_FLOW:
 		ffpf_headers_find(&h, in->pkt, in->link_type);
-		ffpf_tuple_of(&t, &h);
-		ffpf_tuple_canonical(&t);
-		return ffpf_tuple_hash(&t, self->seed) <= self->most;
+		return ffpf_flow_of(&flow, &h, self->seed) <= self->most;
 	}
 	return false;
 }
@@ -165,7 +163,7 @@ const struct ffpf_class ffpf_class_sampler = {
 	.name = "sampler",
 	.summary = "lets one in N packets pass, or all packets of one in N flows",
 	.arguments = "N | 1/N random [seed=S] | 1/N hash [seed=S]",
-	.levels = FFPF_LEVEL_USERSPACE,
+	.levels = FFPF_LEVEL_USERSPACE | FFPF_LEVEL_KERNEL,
 	.instance_bytes = sizeof(struct sampler),
 	.mbuf_bytes = sizeof(struct ffpf_mbuf_sampler_4),
 	.parse = parse,

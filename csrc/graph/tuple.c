@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "graph/tuple.h"
 
-#include <arpa/inet.h>
+#include <endian.h>
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <pcap/dlt.h>
@@ -247,66 +247,79 @@ ffpf_headers_find(struct ffpf_headers *h, const struct ffpf_packet *pkt, uint32_
 	}
 }
 
-void
-ffpf_tuple_of(struct ffpf_tuple *t, const struct ffpf_headers *h)
+/*
+ * A tuple is worked on as five words in registers, each stored whole: what was stored in small pieces and is then
+ * loaded as a word waits for the pieces to reach the cache. Bits of the last word:
+ */
+enum {
+	LITTLE = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+	SPORT_AT = LITTLE ? 0 : 48,
+	DPORT_AT = LITTLE ? 16 : 32,
+	TYPE_AT = LITTLE ? 32 : 16,
+	PROTOCOL_AT = LITTLE ? 48 : 8,
+	KIND_AT = LITTLE ? 56 : 0,
+};
+
+/* Octets of an address, the rest zeros. `bytes` is a constant. */
+static inline void
+load_address(uint64_t words[2], const uint8_t *octets, size_t bytes)
+{
+	words[0] = words[1] = 0;
+	memcpy(words, octets, bytes);
+}
+
+static inline void
+words_of(uint64_t words[5], const struct ffpf_headers *h)
 {
 	const uint8_t *net = h->data + h->network;
 
-	*t = (struct ffpf_tuple){ 0 };
+	words[0] = words[1] = words[2] = words[3] = words[4] = 0;
 	if (h->found & FFPF_FOUND_IPV4) {
-		t->kind = FFPF_TUPLE_IPV4;
-		memcpy(t->src, net + 12, 4);
-		memcpy(t->dst, net + 16, 4);
-		t->protocol = h->protocol;
+		load_address(words, net + 12, 4);
+		load_address(words + 2, net + 16, 4);
+		words[4] = (uint64_t)FFPF_TUPLE_IPV4 << KIND_AT | (uint64_t)h->protocol << PROTOCOL_AT;
 	} else if (h->found & FFPF_FOUND_IPV6) {
-		t->kind = FFPF_TUPLE_IPV6;
-		memcpy(t->src, net + 8, 16);
-		memcpy(t->dst, net + 24, 16);
-		t->protocol = h->protocol;
+		load_address(words, net + 8, 16);
+		load_address(words + 2, net + 24, 16);
+		words[4] = (uint64_t)FFPF_TUPLE_IPV6 << KIND_AT | (uint64_t)h->protocol << PROTOCOL_AT;
 	} else if (h->found & FFPF_FOUND_ETHERNET) {
-		t->kind = FFPF_TUPLE_ETHER;
-		memcpy(t->src, h->data + 6, 6);
-		memcpy(t->dst, h->data, 6);
-		t->ether_type = h->ether_type;
+		load_address(words, h->data + 6, 6);
+		load_address(words + 2, h->data, 6);
+		words[4] = (uint64_t)FFPF_TUPLE_ETHER << KIND_AT | (uint64_t)h->ether_type << TYPE_AT;
 	}
-	if ((h->found & (FFPF_FOUND_PORTS | FFPF_FOUND_FRAGMENT)) == FFPF_FOUND_PORTS) {
-		t->sport = h->sport;
-		t->dport = h->dport;
-	}
+	if ((h->found & (FFPF_FOUND_PORTS | FFPF_FOUND_FRAGMENT)) == FFPF_FOUND_PORTS)
+		words[4] |= (uint64_t)h->sport << SPORT_AT | (uint64_t)h->dport << DPORT_AT;
 }
 
-bool
-ffpf_tuple_canonical(struct ffpf_tuple *t)
+/* Without a branch: which side speaks is as good as random. */
+static inline bool
+canonical_words(uint64_t words[5])
 {
-	uint8_t address[16];
-	uint16_t port;
-	int order = memcmp(t->src, t->dst, sizeof(t->src));
+	const uint64_t sport = words[4] >> SPORT_AT & 0xffff, dport = words[4] >> DPORT_AT & 0xffff;
+	/* addresses as octets: the first is the most significant */
+	const bool less = (be64toh(words[2]) < be64toh(words[0])) |
+			  ((words[0] == words[2]) & (be64toh(words[3]) < be64toh(words[1])));
+	const bool equal = (words[0] == words[2]) & (words[1] == words[3]);
+	const bool turned = less | (equal & (dport < sport));
+	const uint64_t swap = -(uint64_t)turned, ports = (sport ^ dport) & swap;
 
-	if (order < 0 || (order == 0 && t->sport <= t->dport))
-		return false;
-	memcpy(address, t->src, sizeof(address));
-	memcpy(t->src, t->dst, sizeof(address));
-	memcpy(t->dst, address, sizeof(address));
-	port = t->sport;
-	t->sport = t->dport;
-	t->dport = port;
-	return true;
-}
+	for (int i = 0; i < 2; i++) {
+		const uint64_t differ = (words[i] ^ words[i + 2]) & swap;
 
-bool
-ffpf_tuple_equal(const struct ffpf_tuple *a, const struct ffpf_tuple *b)
-{
-	return memcmp(a, b, sizeof(*a)) == 0;
+		words[i] ^= differ;
+		words[i + 2] ^= differ;
+	}
+	words[4] ^= ports << SPORT_AT | ports << DPORT_AT;
+	return turned;
 }
 
 #define MURMUR 0xc6a4a7935bd1e995u
 
-uint64_t
-ffpf_tuple_hash(const struct ffpf_tuple *t, uint64_t seed)
+static inline uint64_t
+hash_words(const uint64_t words[5], uint64_t seed)
 {
-	uint64_t words[5], h = seed ^ sizeof(*t) * MURMUR;
+	uint64_t h = seed ^ sizeof(struct ffpf_tuple) * MURMUR;
 
-	memcpy(words, t, sizeof(words));
 	for (int i = 0; i < 5; i++) {
 		uint64_t k = words[i] * MURMUR;
 
@@ -315,4 +328,51 @@ ffpf_tuple_hash(const struct ffpf_tuple *t, uint64_t seed)
 	}
 	h = (h ^ h >> 47) * MURMUR;
 	return h ^ h >> 47;
+}
+
+void
+ffpf_tuple_of(struct ffpf_tuple *t, const struct ffpf_headers *h)
+{
+	uint64_t words[5];
+
+	words_of(words, h);
+	memcpy(t, words, sizeof(words));
+}
+
+bool
+ffpf_tuple_canonical(struct ffpf_tuple *t)
+{
+	uint64_t words[5];
+	bool turned;
+
+	memcpy(words, t, sizeof(words));
+	turned = canonical_words(words);
+	memcpy(t, words, sizeof(words));
+	return turned;
+}
+
+uint64_t
+ffpf_tuple_hash(const struct ffpf_tuple *t, uint64_t seed)
+{
+	uint64_t words[5];
+
+	memcpy(words, t, sizeof(words));
+	return hash_words(words, seed);
+}
+
+uint64_t
+ffpf_flow_of(struct ffpf_flow_key *flow, const struct ffpf_headers *h, uint64_t seed)
+{
+	uint64_t words[5];
+
+	words_of(words, h);
+	flow->turned = canonical_words(words);
+	memcpy(&flow->tuple, words, sizeof(words));
+	return hash_words(words, seed);
+}
+
+bool
+ffpf_tuple_equal(const struct ffpf_tuple *a, const struct ffpf_tuple *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
 }
