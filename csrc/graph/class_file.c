@@ -21,6 +21,7 @@ struct file {
 	struct ffpf_mbuf_file *mbuf;
 	uint64_t *dropped;
 	struct ffpf_file_format format;
+	uint32_t link_types[FFPF_FILE_MOST_LINK_TYPES];
 	char *path;
 	uint64_t size, time_ns; /* 0: no limit */
 	uint64_t files;         /* to keep; 0: all */
@@ -208,6 +209,38 @@ begin_file(struct file *self)
 	return 0;
 }
 
+/* Each link type once: the environment may say one twice. */
+static int
+take_link_types(struct file *self, const struct ffpf_class_env *env, struct ffpf_error *err)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < env->link_type_count; i++) {
+		uint32_t known = 0;
+
+		while (known < count && self->link_types[known] != env->link_types[i])
+			known++;
+		if (known < count)
+			continue;
+		if (ffpf_dlt_to_linktype((int)env->link_types[i]) < 0)
+			return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "no savefile can say link type %" PRIu32,
+					      env->link_types[i]);
+		if (count == FFPF_FILE_MOST_LINK_TYPES)
+			return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "packets of more than %u link types",
+					      FFPF_FILE_MOST_LINK_TYPES);
+		self->link_types[count++] = env->link_types[i];
+	}
+	if (!count)
+		return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "no device says which link type the packets have");
+	if (count > 1 && !self->format.pcapng)
+		return ffpf_error_set(
+		    err, FFPF_E_NOT_SUPPORTED,
+		    "a pcap file has one link type, and packets of %" PRIu32 " come here: use format=pcapng", count);
+	self->format.link_types = self->link_types;
+	self->format.link_type_count = count;
+	return 0;
+}
+
 static int
 open_sink(void *instance, const struct ffpf_class_env *env, struct ffpf_error *err)
 {
@@ -216,22 +249,9 @@ open_sink(void *instance, const struct ffpf_class_env *env, struct ffpf_error *e
 
 	self->mbuf = env->mbuf;
 	self->dropped = env->dropped;
-	if (env->link_type_count > 1 && !self->format.pcapng)
-		return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED,
-				      "a pcap file has one link type, and packets of %" PRIu32
-				      " come here: use format=pcapng",
-				      env->link_type_count);
-	if (env->link_type_count > FFPF_FILE_MOST_LINK_TYPES)
-		return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "packets of more than %u link types",
-				      FFPF_FILE_MOST_LINK_TYPES);
-	for (uint32_t i = 0; i < env->link_type_count; i++)
-		if (ffpf_dlt_to_linktype((int)env->link_types[i]) < 0)
-			return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "no savefile can say link type %" PRIu32,
-					      env->link_types[i]);
-	if (!env->link_type_count)
-		return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "no device says which link type the packets have");
-	self->format.link_types = env->link_types;
-	self->format.link_type_count = env->link_type_count;
+	status = take_link_types(self, env, err);
+	if (status)
+		return status;
 	self->format.snap_len = env->snap_len;
 	self->stage = malloc(STAGE_BYTES);
 	self->stage_room = STAGE_BYTES;

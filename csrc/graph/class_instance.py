@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One instance of a filter class without a graph, for tests: packets in, results, MBuf and report out.
 
-    with Instance("topk", "k=3 of=ip.src") as top:
-        top.read(Path("a.pcap"))
-        print(top.report(), top.mbuf["total"])
+with Instance("topk", "k=3 of=ip.src") as top:
+    top.read(Path("a.pcap"))
+    print(top.report(), top.mbuf["total"])
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from types import TracebackType
 from typing import Any
 
 import numpy.typing as npt
-from pyffpf import mbufs
 from pyffpf._core import ffi, lib
+
+from pyffpf import mbufs
 
 DLT_EN10MB = 1
 ALL = 0xFFFFFFFF
 A_SECOND = 1_000_000_000
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """parse() or open() said no. at: the octet of the arguments that it is about."""
 
     def __init__(self, text: str, at: int) -> None:
@@ -64,11 +65,9 @@ class Instance:
         self._error = ffi.new("struct ffpf_error *")
         self.opened = False
         parse = self.kind.parse
-        refused = (
-            parse(self.memory, self._args, self._error) if parse else lib.ffpf_args_none(self._args, self._error)
-        )
+        refused = parse(self.memory, self._args, self._error) if parse else lib.ffpf_args_none(self._args, self._error)
         if refused:
-            raise Refused(ffi.string(self._error.text).decode(errors="replace"), self._args.error_at)
+            raise RefusedError(ffi.string(self._error.text).decode(errors="replace"), self._args.error_at)
         self.canonical = ffi.string(lib.ffpf_text_get(ffi.addressof(self._args, "canonical"))).decode()
         lib.ffpf_text_free(ffi.addressof(self._args, "canonical"))
         self.octets = int(self._args.mbuf_bytes)
@@ -85,7 +84,7 @@ class Instance:
         self._env.dropped = self._dropped
         if self.kind.open and self.kind.open(self.memory, self._env, self._error):
             self.close()
-            raise Refused(ffi.string(self._error.text).decode(errors="replace"), 0)
+            raise RefusedError(ffi.string(self._error.text).decode(errors="replace"), 0)
         return self
 
     def __exit__(
@@ -165,7 +164,8 @@ class Instance:
     def _report(self, form: int) -> str:
         report = ffi.new("struct ffpf_report *")
         lib.ffpf_report_begin(report, form)
-        self.kind.describe(self.memory, report)
+        if self.kind.describe:
+            self.kind.describe(self.memory, report)
         lib.ffpf_report_finish(report)
         text = ffi.string(lib.ffpf_text_get(ffi.addressof(report, "out"))).decode()
         lib.ffpf_text_free(ffi.addressof(report, "out"))

@@ -280,7 +280,7 @@ bad_arguments_are_named(void **state)
 {
 	static const char usage[] =
 	    "path=PATH [format=pcap|pcapng] [precision=ns|us] [size=BYTES] [time=TIME] [files=N]";
-	const uint32_t two[] = { DLT_EN10MB, DLT_RAW };
+	const uint32_t two[] = { DLT_EN10MB, DLT_RAW, DLT_EN10MB };
 	struct test_filter f;
 	char text[256];
 
@@ -295,7 +295,7 @@ bad_arguments_are_named(void **state)
 	assert_canonical("file", "size=1k path=a.pcapng", "path='a.pcapng' format=pcapng precision=ns size=1024");
 	/* two link types do not fit one pcap file */
 	assert_int_equal(test_parse(&f, "file", "path=/tmp/x.pcap", 0), 0);
-	f.env = (struct ffpf_class_env){ .link_types = two, .link_type_count = 2 };
+	f.env = (struct ffpf_class_env){ .link_types = two, .link_type_count = 3 };
 	assert_int_equal(f.class->open(f.instance, &f.env, &f.err), -FFPF_E_NOT_SUPPORTED);
 	assert_string_equal(f.err.text, "a pcap file has one link type, and packets of 2 come here: use format=pcapng");
 	test_close(&f);
