@@ -168,6 +168,7 @@ BPF_PROGRAMS = (
     ("hook_plain_bpf", "csrc/kernel/hook.bpf.c", "-DFFPF_HOOK_FORM=FFPF_KERNEL_FORM_PLAIN"),
     ("netfilter_bpf", "csrc/kernel/netfilter.bpf.c", "-DFFPF_NETFILTER"),
     ("control_bpf", "csrc/kernel/control.bpf.c", "-DFFPF_CONTROL"),
+    ("nodes_bpf", "csrc/kernel/nodes.bpf.c", "-emit-llvm -g0"),  # bitcode, for programs that are made later
 )  # fmt: skip
 BPF_FLAGS = ("-target", "bpf", "-mcpu=v3", "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter",
              "-Werror", f"-I{ROOT / 'csrc'}")  # fmt: skip
@@ -180,8 +181,8 @@ def build_bpf() -> None:
         header = BUILD / "gen" / f"gen_{name}.h"
         depfile = output.with_suffix(".d")
         multiarch = sysconfig.get_config_var("MULTIARCH") or ""
-        command = ["clang", *BPF_FLAGS, f"-I/usr/include/{multiarch}", extra, "-MMD", "-MF", str(depfile), "-c",
-                   str(ROOT / source), "-o", str(output)]  # fmt: skip
+        command = ["clang", *BPF_FLAGS, f"-I/usr/include/{multiarch}", *extra.split(), "-MMD", "-MF", str(depfile),
+                   "-c", str(ROOT / source), "-o", str(output)]  # fmt: skip
         output.parent.mkdir(parents=True, exist_ok=True)
         if up_to_date(output, headers_of(depfile) or [ROOT / source], command) and header.exists():
             continue

@@ -185,7 +185,7 @@ const struct ffpf_class ffpf_class_first_n = {
 	.name = "first_n",
 	.summary = "lets the first N packets of every flow pass",
 	.arguments = "N [flows=F] [idle=TIME]",
-	.levels = FFPF_LEVEL_USERSPACE,
+	.levels = FFPF_LEVEL_USERSPACE | FFPF_LEVEL_KERNEL,
 	.instance_bytes = sizeof(struct first_n),
 	.mbuf_bytes = sizeof(struct ffpf_mbuf_first_n),
 	.parse = parse,

@@ -57,7 +57,7 @@ const struct ffpf_class ffpf_class_flow_hash = {
 	.name = "flow_hash",
 	.summary = "makes a hash of the packet's flow its classification result",
 	.arguments = "[mod=N] [seed=S]",
-	.levels = FFPF_LEVEL_USERSPACE,
+	.levels = FFPF_LEVEL_USERSPACE | FFPF_LEVEL_KERNEL,
 	.instance_bytes = sizeof(struct flow_hash),
 	.parse = parse,
 	.filter = classify,

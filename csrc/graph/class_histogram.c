@@ -193,7 +193,7 @@ const struct ffpf_class ffpf_class_histogram = {
 	.name = "histogram",
 	.summary = "how often a field has which values, in bins of equal width or that double",
 	.arguments = "[of=FIELD] [bins=N] [from=A] [to=B] [scale=linear|log]",
-	.levels = FFPF_LEVEL_USERSPACE,
+	.levels = FFPF_LEVEL_USERSPACE | FFPF_LEVEL_KERNEL,
 	.instance_bytes = sizeof(struct histogram),
 	.parse = parse,
 	.open = open_bins,

@@ -17,6 +17,7 @@
  */
 #include "common/error.h"
 #include "kernel/kernel_layout.h"
+#include "kernel/node_layout.h"
 #include "reader/reader.h"
 
 #include <stdbool.h>
@@ -200,5 +201,9 @@ int ffpf_kernel_set_state(struct ffpf_kernel *kernel, uint32_t state, struct ffp
 /* No packet will come: readers see the end once they have read the rest. The socket is to be closed, or unbound, first.
  */
 int ffpf_kernel_group_end(struct ffpf_kernel *kernel, uint32_t group, struct ffpf_error *err);
+
+/* ---- nodes of graphs: LLVM bitcode of nodes.bpf.c, for who makes the program (fpl/graph) ---- */
+
+const void *ffpf_kernel_nodes_bitcode(size_t *bytes);
 
 #endif

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The last pass, in a process of its own: LLVM IR to eBPF.
 
-takes    text of an LLVM module with one function, in section "program"; stdin, behind its length (u32)
+takes    text of an LLVM module with one function, in section "program", and bitcode that it may call, or none; stdin,
+         behind their lengths (u32 each)
 gives    octets of struct bpf_insn[] with no relocations; stdout, behind a status octet (0: good, 1: a text) and length
 
 LLVM's back end ends the process on what it cannot lower (more than 512 octets of stack, for one), and may take any time
@@ -17,6 +18,7 @@ import sys
 from typing import Any, BinaryIO
 
 SECTION = b"program"
+ENTRY = "classify"  # the function in it
 SHT_RELA, SHT_REL = 4, 9
 
 
@@ -49,8 +51,13 @@ class Backend:
             cpu="v3", features="+allows-misaligned-mem-access", opt=2
         )
 
-    def compile(self, text: str) -> bytes:
+    def compile(self, text: str, library: bytes) -> bytes:
         module = self._llvm.parse_assembly(text)
+        if library:
+            module.link_in(self._llvm.parse_bitcode(library))
+            for function in module.functions:
+                if not function.is_declaration and function.name != ENTRY:
+                    function.linkage = "internal"  # what is not called goes, and all else is put in line
         module.verify()
         options = self._llvm.create_pipeline_tuning_options(speed_level=2)
         builder = self._llvm.create_pass_builder(self._machine, options)
@@ -62,13 +69,14 @@ def serve(requests: BinaryIO, replies: BinaryIO, cpu_seconds: int, memory_bytes:
     backend = Backend()
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    while head := requests.read(4):
-        text = requests.read(struct.unpack("<I", head)[0]).decode()
+    while head := requests.read(8):
+        text_bytes, library_bytes = struct.unpack("<II", head)
+        text, library = requests.read(text_bytes).decode(), requests.read(library_bytes)
         used = resource.getrusage(resource.RUSAGE_SELF)
         allowed = int(used.ru_utime + used.ru_stime) + 1 + cpu_seconds
         resource.setrlimit(resource.RLIMIT_CPU, (allowed, resource.RLIM_INFINITY))
         try:
-            status, answer = 0, backend.compile(text)
+            status, answer = 0, backend.compile(text, library)
         except (RuntimeError, ValueError) as error:
             status, answer = 1, str(error).encode()
         replies.write(struct.pack("<BI", status, len(answer)) + answer)

@@ -50,19 +50,20 @@ class Compiler:
         if self._child is None:
             self._child = self._start()
 
-    def compile(self, text: str) -> bytes:
-        """eBPF of an LLVM module. Raises ClassifyRefused when LLVM says no, dies, or takes too long."""
+    def compile(self, text: str, library: bytes = b"") -> bytes:
+        """eBPF of an LLVM module, and of what it calls of a library of bitcode. Raises ClassifyRefused when LLVM says
+        no, dies, or takes too long."""
         with self._lock:
-            return self._compile(text)
+            return self._compile(text, library)
 
-    def _compile(self, text: str) -> bytes:
+    def _compile(self, text: str, library: bytes) -> bytes:
         self._warm()
         assert self._child is not None
         self.count += 1
         octets = text.encode()
         try:
             assert self._child.stdin is not None
-            self._child.stdin.write(struct.pack("<I", len(octets)) + octets)
+            self._child.stdin.write(struct.pack("<II", len(octets), len(library)) + octets + library)
             deadline = time.monotonic() + 2 * self._seconds + 5  # a start, and less than a processor to itself
             status, size = struct.unpack("<BI", self._read(5, deadline))
             answer = self._read(size, deadline)

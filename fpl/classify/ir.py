@@ -138,10 +138,12 @@ def module(
     work_fd: int | None = None,
     place: Place = SOCKET,
     last: Sequence[int] = (layout.SLOT_GRAPH, layout.SLOT_STORE),
+    declarations: Sequence[str] = (),
     next_at: tuple[int, int] | None = None,
 ) -> str:
     """next_at: where a slot stands, u32: descriptor of an array map, and offset in its only value."""
-    lines = [HEAD, 'define i32 @classify(ptr %ctx) section "program" {', "entry:", "  %key = alloca i32, align 4",
+    lines = [HEAD, *declarations, 'define i32 @classify(ptr %ctx) section "program" {',
+             "entry:", "  %key = alloca i32, align 4",
              *(f"  {line}" for line in allocas),
              f"  %cpu = call i32 inttoptr (i64 {SMP_PROCESSOR_ID} to ptr)()",
              *(_find_owned(scratch_fd, place.verdict) if place.lanes > 1 else ["  store i32 %cpu, ptr %key, align 4"]),

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from fpl.graph.node import GraphError
 
 U32_MAX, U64_MAX = (1 << 32) - 1, (1 << 64) - 1
+_UNITS_NS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _WORD = re.compile(r"\s*(?:([^\s='/]+)=)?('[^']*'|[^\s']+)(?=\s|$)")
 
 
@@ -39,3 +40,12 @@ def choice(what: str, value: str, known: Sequence[str]) -> str:
 
 def unknown(key: str, value: str, usage: str) -> GraphError:
     return GraphError(f"{key + '=' if key else ''}{value}: not known; arguments: {usage}")
+
+
+def duration(what: str, value: str) -> int:
+    """Nanoseconds of "100us", "5ms", "10s", "2m", "1h"; of a bare number, seconds."""
+    found = re.fullmatch(r"(\d{1,18})(ns|us|ms|s|m|h)?", value, re.ASCII)
+    ns = int(found[1]) * _UNITS_NS[found[2] or "s"] if found else 0
+    if not 0 < ns <= U64_MAX:
+        raise GraphError(f"{what}: {value!r} is no time such as 10s")
+    return ns

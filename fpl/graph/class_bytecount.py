@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""(bytecount,,8): how many octets came, as long as packets were on the wire. MBuf: u64. All CPUs add atomically."""
+"""(bytecount,,8): how many octets came, on the wire, as packets' records say. MBuf: u64. All CPUs add atomically."""
 
 from __future__ import annotations
 
-from fpl.classify import layout
 from fpl.graph.classes import KernelClass, Lowered, mbuf_of
 from fpl.graph.code import ALWAYS, Code
 from fpl.graph.node import GraphError, Node
@@ -12,7 +11,7 @@ OCTETS = 8
 
 
 def _emit(code: Code) -> str:
-    code.scratch("len", layout.SCRATCH_WIRE_LEN)
+    code.call("len", "i32", "ffpf_node_wire_len", ("ptr", "%scratch"), ("i32", code.link))
     code.say("""
         %{n}.octets = zext i32 %{n}.len to i64
         %{n}.was = atomicrmw add ptr %{n}.mbuf, i64 %{n}.octets monotonic, align 8""")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""(sampler,N), (sampler,"1/N random seed=S"): what csrc/graph/class_sampler.h says, its MBuf too. All CPUs take their
-numbers from one counter, so every N-th packet is one of all, and random ones follow one generator.
+"""(sampler,N), (sampler,"1/N random seed=S"), (sampler,"1/N hash"): what csrc/graph/class_sampler.h says, its MBuf too.
+All CPUs take their numbers from one counter, so every N-th packet is one of all, and random ones follow one generator;
+by flow, each packet is judged alone.
 
     State   u64: packets so far; random: those times splitmix64's step
 """
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from fpl.classify.ir import signed64
 from fpl.graph import arguments
-from fpl.graph.classes import KernelClass, Lowered, NotInKernelError
+from fpl.graph.classes import KernelClass, Lowered
 from fpl.graph.code import Code
 from fpl.graph.node import GraphError, Node
 
@@ -33,6 +34,11 @@ class _Sampler:
         code.say(f"%{{n}}.seen = atomicrmw add ptr %{{n}}.mbuf, {kind} 1 monotonic, align {4 if self.narrow else 8}")
         if self.mode == "random":
             return self._by_chance(code)
+        if self.mode == "hash":
+            most = arguments.U64_MAX // self.n
+            code.call("yes", "i32", "ffpf_node_sample_flow", ("ptr", "%work"), ("i64", self.seed), ("i64", most))
+            code.say("%{n}.kept = icmp ne i32 %{n}.yes, 0")
+            return code.name("kept")
         code.say(f"""
             %{{n}}.before = atomicrmw add ptr %{{n}}.state, i64 1 seq_cst, align 8
             %{{n}}.number = add i64 %{{n}}.before, 1
@@ -82,10 +88,8 @@ def _parse(node: Node) -> _Sampler:
 
 def instance(node: Node) -> Lowered:
     made = _parse(node)
-    if made.mode == "hash":
-        raise NotInKernelError("the kernel does not sample by flow")
     canonical = f"1/{made.n} {made.mode} seed={made.seed}" if made.mode else str(made.n)
-    return Lowered(canonical, made.emit, NARROW if made.narrow else node.mbuf or WIDE)
+    return Lowered(canonical, made.emit, NARROW if made.narrow else node.mbuf or WIDE, headers=made.mode == "hash")
 
 
 CLASS = KernelClass("sampler", stateful=True, counts=False, instance=instance)

@@ -28,9 +28,17 @@ class Lowered:
     canonical: str
     emit: Callable[[Code], str]
     mbuf_bytes: int = 0
-    fetch_len: int = 0  # octets of a packet that it looks at
+    mbuf_begin: bytes = b""  # what the MBuf begins with, before the first packet
+    table_bytes: int = 0  # of memory of its own, behind the pages of its MBuf; see table_at
+    headers: bool = False  # it asks for the headers and the flow of a packet
+    own_result: bool = False  # it leaves a classification result in %work
     is_filter: bool = False
     insns: bytes | None = None
+
+    @property
+    def map_bytes(self) -> int:
+        """Of MBuf and table."""
+        return table_at(self.mbuf_bytes) + self.table_bytes if self.table_bytes else self.mbuf_bytes
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,14 @@ class KernelClass:
     stateful: bool
     counts: bool
     instance: Callable[[Node], Lowered]
+
+
+PAGE_BYTES = 4096
+
+
+def table_at(mbuf_bytes: int) -> int:
+    """Where a table of the node's own stands in the map of its MBuf: behind what applications map."""
+    return -(-mbuf_bytes // PAGE_BYTES) * PAGE_BYTES
 
 
 def mbuf_of(node: Node, least: int) -> int:

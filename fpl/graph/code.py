@@ -2,7 +2,7 @@
 """What a class writes its part of the program with: LLVM IR, line by line, with names of the node's own.
 
 {n} in a line stands for the node's prefix. There are
-    %scratch, %data, %wire_len       as in fpl/classify/ir.py
+    %scratch, %data, %work           as in fpl/classify/ir.py; %work is struct ffpf_node_work
     %{n}.mbuf                        ptr to the node's MBuf, where it has one
     %{n}.state                       ptr to 64 octets of its own, zeros at first, which all CPUs share
 An atomicrmw whose result is used must be seq_cst: LLVM's back end makes a monotonic one an instruction without result.
@@ -12,41 +12,40 @@ A class begins in a block of its own and ends in one that it leaves open; what i
 from __future__ import annotations
 
 from fpl.classify import layout
-from fpl.classify.ir import packet_load
+from fpl.classify.ir import signed64
 
 ALWAYS = "true"  # an i1: the packet passes
 
 
 class Code:
-    def __init__(self, prefix: str, column: int | None = None) -> None:
-        """column: of classify, of a node that is a filter."""
+    def __init__(self, prefix: str, link: int, column: int | None = None) -> None:
+        """link: how packets of the source begin, FFPF_NODE_* of csrc/kernel/node_layout.h. column: of classify, of a
+        node that is a filter."""
         self._prefix = prefix
+        self.link = link
         self._column = column
         self.lines: list[str] = []
-        self._label = 0
+        self.declarations: set[str] = set()
 
     def say(self, text: str) -> None:
         self.lines += [f"  {line.strip()}" for line in text.replace("{n}", self._prefix).strip().splitlines()]
-
-    def block(self, label: str) -> None:
-        self.lines.append(f"{self._prefix}.{label}:")
 
     def name(self, text: str) -> str:
         """%PREFIX.text"""
         return f"%{self._prefix}.{text}"
 
-    def label(self, text: str) -> str:
-        return f"label %{self._prefix}.{text}"
+    def call(self, name: str, kind: str, function: str, *arguments: tuple[str, str | int]) -> str:
+        """%{n}.NAME: what a function of csrc/kernel/nodes.bpf.c returns, of arguments (type, value)."""
+        self.declarations.add(f"declare {kind} @{function}({', '.join(of for of, _ in arguments)})")
+        values = ", ".join(f"{of} {signed64(value) if isinstance(value, int) else value}" for of, value in arguments)
+        self.say(f"{'' if kind == 'void' else f'%{{n}}.{name} = '}call {kind} @{function}({values})")
+        return self.name(name)
 
     def scratch(self, name: str, offset: int) -> None:
         """%{n}.NAME (i32): a word of the scratch, loaded anew: nothing stays in a register from node to node."""
         self.say(f"""
             %{{n}}.{name}.p = getelementptr i8, ptr %scratch, i64 {offset}
             %{{n}}.{name} = load volatile i32, ptr %{{n}}.{name}.p, align 4""")
-
-    def packet(self, name: str, pointer: str, size: int) -> None:
-        """%{n}.NAME (i32): octets of the packet at a pointer, in network order."""
-        self.lines += packet_load(f"{self._prefix}.{name}", pointer, size)
 
     def accepted(self) -> str:
         """i1: the node's column of classify accepts the packet."""

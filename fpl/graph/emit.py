@@ -18,17 +18,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fpl.classify import ir, layout
+from fpl.graph.classes import table_at
 from fpl.graph.code import ALWAYS, Code
 from fpl.graph.merge import DEVICE_NUMBER, Running
 
-# `work`, a value of an array map, one per lane
+# `work`, a value of an array map, one per lane: struct ffpf_node_work of csrc/kernel/node_layout.h
 WORK_BITS = 0  # u64: nodes that the packet came out of
 WORK_ON = 8  # u64: of the switches, as they were when the packet came
 WORK_DELIVER = 16  # u64
 WORK_COUNTERS = 64  # {u64 in, u64 out} by number
 COUNTER_BYTES = 16
 NUMBERS = 64
-WORK_BYTES = WORK_COUNTERS + COUNTER_BYTES * NUMBERS
+WORK_RESULTS = WORK_COUNTERS + COUNTER_BYTES * NUMBERS  # u32 by number, of nodes that have results of their own
+WORK_HEADERS = WORK_RESULTS + 4 * NUMBERS
+WORK_FLOW = WORK_HEADERS + 24
+WORK_BYTES = WORK_FLOW + 40
+HEADERS_BYTES = 256  # of a packet that are looked at for its headers
 
 # the states, a value of an array map: a line of the caches for each number, which nobody maps but the control plane.
 # The device has none: there are the switches
@@ -38,16 +43,25 @@ SWITCH_DELIVER = 8  # u64
 
 
 @dataclass(frozen=True)
+class Said:
+    """A classification result: always the same, or, if that is 0, what `number` left in work, or classify for `column`
+    when number is 0."""
+
+    always: int = 0
+    number: int = 0
+    column: int = 0
+
+
+@dataclass(frozen=True)
 class Delivery:
     """number: its switch. column: of the flow. nodes: numbers; the packets of any are the flow's. Of several, bit j of
-    a packet's result says that it came out of nodes[j]; of one it is what the last filter said: `result`, or if that is
-    0 what classify left for result_column."""
+    a packet's result says that it came out of nodes[j]; of one it is what the last node said that has something to
+    say."""
 
     number: int
     column: int
     nodes: tuple[int, ...]
-    result: int = 0
-    result_column: int = 0
+    result: Said
 
 
 def _mask(numbers: Iterable[int]) -> int:
@@ -55,9 +69,10 @@ def _mask(numbers: Iterable[int]) -> int:
 
 
 class _Program:
-    def __init__(self, states_fd: int) -> None:
-        self._states_fd = states_fd
+    def __init__(self, states_fd: int, link: int) -> None:
+        self._states_fd, self._link = states_fd, link
         self.lines: list[str] = []
+        self.declarations: set[str] = set()
 
     def say(self, text: str) -> None:
         self.lines += [f"  {line.strip()}" for line in text.strip().splitlines()]
@@ -93,10 +108,23 @@ class _Program:
         self.keep("begin", "%device", WORK_BITS)
         self.say("br label %node0")
 
-    def node(self, at: int, node: Running) -> None:
+    def headers(self, at: int, numbers: Iterable[int]) -> None:
+        """In front of block node<at>, the first that asks for them; if one of these nodes is on."""
+        self.block(f"node{at}")
+        self.kept("asking", WORK_ON)
+        self.declarations.add("declare void @ffpf_node_headers_find(ptr, ptr, i32)")
+        self.say(f"""
+            %asking.some = and i64 %asking, {_mask(numbers)}
+            %asking.none = icmp eq i64 %asking.some, 0
+            br i1 %asking.none, label %node{at}.go, label %headers
+            headers:
+            call void @ffpf_node_headers_find(ptr %scratch, ptr %work, i32 {self._link})
+            br label %node{at}.go""")
+
+    def node(self, at: int, node: Running, label: str) -> None:
         """From block node<at> to node<at + 1>."""
         n, counters = f"n{node.number}", WORK_COUNTERS + COUNTER_BYTES * node.number
-        self.block(f"node{at}")
+        self.block(label)
         self.kept(f"{n}.on", WORK_ON)
         self.kept(f"{n}.bits", WORK_BITS)
         self.say(f"""
@@ -112,9 +140,14 @@ class _Program:
             self.lines += ir.map_value(f"{n}.mbuf", node.mbuf)
         self.lines += ir.map_value(f"{n}.states", self._states_fd)
         self.say(f"%{n}.state = getelementptr i8, ptr %{n}.states, i64 {STATE_BYTES * node.number}")
-        code = Code(n, node.column)
+        if node.lowered.table_bytes:
+            self.say(f"%{n}.table = getelementptr i8, ptr %{n}.mbuf, i64 {table_at(node.lowered.mbuf_bytes)}")
+        if node.lowered.own_result:
+            self.say(f"%{n}.result = getelementptr i8, ptr %work, i64 {WORK_RESULTS + 4 * node.number}")
+        code = Code(n, self._link, node.column)
         passes = node.lowered.emit(code)
         self.lines += code.lines
+        self.declarations |= code.declarations
         if passes != ALWAYS:
             self.say(f"br i1 {passes}, label %{n}.pass, label %node{at + 1}")
             self.block(f"{n}.pass")
@@ -144,12 +177,16 @@ class _Program:
         self.say(f"br label %deliver{at + 1}")
 
     def _result(self, d: str, what: Delivery) -> None:
-        result = str(ir.signed(what.result))
+        said = what.result
+        result = str(ir.signed(said.always))
         if len(what.nodes) > 1:
             result = self._bits(d, what)
-        elif not what.result:
+        elif not said.always:
+            base, offset = "%scratch", layout.SCRATCH_RESULTS + 4 * said.column
+            if said.number:
+                base, offset = "%work", WORK_RESULTS + 4 * said.number
             self.say(f"""
-                %{d}.said.p = getelementptr i8, ptr %scratch, i64 {layout.SCRATCH_RESULTS + 4 * what.result_column}
+                %{d}.said.p = getelementptr i8, ptr {base}, i64 {offset}
                 %{d}.said = load volatile i32, ptr %{d}.said.p, align 4""")
             result = f"%{d}.said"
         self.say(f"""
@@ -169,15 +206,23 @@ class _Program:
         return f"%{d}.which"
 
 
-def body(nodes: Sequence[Running], deliveries: Sequence[Delivery], states_fd: int) -> list[str]:
-    program = _Program(states_fd)
+def body(
+    nodes: Sequence[Running], deliveries: Sequence[Delivery], states_fd: int, link: int
+) -> tuple[list[str], list[str]]:
+    """(lines of the body, functions of the library that it calls). link: FFPF_NODE_* of node_layout.h."""
+    program = _Program(states_fd, link)
     program.begin()
+    asking = [node.number for node in nodes if node.lowered.headers]
     for at, node in enumerate(nodes):
-        program.node(at, node)
+        label = f"node{at}"
+        if asking and node.number == asking[0]:
+            program.headers(at, asking)
+            label += ".go"
+        program.node(at, node, label)
     program.block(f"node{len(nodes)}")
     program.say("br label %deliver0")
     for at, delivery in enumerate(deliveries):
         program.delivery(at, delivery)
     program.block(f"deliver{len(deliveries)}")
     program.say("br label %done")
-    return program.lines
+    return program.lines, sorted(program.declarations)

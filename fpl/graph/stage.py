@@ -22,7 +22,7 @@ import numpy.typing as npt
 from fpl.classify import Classifier, ClassifyRefused, Compiler, Maps, bpf, bytecode, ir, layout
 from fpl.graph import emit, merge, place
 from fpl.graph.classes import Lowered
-from fpl.graph.emit import Delivery
+from fpl.graph.emit import Delivery, Said
 from fpl.graph.merge import DEVICE_NUMBER, Merged, Running
 from fpl.graph.node import DEVICE, GraphError, Instance, Level, Node, NodeCounts, Pins, Placed, check, in_userspace
 from fpl.graph.table import CLASSES
@@ -32,9 +32,11 @@ RESULT_BITS = 32
 
 
 class Stage:
-    def __init__(self, classifier: Classifier, compiler: Compiler, maps: Maps) -> None:
-        """Nothing is in force. maps: as the Classifier's, borrowed."""
+    def __init__(self, classifier: Classifier, compiler: Compiler, maps: Maps, link: int, library: bytes) -> None:
+        """Nothing is in force. maps: as the Classifier's, borrowed. link: how packets begin, FFPF_NODE_* of
+        csrc/kernel/node_layout.h. library: bitcode of csrc/kernel/nodes.bpf.c."""
         self._classifier, self._compiler, self._maps = classifier, compiler, maps
+        self._link, self._library = link, library
         self._merged = Merged()
         self._instances: dict[int, Instance] = {}
         self._deliveries: dict[int, Delivery] = {}  # by flow
@@ -51,7 +53,8 @@ class Stage:
             self._states = np.frombuffer(states, np.uint64).reshape(emit.NUMBERS, emit.STATE_BYTES // 8)
             words = np.frombuffer(work, np.uint64).reshape(self._lanes, emit.WORK_BYTES // 8)
             first, step = emit.WORK_COUNTERS // 8, emit.COUNTER_BYTES // 8
-            self._counters: npt.NDArray[np.uint64] = words[:, first:].reshape(self._lanes, emit.NUMBERS, step)
+            last = first + step * emit.NUMBERS
+            self._counters: npt.NDArray[np.uint64] = words[:, first:last].reshape(self._lanes, emit.NUMBERS, step)
             self._switches: npt.NDArray[np.uint64] = self._states[DEVICE_NUMBER]
             self._closing = made.pop_all()
         self._prog = -1
@@ -128,7 +131,10 @@ class Stage:
                 return str(refused)
             running.column = columns.pop()
         if lowered.mbuf_bytes:
-            running.mbuf = _map("ffpf_mbuf", lowered.mbuf_bytes, 1)
+            running.mbuf = _map("ffpf_mbuf", lowered.map_bytes, 1)
+            if lowered.mbuf_begin:
+                with mmap.mmap(running.mbuf, lowered.mbuf_bytes) as memory:
+                    memory[: len(lowered.mbuf_begin)] = lowered.mbuf_begin
             if not running.writable:
                 bpf.map_freeze(running.mbuf)
         return ""
@@ -144,12 +150,17 @@ class Stage:
         except (ClassifyRefused, bpf.VerifierError) as error:
             self._deliveries.pop(flow, None)
             raise GraphError(f"the program of all nodes: {error}") from error
-        self._classifier.need(max((node.lowered.fetch_len for node in self._merged), default=0))
+        self._classifier.need(self._fetch_len)
         bpf.prog_array_set(self._maps.progs, layout.SLOT_GRAPH, prog)
         if self._prog >= 0:
             os.close(self._prog)
         self._prog = prog
         self._classifier.wait()
+
+    @property
+    def _fetch_len(self) -> int:
+        """Octets of a packet that nodes look at."""
+        return emit.HEADERS_BYTES if any(node.lowered.headers for node in self._merged) else 0
 
     def _delivery(self, instance: Instance, column: int) -> Delivery:
         taken = {delivery.number for delivery in self._deliveries.values()}
@@ -157,26 +168,28 @@ class Stage:
         if number is None:
             raise GraphError(f"{DELIVERIES_MAX} graphs of this source deliver packets: there is no room for one more")
         numbers = tuple(instance.placed[position].number for position in instance.delivered)
-        result, result_column = self._result_of(numbers[0])
-        return Delivery(number, column, numbers, result, result_column)
+        return Delivery(number, column, numbers, self._result_of(numbers[0]))
 
-    def _result_of(self, number: int) -> tuple[int, int]:
-        """(what all packets that come out of a node have as result, the column that says it of each): that of the last
-        filter, as long as one node leads to the next; what has met none has a device's."""
+    def _result_of(self, number: int) -> Said:
+        """What packets that come out of a node have as result: the last filter's, or other node's that says something,
+        as long as one node leads to the next; what has met none has a device's."""
         while number != DEVICE_NUMBER:
             node = self._merged[number]
             info = self._classifier.info(node.column) if node.column is not None else None
             if info is not None and node.column is not None:
-                return info.result, node.column
+                return Said(info.result, 0, node.column)
+            if node.lowered.own_result:
+                return Said(0, number)
             number = next(iter(node.key.inputs)) if len(node.key.inputs) == 1 else DEVICE_NUMBER
-        return bytecode.WORD, 0
+        return Said(bytecode.WORD)
 
     def _load(self) -> int:
         nodes, deliveries = list(self._merged), list(self._deliveries.values())
-        body = emit.body(nodes, deliveries, self._states_fd)
+        body, declarations = emit.body(nodes, deliveries, self._states_fd, self._link)
         maps, where = self._maps, self._maps.place
-        text = ir.module(maps.scratch, maps.progs, [], body, [], self._work, where, last=[layout.SLOT_STORE])
-        return where.load(self._compiler.compile(text), "ffpf_graph")
+        text = ir.module(maps.scratch, maps.progs, [], body, [], self._work, where, [layout.SLOT_STORE], declarations)
+        library = self._library if declarations else b""
+        return where.load(self._compiler.compile(text, library), "ffpf_graph")
 
     def switch(self, flow: int, on: bool) -> None:
         """The flow's nodes run, and its packets are delivered; or not, as far as it is concerned."""
@@ -204,7 +217,7 @@ class Stage:
             bpf.map_delete(self._maps.progs, layout.SLOT_GRAPH)
             os.close(self._prog)
             self._prog = -1
-        self._classifier.need(max((node.lowered.fetch_len for node in self._merged), default=0))
+        self._classifier.need(self._fetch_len)
         return columns
 
     def _release(self, flow: int, columns: list[int]) -> None:
@@ -239,7 +252,7 @@ class Stage:
 
     def memory(self, flow: int) -> int:
         """Octets of MBufs that the flow has."""
-        return sum(node.lowered.mbuf_bytes for node in self._merged.of(flow))
+        return sum(node.lowered.map_bytes for node in self._merged.of(flow))
 
     @property
     def running(self) -> int:

@@ -3,7 +3,15 @@
 
 from __future__ import annotations
 
-from fpl.graph import class_bpf, class_bytecount, class_packetcount, class_sampler
+from fpl.graph import (
+    class_bpf,
+    class_bytecount,
+    class_first_n,
+    class_flow_hash,
+    class_histogram,
+    class_packetcount,
+    class_sampler,
+)
 from fpl.graph.classes import KernelClass
 
 CLASSES: dict[str, KernelClass] = {
@@ -11,6 +19,9 @@ CLASSES: dict[str, KernelClass] = {
     for made in (
         class_bpf.CLASS,
         class_bytecount.CLASS,
+        class_first_n.CLASS,
+        class_flow_hash.CLASS,
+        class_histogram.CLASS,
         class_packetcount.CLASS,
         class_sampler.CLASS,
     )

@@ -12,9 +12,13 @@ from fpl.classify import Classifier, Compiler
 from fpl.classify.testing import Packet, TestSource, octets_of
 from fpl.graph.node import Instance, Node
 from fpl.graph.stage import Stage
+from pyffpf.daemon.kernel_sources import nodes_library
 
 NODE_COLUMNS = range(100, 200)
 LD_W, LD_H, LD_B, JEQ, JGT, RET = 0x20, 0x28, 0x30, 0x15, 0x25, 0x06
+
+
+ETHERNET = 0  # FFPF_NODE_ETHERNET
 
 
 def octet_is(at: int, value: int) -> bytes:
@@ -38,7 +42,7 @@ class TestStage:
         self.source = TestSource()
         self.compiler = compiler
         self.classifier = Classifier(self.source.maps, compiler=self.compiler)
-        self.stage = Stage(self.classifier, self.compiler, self.source.maps)
+        self.stage = Stage(self.classifier, self.compiler, self.source.maps, ETHERNET, nodes_library())
         self.columns = list(NODE_COLUMNS)
         self.flows: set[int] = set()
         self.flow_columns: dict[int, int] = {}  # of those that deliver

@@ -83,7 +83,8 @@ class KernelSource:
         if classifier_state is not None:
             Stage.forget(maps)
         self._classifier = Classifier(maps, classifier_state, *compilers)
-        self._new_stage = functools.partial(Stage, self._classifier, compilers[0], maps)
+        link = kernel_sources.link_of(self.facts.link_type)
+        self._new_stage = functools.partial(Stage, self._classifier, compilers[0], maps, link)
         self._stage: Stage | None = None
         self._serial = 0  # of the files of groups and flows
         self._columns: dict[int, ColumnInfo] = {}
@@ -187,7 +188,7 @@ class KernelSource:
     @property
     def stage(self) -> Stage:
         if self._stage is None:
-            self._stage = self._new_stage()
+            self._stage = self._new_stage(kernel_sources.nodes_library())
         return self._stage
 
     def reserve(self, column: int) -> None:

@@ -15,7 +15,8 @@ from pyffpf.daemon.kernel_files import call
 from pyffpf.daemon.protocol import Code, RefusedError
 
 ANY = "any"
-DLT_LINUX_SLL2 = 276
+DLT_EN10MB, DLT_LINUX_SLL2 = 1, 276
+DLT_IP = (12, 228, 229)  # RAW, IPV4, IPV6
 CELL_BYTES = 64
 FORMS = {
     lib.FFPF_KERNEL_FORM_CONTEXT: "context",
@@ -90,3 +91,19 @@ def form(kernel: Any) -> str:
 def refusal(kernel: Any) -> str:
     """Why the kernel took no better form; "" where it did."""
     return str(ffi.string(lib.ffpf_kernel_refusal(kernel)).decode(errors="replace"))
+
+
+def link_of(link_type: int) -> int:
+    """How packets of a source begin for nodes of graphs, by the link type of their records: FFPF_NODE_*."""
+    if link_type == DLT_EN10MB:
+        return int(lib.FFPF_NODE_ETHERNET)
+    if link_type == DLT_LINUX_SLL2:
+        return int(lib.FFPF_NODE_COOKED)
+    return int(lib.FFPF_NODE_RAW if link_type in DLT_IP else lib.FFPF_NODE_OTHER)
+
+
+def nodes_library() -> bytes:
+    """Bitcode of what filter classes do in the kernel."""
+    size = ffi.new("size_t *")
+    octets = lib.ffpf_kernel_nodes_bitcode(size)
+    return bytes(ffi.buffer(octets, size[0]))
