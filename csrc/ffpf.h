@@ -5,6 +5,7 @@
 #include "bms/bms.h"
 #include "bpf/bpf.h"
 #include "client/shared.h"
+#include "columns/arrow.h"
 #include "columns/fields.h"
 #include "columns/pull.h"
 #include "columns/rows.h"

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from pyffpf import fields as _fields
 from pyffpf._core import ffi, lib
+from pyffpf.arrow import ArrowStream
 from pyffpf.batch import ROW, Batch, Octets
 from pyffpf.errors import BadFile, Closed, FfpfError, check, exception_of, new_error
 from pyffpf.filters import compile_text
@@ -27,6 +28,7 @@ from pyffpf.statistics import Statistics, statistics_of
 BATCH_ROWS = 4096
 COLUMN_ROWS = 65536
 OCTETS_BYTES = 2 * 1024 * 1024  # of a batch that is copied: about what the second-level cache and the third can keep
+OCTETS_A_ROW = 512  # that are kept for each row of a table; larger packets make fewer rows
 DIRECTIONS = {"inout": lib.FFPF_DIR_INOUT, "in": lib.FFPF_DIR_IN, "out": lib.FFPF_DIR_OUT}
 
 
@@ -316,6 +318,24 @@ class Capture:
                 callback(packet)
                 done += 1
         return done
+
+    def arrow(self, *names: str, data: bool = False, size: int = COLUMN_ROWS) -> ArrowStream:
+        """What is left of the packets as a table for pyarrow, polars, duckdb or pandas; see ArrowStream.
+
+        names: fields; data: the packets' octets too; size: rows of a batch, at most. Raises KeyError for no field.
+        """
+        return ArrowStream(self, names, size, size * OCTETS_A_ROW if data else 0)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> Any:
+        """The capture itself as a table: rows and octets."""
+        return self.arrow(data=True).__arrow_c_stream__(requested_schema)
+
+    @property
+    def pull(self) -> Any:
+        """The core's `struct ffpf_pull *`, for other parts of pyffpf. Raises Closed."""
+        if self._closed:
+            raise Closed(f"{self.name}: the capture is closed")
+        return self._pull
 
     def send(self, octets: bytes) -> int:
         """Sends a packet, link header included, on a live capture's interface; octets sent."""
