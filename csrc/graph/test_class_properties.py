@@ -12,9 +12,10 @@ from typing import Any
 import dpkt
 import numpy as np
 import pytest
-from class_instance import ALL, Instance, Packet, RefusedError, class_names, ethernet, find
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from graph.class_instance import ALL, Instance, Packet, RefusedError, class_names, ethernet, find
 
 NAMES = [name for name in class_names() if not find(name).source]
 OF_PACKETS = [name for name in NAMES if name not in ("BPF", "file")]  # their arguments are more than words
@@ -37,7 +38,7 @@ def tcp_packets(draw: st.DrawFn) -> bytes:
 
 
 def flow_of(data: bytes) -> tuple[Any, ...] | None:
-    """The conversation as dpkt sees it: protocol and a set of two ends; None where dpkt, or the capture, ends before."""
+    """The conversation as dpkt sees it: protocol and a set of two ends; None where the octets end before."""
     if len(data) < 14 + 20 + 4:
         return None
     inner = dpkt.ip.IP(data[14:])
@@ -110,7 +111,8 @@ def test_histogram_counts_as_numpy_does(lengths: list[int], bins: int, begin: in
     last=st.integers(1, 6),
 )  # fmt: skip
 def test_dedup_turns_away_what_passed_a_moment_ago(packets: list[tuple[bytes, int]], window: int, last: int) -> None:
-    now, passed, expected, made = 1000, [], [], []
+    passed: list[tuple[bytes, int]] = []
+    now, expected, made = 1000, [], []
     for data, later in packets:
         now += later
         duplicate = any(old == data and now - time <= window for old, time in passed[-last:])
