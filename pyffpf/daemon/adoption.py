@@ -40,6 +40,8 @@ from pyffpf.daemon.service import Service
 
 log = logging.getLogger(__name__)
 
+GRAPHS_END = "the nodes of a graph end with the ffpfd that made them: instantiate it again"
+
 
 @dataclass
 class _Inheritance:
@@ -242,6 +244,9 @@ def _successors(known: SavedFlow, number: int, fds: Mapping[str, int]) -> _Succe
 
 
 def _tell_of_losses(saved: Saved, clients: Mapping[int, Client], service: Service) -> None:
+    for graph in saved.graphs:
+        if graph.client in clients:
+            clients[graph.client].send(event("revoked", graph.id, reason=GRAPHS_END))
     for source in saved.sources:
         for flow in source.flows:
             client = clients.get(flow.client)

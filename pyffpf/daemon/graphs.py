@@ -44,6 +44,7 @@ class GraphOperations:
         graph = GraphFlow(self._captures.next_flow_id(), client, source, right, request)
         source.graphs[graph.id] = self._captures.graphs[graph.id] = graph
         await self._operations.update_promiscuous(source)
+        self._operations.tell(source)
         return graph
 
     async def instantiate(self, graph: GraphFlow, request: Instantiate, policy: Policy) -> None:
@@ -130,6 +131,7 @@ class GraphOperations:
         elif graph.delivery is not None:
             await self._operations.close_flow(graph.delivery)
         await self._operations.update_promiscuous(graph.source)
+        self._operations.tell(graph.source)
 
     async def revoke(self, graph: GraphFlow) -> None:
         """Its right has ended: its nodes are gone, and its reader keeps what it has."""
@@ -139,6 +141,7 @@ class GraphOperations:
         graph.state = GraphState.REVOKED
         graph.source.graphs.pop(graph.id, None)
         await self._operations.update_promiscuous(graph.source)
+        self._operations.tell(graph.source)
 
     async def _drop(self, graph: GraphFlow) -> None:
         await self._drop_nodes(graph)

@@ -12,7 +12,7 @@ import base64
 import logging
 from collections.abc import Iterator
 
-from pyffpf.daemon.captures import Captures, Flow, Source
+from pyffpf.daemon.captures import Captures, Flow, GraphFlow, Source
 from pyffpf.daemon.engine import NamedFd
 from pyffpf.daemon.fdstore import STATE_NAMES, FdStore, StoreError
 from pyffpf.daemon.saved import (
@@ -20,6 +20,7 @@ from pyffpf.daemon.saved import (
     SavedClient,
     SavedFlow,
     SavedGiven,
+    SavedGraph,
     SavedGroup,
     SavedSource,
     client_fd,
@@ -71,6 +72,7 @@ class Keeper:
             last_number=self._last_number,
             clients=[SavedClient(number, client.program) for client, number in clients.items()],
             sources=list(self._sources.values()),
+            graphs=[SavedGraph(graph.id, clients[graph.client]) for graph in self._graphs()],
         )
         try:
             held = self._store.held()
@@ -89,12 +91,16 @@ class Keeper:
     def _clients(self) -> dict[Client, int]:
         """Those with flows that are kept; who has none loses nothing by connecting again."""
         numbers = {flow.client for source in self._sources.values() for flow in source.flows}
+        numbers |= {self._client_number(graph.client) for graph in self._graphs()}
         self._client_numbers = {
             client: number
             for client, number in self._client_numbers.items()
             if number in numbers and client.fileno() >= 0
         }
         return self._client_numbers
+
+    def _graphs(self) -> list[GraphFlow]:
+        return [graph for graph in self._captures.graphs.values() if graph.client.fileno() >= 0]
 
     def _client_number(self, client: Client) -> int:
         return self._client_numbers.get(client) or self._client_numbers.setdefault(client, self._next_number())
@@ -105,7 +111,8 @@ class Keeper:
 
     def _describe(self, source: Source) -> None:
         there = self._captures.sources.get(source.key) is source
-        kept = source.engine.kept() if source.engine is not None and there and source.flows else None
+        stays = there and any(not flow.of_graph for flow in source.flows.values())
+        kept = source.engine.kept() if source.engine is not None and stays else None
         if kept is None:
             self._sources.pop(source.key, None)
             self._fds.pop(source.key, None)

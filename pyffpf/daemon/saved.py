@@ -84,6 +84,14 @@ class SavedSource:
 
 
 @dataclass(frozen=True)
+class SavedGraph:
+    """A flow that is a graph. Its nodes end with the ffpfd that made them; its client is told."""
+
+    id: int
+    client: int
+
+
+@dataclass(frozen=True)
 class Saved:
     format: int = FORMAT
     adoptions: int = 0
@@ -91,6 +99,7 @@ class Saved:
     last_number: int = 0  # of clients and sources: none is used twice
     clients: list[SavedClient] = field(default_factory=list)
     sources: list[SavedSource] = field(default_factory=list)
+    graphs: list[SavedGraph] = field(default_factory=list)
 
 
 def client_fd(number: int) -> str:
