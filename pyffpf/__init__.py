@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyffpf.errors import (
         BadFile,
         BadFilter,
+        BadGraph,
         Busy,
         Closed,
         Denied,
@@ -31,22 +32,28 @@ if TYPE_CHECKING:
         NotSupported,
         StillViewed,
         SystemFailure,
+        WrongState,
     )
     from pyffpf.fields import field_names
+    from pyffpf.flow import Flow, Node
+    from pyffpf.graph import Graph, classes
     from pyffpf.packet import Packet
     from pyffpf.statistics import Statistics
 
-_ERRORS = ("BadFile", "BadFilter", "Busy", "Closed", "Denied", "DeviceGone", "FfpfError", "Lapped", "NoServer",
-           "NoSuchDevice", "NotPermitted", "NotSupported", "StillViewed", "SystemFailure")  # fmt: skip
+_ERRORS = ("BadFile", "BadFilter", "BadGraph", "Busy", "Closed", "Denied", "DeviceGone", "FfpfError", "Lapped",
+           "NoServer", "NoSuchDevice", "NotPermitted", "NotSupported", "StillViewed", "SystemFailure",
+           "WrongState")  # fmt: skip
 _HOMES = {
     "ROW": "batch", "Batch": "batch", "Capture": "capture", "Totals": "capture", "open": "capture",
-    "field_names": "fields", "Packet": "packet", "Statistics": "statistics", **dict.fromkeys(_ERRORS, "errors"),
+    "field_names": "fields", "Flow": "flow", "Node": "flow", "Graph": "graph", "classes": "graph",
+     "Packet": "packet", "Statistics": "statistics", **dict.fromkeys(_ERRORS, "errors"),
 }  # fmt: skip
 
 __all__ = [
     "ROW",
     "BadFile",
     "BadFilter",
+    "BadGraph",
     "Batch",
     "Busy",
     "Capture",
@@ -54,9 +61,12 @@ __all__ = [
     "Denied",
     "DeviceGone",
     "FfpfError",
+    "Flow",
+    "Graph",
     "Lapped",
     "NoServer",
     "NoSuchDevice",
+    "Node",
     "NotPermitted",
     "NotSupported",
     "Packet",
@@ -64,6 +74,8 @@ __all__ = [
     "StillViewed",
     "SystemFailure",
     "Totals",
+    "WrongState",
+    "classes",
     "field_names",
     "open",
 ]

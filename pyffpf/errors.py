@@ -9,7 +9,9 @@ FfpfError
   BadFile(ValueError)           octets that are no savefile, or one that ends in a packet
   Denied(PermissionError)       ffpfd, or a policy of its, said no
   NoServer(ConnectionError)     nobody answers where ffpfd should
+  BadGraph(ValueError)          graph text that means nothing, or that cannot be had
   Closed(ValueError)            the capture is closed
+  WrongState(RuntimeError)      a call that a flow's state forbids
   Busy(RuntimeError)            another thread is in it, or it belongs to another process
   StillViewed(BufferError)      views of packets live that would be overwritten
   Lapped                        packets were overwritten under a reader's eyes (FRP): `rows` says which
@@ -50,6 +52,23 @@ class NotSupported(FfpfError):
 
 class BadFilter(FfpfError, ValueError):
     """Filter text that does not compile, in the compiler's own words."""
+
+
+class BadGraph(FfpfError, ValueError):
+    """Graph text that means nothing, or that cannot be had. `str` shows the line with a caret below the place.
+
+    `line` and `column` count from 1, `offset` from 0, in octets; all three are None when it is about no place.
+    """
+
+    def __init__(self, shown: str, offset: int | None, line: int | None, column: int | None) -> None:
+        super().__init__(shown)
+        self.offset = offset
+        self.line = line
+        self.column = column
+
+
+class WrongState(FfpfError, RuntimeError):
+    """A call that the flow's state forbids; the text names both."""
 
 
 class BadFile(FfpfError, ValueError):

@@ -34,26 +34,58 @@ nanoseconds(const struct ffpf_packet *p, const struct ffpf_reader *reader)
 	return ns;
 }
 
+static struct ffpf_row
+row_of(const struct ffpf_packet *p, int64_t ts_ns, uint64_t offset)
+{
+	const uint8_t tag = p->flags & (FFPF_PACKET_VLAN | FFPF_PACKET_VLAN_BESIDE);
+
+	return (struct ffpf_row){
+		.ts_ns = ts_ns,
+		.offset = offset,
+		.caplen = p->cap_len,
+		.len = p->wire_len,
+		.result = p->result,
+		.ifindex = p->ifindex,
+		.vlan = tag ? (uint32_t)p->vlan_tpid << 16 | p->vlan_tci : 0,
+		.protocol = p->protocol,
+		.pkt_type = p->pkt_type,
+		.flags = tag,
+	};
+}
+
 void
 ffpf_rows_describe(struct ffpf_row *rows, const struct ffpf_packet *pkts, uint32_t n, const uint8_t *base,
 		   const struct ffpf_reader *reader)
 {
+	for (uint32_t i = 0; i < n; i++)
+		rows[i] = row_of(&pkts[i], nanoseconds(&pkts[i], reader),
+				 (uint64_t)((uintptr_t)pkts[i].data - (uintptr_t)base));
+}
+
+uint64_t
+ffpf_rows_octets(const struct ffpf_packet *pkts, uint32_t n)
+{
+	uint64_t octets = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		octets += pkts[i].cap_len;
+	return octets;
+}
+
+void
+ffpf_rows_gather(struct ffpf_row *rows, uint8_t *octets, const struct ffpf_packet *pkts, uint32_t n)
+{
+	uint64_t at = 0;
+
 	for (uint32_t i = 0; i < n; i++) {
 		const struct ffpf_packet *p = &pkts[i];
-		const bool tag = p->flags & (FFPF_PACKET_VLAN | FFPF_PACKET_VLAN_BESIDE);
 
-		rows[i] = (struct ffpf_row){
-			.ts_ns = nanoseconds(p, reader),
-			.offset = (uint64_t)((uintptr_t)p->data - (uintptr_t)base),
-			.caplen = p->cap_len,
-			.len = p->wire_len,
-			.result = p->result,
-			.ifindex = p->ifindex,
-			.vlan = tag ? (uint32_t)p->vlan_tpid << 16 | p->vlan_tci : 0,
-			.protocol = p->protocol,
-			.pkt_type = p->pkt_type,
-			.flags = p->flags & (FFPF_PACKET_VLAN | FFPF_PACKET_VLAN_BESIDE),
-		};
+		if (i + FFPF_ROWS_AHEAD < n)
+			__builtin_prefetch(pkts[i + FFPF_ROWS_AHEAD].data);
+		rows[i] = row_of(p, p->ts_sec * NS_PER_S + p->ts_frac, at);
+		if (p->cap_len)
+			memcpy(octets + at, p->data, p->cap_len);
+		at += p->cap_len;
 	}
 }
 

@@ -36,6 +36,13 @@ const uint8_t *ffpf_rows_base(const struct ffpf_batch *batch);
 void ffpf_rows_describe(struct ffpf_row *rows, const struct ffpf_packet *pkts, uint32_t n, const uint8_t *base,
 			const struct ffpf_reader *reader);
 
+/* What n packets have captured, together: octets. */
+uint64_t ffpf_rows_octets(const struct ffpf_packet *pkts, uint32_t n);
+
+/* Describes n packets whose times are in nanoseconds, wherever each lies, in rows[0 .. n-1], and copies them into
+ * `octets`, one after the other: it has room for ffpf_rows_octets, and is the rows' base. */
+void ffpf_rows_gather(struct ffpf_row *rows, uint8_t *octets, const struct ffpf_packet *pkts, uint32_t n);
+
 /* The first head_bytes octets of each packet into heads[n][head_bytes]; what a packet does not have is 0. Packets are
  * fetched into the cache ahead of their turn. */
 void ffpf_rows_heads(uint8_t *heads, uint32_t head_bytes, const struct ffpf_row *rows, uint32_t n, const uint8_t *base);

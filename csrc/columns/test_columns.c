@@ -430,6 +430,44 @@ heads_are_filled_up_with_zeros(void **state)
 	}
 }
 
+static void
+packets_from_anywhere_are_gathered(void **state)
+{
+	static const uint8_t octets[3000];
+	uint8_t one[] = { 1, 2, 3 }, other[] = { 4 };
+	struct ffpf_packet pkts[] = {
+		{ .data = one, .ts_sec = 5, .ts_frac = 7, .cap_len = 3, .wire_len = 9, .result = 11, .ifindex = 2 },
+		{ .data = octets,
+		  .cap_len = sizeof(octets),
+		  .flags = FFPF_PACKET_VLAN_BESIDE,
+		  .vlan_tci = 6,
+		  .vlan_tpid = 0x8100 },
+		{ .data = NULL, .ts_sec = -1 },
+		{ .data = other, .cap_len = 1, .flags = FFPF_PACKET_HEAD_READABLE },
+	};
+	struct ffpf_row rows[4];
+	uint8_t to[3004 + 1];
+
+	(void)state;
+	assert_int_equal(ffpf_rows_octets(pkts, 4), 3004);
+	assert_int_equal(ffpf_rows_octets(pkts, 0), 0);
+	to[3004] = 0x55;
+	ffpf_rows_gather(rows, to, pkts, 4);
+	assert_int_equal(to[3004], 0x55);
+	assert_memory_equal(to, one, 3);
+	assert_memory_equal(to + 3, octets, sizeof(octets));
+	assert_int_equal(to[3003], 4);
+	assert_int_equal(rows[0].ts_ns, 5000000007);
+	assert_int_equal(rows[0].result, 11);
+	assert_int_equal(rows[0].ifindex, 2);
+	assert_int_equal(rows[0].len, 9);
+	assert_int_equal(rows[1].vlan, 0x81000006);
+	assert_int_equal(rows[2].ts_ns, -1000000000);
+	assert_int_equal(rows[2].caplen, 0);
+	assert_int_equal(rows[3].offset, 3003);
+	assert_int_equal(rows[3].flags, 0);
+}
+
 int
 main(void)
 {
@@ -445,6 +483,7 @@ main(void)
 		cmocka_unit_test(two_threads_never_meet_in_it),
 		cmocka_unit_test(fields_say_what_a_packet_lacks),
 		cmocka_unit_test(heads_are_filled_up_with_zeros),
+		cmocka_unit_test(packets_from_anywhere_are_gathered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

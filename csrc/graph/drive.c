@@ -308,6 +308,23 @@ held(const struct queue *holder, struct ffpf_error *err)
 			      holder->flow->name);
 }
 
+/* Whether a device of an active flow ended by a failure that no run has told yet. */
+static bool
+untold_failure(struct ffpf_engine *engine, struct ffpf_error *err)
+{
+	for (uint32_t i = 0; i < engine->node_count; i++) {
+		struct device *device = engine->nodes[i]->device;
+
+		if (device && engine->nodes[i]->active && device->failed.code && !device->told) {
+			device->told = true;
+			if (err)
+				*err = device->failed;
+			return true;
+		}
+	}
+	return false;
+}
+
 enum ffpf_outcome
 ffpf_engine_run(struct ffpf_engine *engine, uint64_t max_packets, int timeout_ms, uint64_t *packets,
 		struct ffpf_error *err)
@@ -333,7 +350,7 @@ ffpf_engine_run(struct ffpf_engine *engine, uint64_t max_packets, int timeout_ms
 				held(holder, err);
 			outcome = FFPF_FAILED;
 		} else if (step == STEP_END) {
-			outcome = FFPF_END;
+			outcome = untold_failure(engine, err) ? FFPF_FAILED : FFPF_END;
 		} else if (step == STEP_BATCH) {
 			outcome = was_woken(engine) ? FFPF_INTERRUPTED : FFPF_BATCH;
 			if (timeout_ms > 0 && engine_clock(CLOCK_MONOTONIC) >= until)

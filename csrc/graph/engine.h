@@ -44,8 +44,8 @@ ffpf_engine_destroy(struct ffpf_engine *engine); /* closes and frees every flow;
 /*
  * Packets pass until max_packets have come in from devices (0: no limit), all devices that are needed have ended
  * (FFPF_END: at once when no flow is active), or timeout_ms have gone by (FFPF_TIMEOUT; < 0: no limit; 0: what is there
- * now). FFPF_BATCH: max_packets came. FFPF_INTERRUPTED: a signal, or ffpf_engine_wake. FFPF_FAILED: err.
- * *packets: how many came in; may be NULL.
+ * now). FFPF_BATCH: max_packets came. FFPF_INTERRUPTED: a signal, or ffpf_engine_wake. FFPF_FAILED: err, among others
+ * once for each device that ended because it failed, at the end of all. *packets: how many came in; may be NULL.
  */
 enum ffpf_outcome ffpf_engine_run(struct ffpf_engine *engine, uint64_t max_packets, int timeout_ms, uint64_t *packets,
 				  struct ffpf_error *err);

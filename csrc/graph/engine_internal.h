@@ -52,6 +52,7 @@ struct device {
 	bool begun; /* a packet was asked for: a later flow would miss it */
 	bool ended;
 	struct ffpf_error failed; /* code 0: it ended well */
+	bool told;                /* of that, by a run */
 	struct ffpf_batch batch;  /* of the reader; consumed of it so far: */
 	uint32_t consumed;
 	uint64_t passed, paused;  /* packets that went into the graph, and that came while none was active */

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Completion of ffpf, ffpfd, ffpf-run and fplc for bash; goes to share/bash-completion/completions/ffpf, with links of
-# the other names. Needs nothing but bash.
+# Completion of ffpf, ffpf-flow, ffpf-run, ffpfd and fplc for bash; goes to share/bash-completion/completions/ffpf, with
+# links of the other names. Needs nothing but bash.
 
 _ffpf_words() {
 	local word
@@ -35,6 +35,22 @@ _ffpf() {
 		else
 			_ffpf_words "--json --watch --socket --help" "$current"
 		fi
+		;;
+	esac
+}
+
+# A flow is text of its own, in quotes, which is not completed.
+_ffpf_flow() {
+	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+	case $previous in
+	--classes) _ffpf_words "$(ffpf-flow --classes 2>/dev/null | while read -r name _; do echo "$name"; done)" "$current" ;;
+	--follow) _ffpf_words "flow1" "$current" ;;
+	--format) _ffpf_words "text pcap" "$current" ;;
+	--every | --seconds) _ffpf_words "1 2 5 10" "$current" ;;
+	--graph) _ffpf_files "$current" ;;
+	*)
+		_ffpf_words "--classes --check --explain --follow --format --count --seconds --every --json --graph --quiet \
+			--snaplen --immediate --no-promisc --help" "$current"
 		;;
 	esac
 }
@@ -98,6 +114,7 @@ _fplc() {
 }
 
 complete -F _ffpf ffpf
+complete -F _ffpf_flow ffpf-flow
 complete -F _ffpfd ffpfd
 complete -F _ffpf_run ffpf-run
 complete -F _fplc fplc

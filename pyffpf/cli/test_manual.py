@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from pyffpf.graph import classes
+
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 PAGES = sorted((DOCS / "man").iterdir())
 COMMANDS = [  # page, module, subcommand
     ("ffpf.1", "ffpf", "status"),
     ("ffpf.1", "ffpf", "top"),
+    ("ffpf-flow.1", "flow", ""),
     ("ffpf-run.1", "run", ""),
     ("ffpfd.8", "ffpfd", ""),
     ("fplc.1", "fplc", ""),
@@ -52,7 +55,7 @@ def test_manual_pages_are_well_formed(page: Path) -> None:
 
 
 def test_there_is_a_page_for_each_command() -> None:
-    assert [page.name for page in PAGES] == sorted({page for page, _, _ in COMMANDS})
+    assert [page.name for page in PAGES] == sorted({page for page, _, _ in COMMANDS} | {"ffpf-filter.7"})
 
 
 @pytest.mark.parametrize(("page", "module", "subcommand"), COMMANDS)
@@ -69,6 +72,7 @@ def test_options_are_documented_and_completed(page: str, module: str, subcommand
 def test_completions(tmp_path: Path) -> None:
     (tmp_path / "some.sock").touch()
     assert complete("ffpf sta", tmp_path) == ["status"]
+    assert complete("ffpf-flow --format p", tmp_path) == ["pcap"]
     assert complete("ffpf status --socket so", tmp_path) == ["some.sock"]
     assert complete("ffpfd --config s", tmp_path) == ["some.sock"]
     assert complete("ffpf-run --engine sh", tmp_path) == ["shared"]
@@ -76,3 +80,10 @@ def test_completions(tmp_path: Path) -> None:
     assert complete("fplc exp", tmp_path) == ["explain"]
     assert complete("fplc check so", tmp_path) == ["some.sock"]
     assert complete("fplc dump --stage op", tmp_path) == ["optimised"]
+
+
+def test_filter_classes_are_documented() -> None:
+    text = (DOCS / "man" / "ffpf-filter.7").read_text()
+    items = [line for line in text.splitlines() if line.startswith(".It Cm ")]
+    told = {word for line in items for word in line.removeprefix(".It Cm ").replace(",", " ").split()}
+    assert {one.name for one in classes() if not one.source} <= told

@@ -113,7 +113,8 @@ def test_it_fits_the_terminal(height: int) -> None:
 class Terminal:
     """A program in a pseudo-terminal; a context manager. What it drew last is in `frame`."""
 
-    def __init__(self, argv: Sequence[str], size: tuple[int, int] = (40, 160)) -> None:
+    def __init__(self, argv: Sequence[str], size: tuple[int, int] = (40, 160), *, errors: bool = False) -> None:
+        """errors: standard error is the terminal too; else a pipe, child.stderr."""
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
         self._slave = slave
@@ -121,7 +122,8 @@ class Terminal:
         environ = {**os.environ, "TERM": "xterm-256color"}
         for name in ("COLUMNS", "LINES", "NO_COLOR"):
             environ.pop(name, None)
-        self.child = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=subprocess.PIPE, env=environ)
+        stderr = slave if errors else subprocess.PIPE
+        self.child = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=stderr, env=environ)
         self.drawn = ""
 
     def __enter__(self) -> Terminal:

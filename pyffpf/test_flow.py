@@ -1,0 +1,481 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Flows from Python: states, reading, memory of filters, hooks, sharing. Packets are counted by hand, not by FFPF."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pyffpf
+from compat_tests import capture_packets as packets
+from compat_tests.capture_files import PcapFormat, stamped
+from compat_tests.netns import Netns
+from pyffpf.compose import bpf, device, packetcount, ref, sampler
+from pyffpf.errors import BadGraph, FfpfError, NotSupported, WrongState
+from pyffpf.flow import Flow
+from pyffpf.graph import Graph, check_text, default_graph
+
+TCP, UDP = 30, 12
+
+
+def frames(tcp: int = TCP, udp: int = UDP) -> list[bytes]:
+    """TCP packets, and after every few of them a datagram."""
+    one = [packets.ethernet(packets.tcp4(b"t" * n, sport=1000 + n)) for n in range(tcp)]
+    other = [packets.ethernet(packets.udp4(b"u" * n)) for n in range(udp)]
+    step = max(1, len(one) // max(1, len(other)))
+    for number, frame in enumerate(other):
+        one.insert((step + 1) * number, frame)
+    return one
+
+
+def is_tcp(frame: bytes) -> bool:
+    return frame[23] == 6
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Path:
+    path = tmp_path / "some file.pcap"
+    path.write_bytes(PcapFormat().file(stamped(frames())))
+    return path
+
+
+@pytest.fixture
+def graph() -> Iterator[Graph]:
+    with Graph() as made:
+        yield made
+
+
+def text(capture: Path, rest: str) -> str:
+    return f'(device,"{capture}") -> {rest}'
+
+
+# ---- reading ----
+
+
+def test_packets_of_a_flow(graph: Graph, capture: Path) -> None:
+    with graph.flow(text(capture, "(BPF,tcp)")) as flow:
+        assert flow.state == "active"
+        got = [bytes(packet) for packet in flow]
+    assert got == [frame for frame in frames() if is_tcp(frame)]
+    assert flow.state == "closed"
+
+
+def test_a_composed_flow_reads_the_same(graph: Graph, capture: Path) -> None:
+    part = device(capture) >> (bpf("udp") | bpf("tcp port 80")) >> packetcount(name="all")
+    with graph.flow(part) as flow:
+        assert [packet.len for packet in flow] == [len(frame) for frame in frames()]
+        assert flow["all"].mbuf["packets"] == TCP + UDP
+
+
+def test_batches_have_times_and_results(graph: Graph, capture: Path) -> None:
+    with graph.flow(text(capture, "(sampler,2)")) as flow:
+        batches = list(flow.batches(5))
+    assert all(1 <= len(batch) <= 5 for batch in batches)
+    rows = np.concatenate([batch.rows for batch in batches])
+    with pyffpf.open(capture) as source:
+        expected = source.read_batch()
+    assert expected is not None
+    assert rows["ts_ns"].tolist() == expected["ts_ns"][1::2].tolist()
+    assert rows["len"].tolist() == expected["len"][1::2].tolist()
+    assert b"".join(bytes(batch.view(n)) for batch in batches for n in range(len(batch))) == b"".join(frames()[1::2])
+
+
+def test_any_node_can_be_read(graph: Graph, capture: Path) -> None:
+    with graph.flow(text(capture, "a=(BPF,tcp) -> b=(sampler,3)")) as flow:
+        for node in flow.nodes:
+            node.begin()
+        assert graph.run().ended
+        counts = [sum(len(batch) for batch in node.batches()) for node in flow.nodes]
+        assert counts == [TCP + UDP, TCP, TCP // 3]
+        assert flow["a"].reader["let_through"] == TCP == flow["a"].reader["delivered"]
+
+
+def test_wait_for_packets(graph: Graph, capture: Path) -> None:
+    with graph.flow(text(capture, "(BPF,udp)")) as flow:
+        assert flow.begin().wait(5) >= 5
+        batch = flow.read_batch(5)
+        assert batch is not None and len(batch) == 5
+        assert flow.wait(1000, timeout=20) == UDP - 5
+
+
+def test_callbacks(graph: Graph, capture: Path) -> None:
+    calls: list[int] = []
+    with graph.flow(text(capture, "u=(BPF,udp)")) as flow:
+        flow["u"].on_packets(lambda batch: calls.append(len(batch)), 5)
+        graph.run()
+    assert sum(calls) == UDP and calls[0] >= 5
+
+
+def test_a_callback_that_raises_ends_the_run(graph: Graph, capture: Path) -> None:
+    def fail(batch: pyffpf.Batch) -> None:
+        raise ZeroDivisionError("in the callback")
+
+    with graph.flow(text(capture, "(BPF,udp)")) as flow:
+        flow.on_packets(fail)
+        with pytest.raises(ZeroDivisionError, match="in the callback"):
+            graph.run()
+        assert graph.run().ended  # it is gone
+
+
+def test_a_callback_that_has_enough(graph: Graph, capture: Path) -> None:
+    seen: list[int] = []
+
+    def once(batch: pyffpf.Batch) -> bool:
+        seen.append(len(batch))
+        return False
+
+    with graph.flow(text(capture, "(BPF,tcp)")) as flow:
+        flow.on_packets(once)
+        graph.run()
+    assert len(seen) == 1
+
+
+# ---- states ----
+
+MOVES: dict[str, Callable[[Flow], object]] = {
+    "populate": lambda flow: flow.populate("(device,hook:x)"),
+    "instantiate": lambda flow: flow.instantiate(),
+    "activate": lambda flow: flow.activate(),
+    "pause": lambda flow: flow.pause(),
+    "read": lambda flow: flow.read_batch(timeout=0),
+    "counters": lambda flow: flow[0].counters,
+}
+MAY = {
+    "created": {"populate"},
+    "populated": {"populate", "instantiate"},
+    "instantiated": {"activate", "read", "counters"},
+    "active": {"pause", "read", "counters"},
+    "paused": {"activate", "read", "counters"},
+    "closed": set(),
+}  # fmt: skip
+
+
+def in_state(graph: Graph, state: str) -> Flow:
+    flow = graph.flow()
+    way = ["created", "populated", "instantiated", "active", "paused"]
+    steps = [lambda: flow.populate("(device,hook:x) -> (packetcount)"), flow.instantiate, flow.activate, flow.pause]
+    for step in steps[: way.index(state)] if state in way else []:
+        step()
+    if state == "closed":
+        flow.close()
+    assert flow.state == state
+    return flow
+
+
+@pytest.mark.parametrize("state", MAY)
+@pytest.mark.parametrize("move", MOVES)
+def test_the_state_table(graph: Graph, state: str, move: str) -> None:
+    graph.hook("x")
+    flow = in_state(graph, state)
+    if move in MAY[state]:
+        MOVES[move](flow)
+    elif move == "counters" and state == "created":
+        with pytest.raises(IndexError):
+            MOVES[move](flow)
+    else:
+        with pytest.raises(WrongState, match=state):
+            MOVES[move](flow)
+        assert flow.state == state
+    flow.close()
+    flow.close()
+    assert flow.state == "closed"
+
+
+def test_steps_can_be_chained(graph: Graph, capture: Path) -> None:
+    flow = Flow(text(capture, "(packetcount)"), name="mine", graph=graph).instantiate().activate()
+    assert repr(flow) == "<Flow 'mine' active>" and flow.name == "mine"
+    assert graph.run() == (TCP + UDP, True)
+    assert flow["packetcount"].counters.packets_in == TCP + UDP
+    flow.close()
+
+
+def test_pause(graph: Graph) -> None:
+    hook = graph.hook("h")
+    with graph.flow("(device,hook:h) -> (packetcount)") as flow:
+        hook.handle(frames()[:3])
+        flow.pause()
+        hook.handle(frames()[:5])
+        flow.activate()
+        hook.handle(frames()[0])
+        assert flow["packetcount"].mbuf["packets"] == 4
+
+
+def test_a_failure_leaves_it_populated(graph: Graph, tmp_path: Path) -> None:
+    flow = graph.flow(f'(device,"{tmp_path}/none.pcap") -> (packetcount)')
+    with pytest.raises((BadGraph, OSError), match=r"none\.pcap"):
+        flow.instantiate()
+    assert flow.state == "populated"
+    with pytest.raises((BadGraph, OSError)), flow:
+        pass
+    assert flow.state == "closed"
+
+
+def test_a_graph_closes_its_flows(capture: Path) -> None:
+    with Graph() as graph:
+        flow = graph.flow(text(capture, "(packetcount)")).instantiate()
+        assert graph.flows == [flow]
+    assert flow.state == "closed" and graph.closed
+    with pytest.raises(WrongState, match="closed"):
+        graph.flow("(device,x)")
+    with pytest.raises(WrongState):
+        graph.run()
+
+
+def test_who_forgets_to_close_is_warned(graph: Graph, capture: Path) -> None:
+    graph.flow(text(capture, "(packetcount)")).instantiate()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", ResourceWarning)
+        gc.collect()
+    assert not graph.instances() or told  # the collector ran when the name went, or just now
+
+
+# ---- errors ----
+
+
+@pytest.mark.parametrize(
+    ("wrong", "column", "words"),
+    [
+        ("(device,a) ->", 14, "1:19"),
+        ("(device,a) -> (FPL-9,x)", 16, "FPL-9"),
+        ("(device,a) -> (sampler,none)", 24, "none"),
+        ("(device,a) -> [(BPF,tcp)", 15, "bracket|closed|\\["),
+    ],
+)
+def test_errors_have_a_place_and_a_caret(graph: Graph, wrong: str, column: int, words: str) -> None:
+    graph.hook("h")
+    wrong = wrong.replace("device,a", "device,hook:h")
+    shift = len("hook:h") - 1
+    flow = graph.flow()
+    with pytest.raises(BadGraph, match=words) as caught:
+        flow.populate(wrong).instantiate()
+    assert (caught.value.line, caught.value.column) == (1, column + shift)
+    shown = str(caught.value).splitlines()
+    assert wrong in shown[1] and shown[2].index("^") - shown[1].index("(") == column + shift - 1
+    flow.close()
+
+
+def test_text_in_its_one_form() -> None:
+    assert check_text('( device , "eth0" )|(device,eth1)->(sampler,2,4)') == (
+        "(device,eth0) | (device,eth1) -> (sampler,2,4)"
+    )
+    with pytest.raises(BadGraph, match="1:"):
+        check_text("device -> ")
+
+
+def test_nodes_by_name_class_and_place(graph: Graph, capture: Path) -> None:
+    with graph.flow(text(capture, "a=(BPF,tcp) -> (BPF,ip) -> (packetcount)")) as flow:
+        assert [flow[key].number for key in ("a", "packetcount", "device", 2, -1)] == [1, 3, 0, 2, 3]
+        assert flow[2].inputs == (1,) and repr(flow["a"]) == "<Node 1 a=(BPF,tcp)>"
+        with pytest.raises(KeyError, match="2 nodes of the class 'BPF'"):
+            _ = flow["BPF"]
+        with pytest.raises(KeyError, match="there are device, a, BPF, packetcount"):
+            _ = flow["nothing"]
+        with pytest.raises(IndexError, match="it has 4"):
+            _ = flow[4]
+
+
+# ---- memory ----
+
+
+def test_memory_is_read_and_written_while_it_runs(graph: Graph) -> None:
+    hook = graph.hook("h")
+    flow = graph.flow("(device,hook:h) -> count=(packetcount,,8)").instantiate()
+    memory = flow["count"].mbuf
+    memory["packets"] = 100  # before it is activated
+    with flow:
+        hook.handle(frames()[:7])
+        assert memory["packets"] == 107
+        memory["packets"] = 0
+        hook.handle(frames()[:2])
+        assert memory["packets"] == 2 == flow["count"].mbuf["packets"]
+        with pytest.raises(NotSupported):
+            _ = flow[0].mbuf
+
+
+def test_memory_outlives_the_flow_and_the_graph() -> None:
+    graph = Graph()
+    hook = graph.hook("h")
+    with graph.flow("(device,hook:h) -> (packetcount)") as flow:
+        memory = flow["packetcount"].mbuf
+        part = memory["packets"][...]
+        hook.handle(frames())
+    graph.close()
+    del graph, hook, flow
+    gc.collect()
+    assert memory["packets"] == part == TCP + UDP
+    memory["packets"] = 1
+    del memory
+    gc.collect()
+    assert part == 1
+
+
+def test_reports(graph: Graph, capture: Path) -> None:
+    with graph.flow(text(capture, "(topk,k=2 of=ip.dst)")) as flow:
+        graph.run()
+        report = flow["topk"].report()
+        assert "192.0.2.1" in json.dumps(report)
+        assert "192.0.2.1" in flow["topk"].report_text()
+
+
+# ---- sharing ----
+
+
+def test_equal_prefixes_run_once(graph: Graph, capture: Path) -> None:
+    one = graph.flow(text(capture, "(sampler,2) -> (BPF,tcp)")).instantiate()
+    other = graph.flow(text(capture, '(sampler,"2") -> (BPF,udp)')).instantiate()
+    alone = graph.flow(text(capture, "(sampler,2) -> (BPF,udp)"), share=False).instantiate()
+    for flow in (one, other, alone):
+        flow.activate()
+    graph.run()
+    assert [node.instance for node in one.nodes[:2]] == [node.instance for node in other.nodes[:2]]
+    assert not {node.instance for node in alone.nodes} & {node.instance for node in one.nodes}
+    assert one["sampler"].serving.flows == 2
+    assert one["sampler"].counters.packets_in == TCP + UDP
+    names = [instance.class_name for instance in graph.instances()]
+    assert names.count("sampler") == 2 and names.count("BPF") == 3
+    for flow in (one, other, alone):
+        flow.close()
+    assert graph.instances() == []
+
+
+def test_a_flow_continues_from_another_flows_node(graph: Graph, capture: Path) -> None:
+    with (
+        graph.flow(text(capture, "web=(BPF,tcp)"), name="first") as first,
+        graph.flow(ref("first.web") >> sampler(10) >> packetcount()) as second,
+    ):
+        graph.run()
+        assert second["packetcount"].mbuf["packets"] == TCP // 10
+        assert second[0].instance == first["web"].instance
+
+
+def test_the_law_of_counters(graph: Graph, capture: Path) -> None:
+    with graph.flow(text(capture, "(BPF,tcp) -> (sampler,4)")) as flow:
+        graph.run()
+        for node in flow.nodes:
+            counted = node.counters
+            assert counted.packets_in == counted.packets_out + counted.filtered + sum(counted.dropped.values())
+        assert [node.counters.packets_out for node in flow.nodes] == [TCP + UDP, TCP, TCP // 4]
+
+
+def test_the_picture(graph: Graph, capture: Path) -> None:
+    with (
+        graph.flow(text(capture, "(sampler,2) -> (BPF,tcp) | (BPF,icmp) -> (bytecount,,8)")),
+        graph.flow(text(capture, "(sampler,2) -> (BPF,udp) -> (packetcount,,8)")) as flow,
+    ):
+        graph.run()
+        shape = flow.picture()
+    names = [instance.class_name for instance in shape.instances]
+    assert names.count("sampler") == 1 and names.count("BPF") == 3 and len(shape.flows) == 2
+    assert f"in {TCP + UDP}" in shape.dot()
+
+
+# ---- hooks ----
+
+
+def test_a_hook_feeds_packets_of_ones_own(graph: Graph) -> None:
+    with graph.hook("mine") as hook, graph.flow("(device,hook:mine) -> (BPF,tcp)") as flow:
+        flow.begin()
+        hook.handle(frames(), ts_ns=list(range(1000, 1000 + TCP + UDP)))
+        hook.handle(frames()[-1], ts_ns=2**40, wire_len=9000)
+        hook.close()
+        with pytest.raises(WrongState, match="'mine' is closed"):
+            hook.handle(b"")
+        batch = flow.read_batch()
+        assert batch is not None and len(batch) == TCP + 1
+        assert batch["ts_ns"][-1] == 2**40 and batch["len"][-1] == 9000
+        assert flow.read_batch() is None  # the end
+    with pytest.raises(ValueError, match="2 packets with 1 times"), graph.hook("other") as hook:
+        hook.handle([b"a", b"b"], ts_ns=[1])
+
+
+def test_wrong_hooks(graph: Graph) -> None:
+    graph.hook("h")
+    with pytest.raises(FfpfError, match="h"):
+        graph.hook("h")
+    with pytest.raises(FfpfError):
+        graph.hook("not a name")
+
+
+# ---- processes, threads, time ----
+
+
+def test_time_is_kept(graph: Graph) -> None:
+    graph.hook("h")
+    with graph.flow("(device,hook:h) -> (packetcount)") as flow:
+        began = time.monotonic()
+        assert graph.run(seconds=0.05) == (0, False)
+        batch = flow.read_batch(timeout=0.05)
+        assert batch is not None and len(batch) == 0
+        assert flow.wait(1, timeout=0.05) == 0
+        assert time.monotonic() - began >= 0.15
+    with pytest.raises(ValueError, match="over already"):
+        graph.run(seconds=-1)
+
+
+def test_another_thread_feeds_while_one_waits(graph: Graph) -> None:
+    hook = graph.hook("h")
+    with graph.flow("(device,hook:h) -> (BPF,tcp)") as flow:
+        flow.begin()
+
+        def feed() -> None:
+            for frame in frames():
+                hook.handle(frame)
+            hook.close()
+
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        assert sum(1 for _ in flow) == TCP
+        feeder.join()
+
+
+def test_a_forked_process_has_a_graph_of_its_own(capture: Path) -> None:
+    flow = Flow(text(capture, "(packetcount)")).instantiate().activate()
+    mine = default_graph()
+    child = os.fork()
+    if child == 0:
+        try:
+            refused = 0
+            try:
+                flow.read_batch(timeout=0)
+            except FfpfError:
+                refused = 1
+            with Flow(text(capture, "(packetcount)")) as own:
+                own.graph.run()
+                fine = own.graph is not mine and own[1].mbuf["packets"] == TCP + UDP
+            os._exit(0 if refused and fine else 1)
+        except BaseException:
+            os._exit(2)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert mine.run().packets == TCP + UDP
+    flow.close()
+
+
+@pytest.mark.live
+def test_an_interface() -> None:
+    with (
+        Netns() as ns,
+        ns.entered(),
+        Graph(immediate=True, snaplen=2048) as graph,
+        graph.flow(f"(device,{ns.left}) -> (BPF,tcp) -> (packetcount)") as flow,
+    ):
+        flow.begin()
+        ns.send(ns.right, frames())
+        got: list[Any] = []
+        end = time.monotonic() + 20
+        while len(got) < TCP and time.monotonic() < end:
+            batch = flow.read_batch(timeout=0.2)
+            assert batch is not None
+            got += [bytes(packet) for packet in batch]
+        assert got == [frame for frame in frames() if is_tcp(frame)]
+        assert flow["packetcount"].mbuf["packets"] == TCP
