@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a device's arguments, in the form that class_device.c gives them, open. */
 #include "graph/engine_internal.h"
-#include "source/cooked.h"
 #include "source/live.h"
 #include "source/savefile.h"
 #include "syspcap/syspcap.h"
 
 #include <errno.h>
+#include <pcap/dlt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,13 +25,21 @@ device_is_file(const struct device *device)
 	return device->reader && is_savefile(device->reader);
 }
 
+/* A header stands before the packet that says what the kernel knew (source/cooked.h). */
+static bool
+is_cooked(int dlt)
+{
+	return dlt == DLT_LINUX_SLL || dlt == DLT_LINUX_SLL2 || dlt == DLT_NETLINK || dlt == DLT_LINUX_IRDA ||
+	       dlt == DLT_LINUX_LAPD;
+}
+
 /* Filters see a cooked header where there is one; else what the socket saw: the tag beside the packet. */
 static uint16_t
 form_of(const struct ffpf_reader *reader)
 {
 	if (is_savefile(reader))
 		return reader->info.swapped ? FFPF_FORM_SAVEFILE_SWAPPED : FFPF_FORM_SAVEFILE;
-	return ffpf_cooked_bytes(reader->info.link_type) ? FFPF_FORM_DEAD : FFPF_FORM_LIVE;
+	return is_cooked(reader->info.link_type) ? FFPF_FORM_DEAD : FFPF_FORM_LIVE;
 }
 
 static void

@@ -30,7 +30,7 @@ struct ffpf_engine_config {
 	uint32_t batch;       /* packets that pass the graph together: 1 to 1024; 0: 256 */
 	uint32_t queue_slots; /* unread packets of one reader of a node: a power of two, at least 2 batches; 0: 16384 */
 	size_t store_bytes;   /* of packets that wait for their readers, all together; 0: 64 MiB */
-	uint32_t snap_len;    /* live; 0: 262144 */
+	uint32_t snap_len;    /* live; 0: 262144. With `immediate` the ring has a frame of that size for each packet */
 	int timeout_ms;       /* live: after so long the kernel hands over what it has; 0: 10 */
 	size_t buffer_bytes;  /* live: the kernel's ring; 0: the default of source/live.h */
 	bool promisc;

@@ -4,6 +4,7 @@ as a model in Python says, count and deliver the same."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,10 +13,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyffpf._core import ffi, lib
 
+from graph.graph_engine import Engine, checked
+
 HOOKS = ("a", "b")
 DLT_EN10MB = 1
 SNAP_LEN = 262144
 UNFILTERED = 2**32 - 1
+COUNTERS = ("packetcount", "bytecount")
 
 Packet = tuple[str, int]  # hook, octets on the wire
 
@@ -54,7 +58,7 @@ class Model:
         self.since = [0] * len(self.nodes)
         self.seen = Seen([(0, 0) for _ in self.nodes], [None for _ in self.nodes], [])
         for i, (class_name, _, _) in enumerate(self.nodes):
-            if class_name in ("packetcount", "bytecount"):
+            if class_name in COUNTERS:
                 self.seen.mbufs[i] = 0
 
     def judge(self, i: int, class_name: str, expression: str, wire_len: int, result: int) -> int:
@@ -85,10 +89,6 @@ class Model:
             self.seen.packets.append((number, result))
 
 
-def checked(status: int, err: Any) -> None:
-    assert status == 0, ffi.string(getattr(err, "error", err).text)
-
-
 def shape(text: str) -> Model:
     out, err = ffi.new("struct ffpf_graph_text **"), ffi.new("struct ffpf_graph_error *")
     checked(lib.ffpf_graph_text_parse(out, text.encode(), len(text), err), err)
@@ -100,63 +100,29 @@ def shape(text: str) -> Model:
     return Model(nodes, [graph.ends[i] for i in range(graph.end_count)])
 
 
-class Engine:
-    """Flows over the hooks of HOOKS, all active."""
+class Flows:
+    """Flows over the hooks of HOOKS, all active, and read at their last stage."""
 
     def __init__(self, texts: Sequence[str], sharing: int) -> None:
-        self.err = ffi.new("struct ffpf_error *")
-        place = ffi.new("struct ffpf_graph_error *")
-        engine, hook = ffi.new("struct ffpf_engine **"), ffi.new("struct ffpf_engine_hook **")
-        config = ffi.new("struct ffpf_engine_config *", {"batch": 8, "queue_slots": 4096})
-        checked(lib.ffpf_engine_create(engine, config, self.err), self.err)
-        self.engine = ffi.gc(engine[0], lib.ffpf_engine_destroy)
-        self.hooks = {}
-        for name in HOOKS:
-            checked(lib.ffpf_engine_hook_open(hook, self.engine, name.encode(), DLT_EN10MB, self.err), self.err)
-            self.hooks[name] = hook[0]
-        self.flows = []
-        for text in texts:
-            flow = ffi.new("struct ffpf_graph_flow **")
-            checked(lib.ffpf_graph_flow_create(flow, self.engine, ffi.NULL, sharing, self.err), self.err)
-            checked(lib.ffpf_graph_flow_populate(flow[0], text.encode(), place), place)
-            checked(lib.ffpf_graph_flow_instantiate(flow[0], place), place)
-            checked(lib.ffpf_graph_flow_activate(flow[0], self.err), self.err)
-            checked(lib.ffpf_graph_read_begin(flow[0], lib.FFPF_GRAPH_LAST, self.err), self.err)
-            self.flows.append(flow[0])
+        self.engine = Engine(batch=8, queue_slots=4096)
+        self.hooks = {name: self.engine.hook(name, DLT_EN10MB) for name in HOOKS}
+        self.flows = [self.engine.flow(text, sharing) for text in texts]
+        for flow in self.flows:
+            self.engine.read_begin(flow)
 
     def handle(self, numbers: Sequence[int], hook: str, lengths: Sequence[int]) -> None:
-        octets = [ffi.new("uint32_t[4]", [number, 0, 0, 0]) for number in numbers]
-        packets = ffi.new("struct ffpf_packet[]", len(numbers))
-        for packet, data, length, number in zip(packets, octets, lengths, numbers, strict=True):
-            packet.data, packet.ts_sec, packet.cap_len, packet.wire_len = (
-                ffi.cast("uint8_t *", data),
-                number,
-                14,
-                length,
-            )
-        checked(lib.ffpf_engine_hook_handle_packets(self.hooks[hook], packets, len(numbers), self.err), self.err)
-
-    def packets(self, flow: Any) -> list[tuple[int, int]]:
-        found = []
-        batch = ffi.new("struct ffpf_graph_batch *")
-        while lib.ffpf_graph_getnext_pkt(flow, lib.FFPF_GRAPH_LAST, 7, 0, batch, self.err) == lib.FFPF_BATCH:
-            for packet in (batch.pkts[i] for i in range(batch.count)):
-                assert packet.ts_sec == ffi.cast("uint32_t *", packet.data)[0]
-                found.append((packet.ts_sec, packet.result))
-        return found
+        packets = [(struct.pack("<4I", n, 0, 0, 0), length, n) for n, length in zip(numbers, lengths, strict=True)]
+        self.engine.hand_over(self.hooks[hook], packets)
 
     def seen(self, flow: Any, classes: Sequence[str]) -> Seen:
-        counters = ffi.new("struct ffpf_node_counters *")
-        data, octets = ffi.new("void **"), ffi.new("size_t *")
-        seen = Seen([], [], self.packets(flow))
+        seen = Seen([], [], [])
+        for octets, time_ns, result in self.engine.read(flow, 4096, wait_ms=0, at_once=7):
+            assert struct.unpack_from("<I", octets)[0] * 1_000_000_000 == time_ns
+            seen.packets.append((time_ns // 1_000_000_000, result))
         for i, class_name in enumerate(classes):
-            checked(lib.ffpf_graph_flow_counters(flow, i, counters, self.err), self.err)
-            assert getattr(counters, "in") == counters.out + counters.filtered + sum(counters.dropped)
+            counters = self.engine.counters(flow, i)
             seen.nodes.append((getattr(counters, "in"), counters.out))
-            seen.mbufs.append(None)
-            if class_name in ("packetcount", "bytecount"):
-                checked(lib.ffpf_graph_flow_mbuf(flow, i, data, octets, self.err), self.err)
-                seen.mbufs[i] = ffi.cast("uint64_t *", data[0])[0]
+            seen.mbufs.append(self.engine.word(flow, i) if class_name in COUNTERS else None)
         return seen
 
 
@@ -165,16 +131,17 @@ class Engine:
 @example(["(device,hook:a) -> (sampler,2) -> (packetcount,,8)"] * 3, [("a", 60)] * 30, 7)
 def test_merged_flows_see_what_they_would_see_alone(texts: list[str], packets: list[Packet], at_once: int) -> None:
     models = [shape(text) for text in texts]
-    merged, alone = Engine(texts, lib.FFPF_GRAPH_SHARE_ALL), Engine(texts, lib.FFPF_GRAPH_SHARE_NONE)
-    assert lib.ffpf_engine_instance_count(merged.engine) <= lib.ffpf_engine_instance_count(alone.engine)
+    merged, alone = Flows(texts, lib.FFPF_GRAPH_SHARE_ALL), Flows(texts, lib.FFPF_GRAPH_SHARE_NONE)
+    counts = [lib.ffpf_engine_instance_count(flows.engine.engine) for flows in (merged, alone)]
+    assert counts[0] <= counts[1]
     number = 0
     while number < len(packets):
         hook = packets[number][0]
         end = number + 1
         while end < len(packets) and end - number < at_once and packets[end][0] == hook:
             end += 1
-        for engine in (merged, alone):
-            engine.handle(range(number, end), hook, [length for _, length in packets[number:end]])
+        for flows in (merged, alone):
+            flows.handle(range(number, end), hook, [length for _, length in packets[number:end]])
         for i in range(number, end):
             for model in models:
                 model.handle(i, packets[i])
