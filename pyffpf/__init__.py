@@ -39,14 +39,15 @@ if TYPE_CHECKING:
     from pyffpf.graph import Graph, classes
     from pyffpf.packet import Packet
     from pyffpf.statistics import Statistics
+    from pyffpf.writer import Writer
 
 _ERRORS = ("BadFile", "BadFilter", "BadGraph", "Busy", "Closed", "Denied", "DeviceGone", "FfpfError", "Lapped",
            "NoServer", "NoSuchDevice", "NotPermitted", "NotSupported", "StillViewed", "SystemFailure",
            "WrongState")  # fmt: skip
 _HOMES = {
     "ROW": "batch", "Batch": "batch", "Capture": "capture", "Totals": "capture", "open": "capture",
-    "field_names": "fields", "Flow": "flow", "Node": "flow", "Graph": "graph", "classes": "graph",
-     "Packet": "packet", "Statistics": "statistics", **dict.fromkeys(_ERRORS, "errors"),
+    "field_names": "fields", "Flow": "flow", "Node": "flow", "Graph": "graph", "classes": "graph", "Packet": "packet",
+    "Statistics": "statistics", "Writer": "writer", **dict.fromkeys(_ERRORS, "errors"),
 }  # fmt: skip
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "StillViewed",
     "SystemFailure",
     "Totals",
+    "Writer",
     "WrongState",
     "classes",
     "field_names",

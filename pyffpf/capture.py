@@ -7,7 +7,7 @@ import sys
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from itertools import chain
 from types import TracebackType
 from typing import Any, NamedTuple, NoReturn, Self
@@ -60,6 +60,7 @@ class Capture:
         self._arenas: dict[str, npt.NDArray[Any]] = {}
         self.engine = opened.engine
         self.live = opened.live
+        self.streams = opened.stream  # a pipe or the like: reads wait for it, whatever the timeout
         self._filter = ""
         self._lent: weakref.ref[Batch] | None = None
 
@@ -260,6 +261,13 @@ class Capture:
         while (batch := self.read_batch(size, octets=octets, copy=copy)) is not None:
             yield batch
             del batch  # its memory can be used again, unless somebody else has it
+
+    async def __aiter__(self) -> AsyncIterator[Packet]:
+        """`async for packet in capture`; pyffpf.aio has batches."""
+        from pyffpf.aio import packets
+
+        async for packet in packets(self):
+            yield packet
 
     def __iter__(self) -> Iterator[Packet]:
         """The packets one after the other, until the end, or stop."""
