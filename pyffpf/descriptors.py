@@ -31,6 +31,21 @@ def batches_of(batch: Any) -> Iterator[Batch]:
         begin = end
 
 
+def batches_of_nodes(packets: Any, count: int) -> Iterator[Batch]:
+    """From `struct ffpf_node_pkt[]`, what a class's filter is given: the same."""
+    structs = ffi.new("struct ffpf_packet[]", count)
+    types = np.empty(count, np.uint16)
+    for number in range(count):
+        structs[number] = packets[number].pkt[0]
+        structs[number].result = packets[number].result
+        types[number] = packets[number].link_type
+    ends = [*(np.flatnonzero(np.diff(types)) + 1).tolist(), count]
+    begin = 0
+    for end in ends:
+        yield _gathered(structs + begin, end - begin, int(types[begin]))
+        begin = end
+
+
 def _gathered(packets: Any, count: int, link_type: int) -> Batch:
     rows = np.empty(count, ROW)
     octets = np.empty(lib.ffpf_rows_octets(packets, count), np.uint8)

@@ -31,6 +31,7 @@ from pyffpf import descriptors, mbufs
 from pyffpf._core import ffi, lib
 from pyffpf.errors import FfpfError, WrongState, check, exception_of, new_error
 from pyffpf.graph import (
+    Core,
     Counters,
     Deadline,
     Graph,
@@ -66,7 +67,7 @@ class _Handle:
         sharing = lib.FFPF_GRAPH_SHARE_ALL if share else lib.FFPF_GRAPH_SHARE_NONE
         named = name.encode() if name is not None else ffi.NULL
         check(lib.ffpf_graph_flow_create(out, graph._open(), named, sharing, error), error)
-        self.graph = graph.handle
+        self._core: Core | None = graph.core
         self.pointer = out[0]
         self._views = 0
         self._ended = False
@@ -79,8 +80,8 @@ class _Handle:
 
     def _forget(self, _: Any) -> None:
         self._views -= 1
-        if self._ended and not self._views:
-            self._destroy()
+        if self._ended and not self._views and self._core:
+            self._core.when_free(self._destroy)
 
     def end(self) -> None:
         """Closes the flow, now or with the last view; raises what the core says of it."""
@@ -97,7 +98,7 @@ class _Handle:
     def _destroy(self) -> None:
         lib.ffpf_graph_flow_destroy(self.pointer)
         self.pointer = ffi.NULL
-        self.graph = None
+        self._core = None
 
 
 class Readable:
@@ -126,7 +127,7 @@ class Readable:
         out = ffi.new("struct ffpf_graph_batch *")
         while True:
             outcome = lib.ffpf_graph_getnext_pkt(pointer, self._number, size, deadline.milliseconds(), out, error)
-            self._flow.graph.raise_failure()
+            self._flow.graph.core.returned()
             if outcome == lib.FFPF_BATCH:
                 pending.extend(descriptors.batches_of(out))
                 check(lib.ffpf_graph_release(pointer, self._number, error), error)
@@ -165,7 +166,7 @@ class Readable:
             there = lib.ffpf_graph_wait_for_n_pkts(
                 pointer, self._number, packets, deadline.milliseconds(), outcome, error
             )
-            self._flow.graph.raise_failure()
+            self._flow.graph.core.returned()
             if there < 0:
                 raise self._flow._exception(error, "read")
             if outcome[0] in (lib.FFPF_BATCH, lib.FFPF_END) or deadline.over():
@@ -183,7 +184,7 @@ class Readable:
             try:
                 return all(callback(one) is not False for one in descriptors.batches_of(batch))
             except BaseException as failure:
-                graph.failed(failure)
+                graph.core.failures.append(failure)
                 return False
 
         function = ffi.callback("bool (*)(void *, const struct ffpf_graph_batch *)", call)
@@ -337,6 +338,8 @@ class Flow(Readable):
     def instantiate(self) -> Self:
         """Makes or finds its filters, opens its devices. Raises BadGraph for arguments that a class refuses, and
         what opening a device raises; the flow is then still populated."""
+        if self.state == "populated":
+            self.graph.add_installed(node.class_name for node in self.nodes)
         return self._move(
             "instantiate", self._text, lambda error: lib.ffpf_graph_flow_instantiate(self._pointer, error)
         )
@@ -406,9 +409,9 @@ class Flow(Readable):
 
     def __del__(self) -> None:
         if not self._closed:
-            warn_unclosed(self)
+            warn_unclosed(f"the flow {self._name!r}", self)  # its state is the core's, which may be busy
             self._closed = True
-            self._handle.end()
+            self.graph.core.when_free(self._handle.end)
 
     # ---- nodes ----
 

@@ -14,10 +14,12 @@ that name none. Any thread may make any call; a graph belongs to the process tha
 from __future__ import annotations
 
 import os
+import threading
 import time
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -28,6 +30,7 @@ from pyffpf.picture import FlowShape, Instance, Picture, Stage
 
 if TYPE_CHECKING:
     from pyffpf.compose import Part
+    from pyffpf.custom import CustomFilter
     from pyffpf.flow import Flow
 
 LEVELS = {lib.FFPF_LEVEL_NIC: "nic", lib.FFPF_LEVEL_KERNEL: "kernel", lib.FFPF_LEVEL_USERSPACE: "userspace"}
@@ -90,7 +93,7 @@ def text_at(pointer: Any) -> str:
 
 
 def classes() -> list[FilterClass]:
-    """All filter classes that graph text can name, in the order of their names."""
+    """All filter classes that graph text can name, also those of installed packages, in the order of their names."""
     found = []
     for number in range(lib.ffpf_class_count):
         one = lib.ffpf_classes[number]
@@ -99,7 +102,20 @@ def classes() -> list[FilterClass]:
             FilterClass(text_at(one.name), text_at(one.summary), text_at(one.arguments), levels, one.mbuf_bytes,
                         bool(one.source))
         )  # fmt: skip
-    return found
+    known = {one.name for one in found}
+    for name, point in custom_classes().items():
+        if name not in known:
+            kind = point.load()
+            size = kind.mbuf.itemsize if kind.mbuf is not None else 0
+            found.append(FilterClass(name, kind.summary, kind.arguments, ("userspace",), size, False))
+    return sorted(found, key=lambda one: one.name)
+
+
+def custom_classes() -> dict[str, Any]:
+    """Classes in Python that installed packages have, as entry points, by name."""
+    from pyffpf.custom import installed
+
+    return installed()
 
 
 def counters_of(struct: Any) -> Counters:
@@ -164,6 +180,40 @@ class Deadline:
         return self._end is not None and time.monotonic() >= self._end
 
 
+class Core:
+    """A graph of the core, and what Python owes it. Whoever needs the graph holds this: it is freed with the last."""
+
+    def __init__(self, pointer: Any) -> None:
+        self.pointer = ffi.gc(pointer, lib.ffpf_engine_destroy)
+        self.failures: list[BaseException] = []  # of callbacks and filters: whoever drives the graph raises them
+        self.kept: list[Any] = []  # what the core may use as long as it lives
+        self._holder: int | None = None
+        self._later: list[Callable[[], None]] = []
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The calling thread is in a filter: the core holds the graph, and waits for it."""
+        before, self._holder = self._holder, threading.get_ident()
+        try:
+            yield
+        finally:
+            self._holder = before
+
+    def when_free(self, call: Callable[[], None]) -> None:
+        """Calls it now, or, when garbage is collected in the middle of a filter, when the core has returned."""
+        if self._holder == threading.get_ident():
+            self._later.append(call)
+        else:
+            call()
+
+    def returned(self) -> None:
+        """The core has returned to Python: does what was put off, and raises what callbacks raised."""
+        while self._later:
+            self._later.pop()()
+        if self.failures:
+            raise self.failures.pop(0)
+
+
 class Graph:
     """A filter graph of its own: its flows share with each other, and with no other graph. A context manager.
 
@@ -195,11 +245,10 @@ class Graph:
         )  # fmt: skip
         out, error = ffi.new("struct ffpf_engine **"), new_error()
         check(lib.ffpf_engine_create(out, config, error), error)
-        self.handle = ffi.gc(out[0], lib.ffpf_engine_destroy)
+        self.core = Core(out[0])
         self._flows: weakref.WeakValueDictionary[int, Flow] = weakref.WeakValueDictionary()
         self._next = 0
-        self._failures: list[BaseException] = []  # of callbacks, to be raised by whoever drives
-        self._kept: list[Any] = []  # what the core was given and may use as long as the graph lives
+        self._added: set[str] = set()  # classes of installed packages
         self._closed = False
 
     # ---- flows ----
@@ -234,7 +283,7 @@ class Graph:
                 self._open(), packets - total if packets else 0, deadline.milliseconds(), done, error
             )
             total += done[0]
-            self.raise_failure()
+            self.core.returned()
             if outcome == lib.FFPF_FAILED:
                 raise exception_of(error)
             if outcome == lib.FFPF_END:
@@ -251,17 +300,23 @@ class Graph:
         """A source that the application feeds: flows name it as (device,hook:NAME)."""
         return Hook(self, name, link_type)
 
-    def failed(self, failure: BaseException) -> None:
-        """A callback raised: whoever drives the graph raises it, as soon as the core has returned."""
-        self._failures.append(failure)
+    def add_class(self, kind: type[CustomFilter]) -> None:
+        """A filter class in Python, for flows of this graph; see pyffpf.custom. Raises FfpfError for a name that is
+        taken."""
+        from pyffpf.custom import Registration
 
-    def raise_failure(self) -> None:
-        if self._failures:
-            raise self._failures.pop(0)
+        registered, error = Registration(self, kind), new_error()
+        check(lib.ffpf_engine_add_class(self._open(), registered.struct, error), error)
+        self.core.kept.append(registered)
 
-    def keep(self, thing: object) -> None:
-        """The core may use it until the graph is gone."""
-        self._kept.append(thing)
+    def add_installed(self, names: Iterable[str]) -> None:
+        """Adds those classes that are not there and that an installed package has."""
+        for name in dict.fromkeys(names):
+            octets = name.encode()
+            in_core = lib.ffpf_class_find(octets, len(octets)) != ffi.NULL
+            if not in_core and name not in self._added and name in custom_classes():
+                self._added.add(name)
+                self.add_class(custom_classes()[name].load())
 
     # ---- what there is ----
 
@@ -310,7 +365,6 @@ class Graph:
             except FfpfError as error:
                 failures.append(error)
         self._closed = True
-        self.handle = None  # freed when the last array of an MBuf is gone
         if failures:
             raise failures[0]
 
@@ -325,7 +379,7 @@ class Graph:
     def _open(self) -> Any:
         if self._closed:
             raise WrongState("the graph is closed")
-        return self.handle
+        return self.core.pointer
 
 
 def _shapes(flows: Sequence[Flow], names: Mapping[int, str]) -> Iterator[FlowShape]:
@@ -379,7 +433,7 @@ class Hook:
             struct.result = 0xFFFFFFFF
         error = new_error()
         code = lib.ffpf_engine_hook_handle_packets(self._handle(), structs, len(packets), error)
-        self._graph.raise_failure()
+        self._graph.core.returned()
         check(code, error, self.name)
 
     def close(self) -> None:
@@ -412,5 +466,6 @@ def default_graph() -> Graph:
     return _default[0][1]
 
 
-def warn_unclosed(thing: object) -> None:
-    warnings.warn(f"{thing!r} was not closed", ResourceWarning, source=thing, stacklevel=3)
+def warn_unclosed(words: str, source: object) -> None:
+    """Of something that is collected before it was closed."""
+    warnings.warn(f"{words} was not closed", ResourceWarning, source=source, stacklevel=3)

@@ -72,6 +72,7 @@ free_engine(struct ffpf_engine *engine)
 	free(engine->in_results);
 	free(engine->marks);
 	free(engine->nodes);
+	free(engine->classes);
 	free(engine->filling);
 	if (engine->wake_fd >= 0)
 		close(engine->wake_fd);

@@ -54,6 +54,12 @@ enum ffpf_outcome ffpf_engine_run(struct ffpf_engine *engine, uint64_t max_packe
 void ffpf_engine_wake(struct ffpf_engine *engine);
 
 /*
+ * A filter class of the application's own, for the flows of this graph: see class.h. It and all that it points to stay
+ * until the graph is destroyed. -FFPF_E_INVALID: its name is no word of graph text, or there is a class of that name.
+ */
+int ffpf_engine_add_class(struct ffpf_engine *engine, const struct ffpf_class *class, struct ffpf_error *err);
+
+/*
  * hook_handle_packet: one function is all that a new source of packets needs. Paper, section 3.6.
  *
  * An application offers a hook, flows name it as (device,hook:NAME), and each packet handed to it passes the graph

@@ -144,6 +144,8 @@ struct ffpf_engine {
 	struct ffpf_graph_flow *flows;
 	struct ffpf_engine_hook *hooks;
 	struct given *given;
+	const struct ffpf_class **classes; /* the application's own */
+	uint32_t class_count;
 	struct queue *queues;
 	uint32_t queue_count;
 
@@ -192,6 +194,9 @@ enum step engine_step(struct ffpf_engine *engine, uint32_t max, uint32_t *packet
 /* Until a device has something, something changed, or the time is over. FFPF_BATCH: look again. */
 enum ffpf_outcome engine_wait(struct ffpf_engine *engine, uint64_t until_ns, struct ffpf_error *err);
 void engine_callbacks(struct ffpf_engine *engine); /* calls those that are due; the lock is open meanwhile */
+
+/* added.c: of the table, or one of the application's own; NULL: there is none. */
+const struct ffpf_class *engine_class_find(const struct ffpf_engine *engine, const char *name);
 
 /* device.c */
 int device_open(struct device **out, struct ffpf_engine *engine, const char *arguments, struct ffpf_error *err);

@@ -170,6 +170,8 @@ unknown_class(const struct ffpf_graph_flow *flow, const struct ffpf_graph_node *
 
 	for (uint32_t i = 0; i < ffpf_class_count; i++)
 		ffpf_text_add(&classes, "%s%s", i ? ", " : "", ffpf_classes[i]->name);
+	for (uint32_t i = 0; i < flow->engine->class_count; i++)
+		ffpf_text_add(&classes, ", %s", flow->engine->classes[i]->name);
 	snprintf(text, sizeof(text), "there is no class \"%.40s\"; there are: %s", node->class,
 		 ffpf_text_get(&classes));
 	ffpf_text_free(&classes);
@@ -193,7 +195,7 @@ make_node(struct ffpf_graph_flow *flow, uint32_t number, struct ffpf_graph_error
 
 	if (!from->class)
 		return find_foreign(flow, from, &flow->nodes[number], err);
-	wanted.class = ffpf_class_find(from->class, strlen(from->class));
+	wanted.class = engine_class_find(flow->engine, from->class);
 	if (!wanted.class)
 		return unknown_class(flow, from, err);
 	if (wanted.class->source && from->input_count)

@@ -93,8 +93,6 @@ class Run:
                 signal.signal(number, handler)
             if writer:
                 writer.close()
-        for flow in self._flows:
-            flow.pause()
         if not self._args.quiet:
             self._show()
 
