@@ -25,13 +25,12 @@ from bench import live, measure, shared
 from compat_tests import captures, pcapfile
 
 SIDES = ("ffpf-out", "ffpf-in")
-PACKETS = 400_000
+PACKETS = 400_000  # of which three quarters for the tools at once
 RATE = 100_000
 FILTER = "tcp port 80"
 ROUNDS = 5
 NAMES = {"stock": "libpcap", "ffpf": "FFPF"}
 CROWD = 8
-CROWD_PACKETS = 300_000
 CROWD_OCTETS = 576
 
 
@@ -81,7 +80,7 @@ def same_packets(one: Path, other: Path) -> bool:
         return False
 
 
-def capture_side_by_side(capture: Path, folder: Path, options: list[str]) -> bool:
+def capture_side_by_side(capture: Path, packets: int, folder: Path, options: list[str]) -> bool:
     """Runs both tools over one replay and prints the table; True when they captured the same."""
     (folder / "ffpf.stats").unlink(missing_ok=True)
     tools = [start(peer, folder, options) for peer in measure.PEERS]
@@ -94,7 +93,7 @@ def capture_side_by_side(capture: Path, folder: Path, options: list[str]) -> boo
         use = measure.finish(tool.process, tool.started)
         captured, dropped = tool.number("captured"), tool.number("dropped by kernel")
         rows.append([NAMES[tool.peer], f"{captured:,}", f"{dropped:,}", f"{use.cpu:.2f} s",
-                     f"{use.cpu * 1e9 / PACKETS:.0f} ns", f"{tool.output.stat().st_size / 1e6:.0f} MB"])  # fmt: skip
+                     f"{use.cpu * 1e9 / packets:.0f} ns", f"{tool.output.stat().st_size / 1e6:.0f} MB"])  # fmt: skip
     print(measure.table(["tcpdump on", "captured", "dropped", "CPU of the tool", "per packet sent", "savefile"], rows))
     served = tools[1].stats.read_text().strip() if tools[1].stats.exists() else ""
     print(f"    {served or 'FFPF did not serve the second one'}")
@@ -103,54 +102,54 @@ def capture_side_by_side(capture: Path, folder: Path, options: list[str]) -> boo
     return same and served.startswith("ffpf:")
 
 
-def read_in_turns(capture: Path) -> None:
+def read_in_turns(capture: Path, packets: int) -> None:
     """Reads the capture with tcpdump on each library, in turns, and prints what it cost."""
     for what, options in (("everything", []), (f"'{FILTER}'", [FILTER])):
         used = measure.both(["tcpdump", "-r", str(capture), "-w", "/dev/null", *options], ROUNDS)
         cpu = {peer: measure.Spread.of([use.cpu for use in runs]) for peer, runs in used.items()}
         rows = [
-            [NAMES[peer], f"{spread.median * 1e3:.0f} ms", f"{spread.median * 1e9 / PACKETS:.0f} ns"]
+            [NAMES[peer], f"{spread.median * 1e3:.0f} ms", f"{spread.median * 1e9 / packets:.0f} ns"]
             for peer, spread in cpu.items()
         ]
         print(measure.table([f"tcpdump -r, {what}", "CPU", "per packet"], rows) + "\n")
 
 
-def crowd(folder: Path) -> bool:
+def crowd(folder: Path, packets: int) -> bool:
     """Several tcpdumps at once, on stock libpcap and on one ffpfd; prints the table. True when ffpfd lost nothing that
     the counters do not name."""
     rows, lawful = [], True
     with shared.running(folder) as daemon:
-        load = live.Load(CROWD_PACKETS, CROWD_OCTETS)
+        load = live.Load(packets, CROWD_OCTETS)
         idle = shared.send(load)
         for peer in shared.PEERS:
             one = shared.capture(peer, CROWD, shared.TCPDUMP, load, folder, daemon)
             rows.append([{"stock": "libpcap, each for itself", "shared": "FFPF, one capture"}[peer],
                          f"{one.captured:,}", f"{one.dropped:,}", f"{one.sender - idle:.0f} ns", f"{one.tools:.0f} ns",
                          f"{one.sender - idle + one.tools:.0f} ns"])  # fmt: skip
-            lawful &= peer == "stock" or one.captured + one.dropped == CROWD * CROWD_PACKETS
+            lawful &= peer == "stock" or one.captured + one.dropped == CROWD * packets
     header = ["on", "captured", "dropped", "CPU of the kernel", "of the tools", "together, per packet sent"]
     print(measure.table([f"{CROWD} tcpdumps {header[0]}", *header[1:]], rows), "\n")
     return lawful
 
 
-def inside() -> int:
+def inside(packets: int) -> int:
     """What runs in the namespace."""
     measure.make_veth_pair(*SIDES)
     with tempfile.TemporaryDirectory(prefix="ffpf-demo-", dir="/dev/shm") as name:
         folder = Path(name)
         capture = folder / "imix.pcap"
-        say(f"making a capture of {PACKETS:,} packets of 60, 576 and 1500 octets")
-        captures.write_imix(capture, PACKETS)
+        say(f"making a capture of {packets:,} packets of 60, 576 and 1500 octets")
+        captures.write_imix(capture, packets)
         alike = True
         for what, options in (("everything", []), (f"'{FILTER}'", [FILTER])):
             say(
                 f"tcpreplay at {RATE:,} packets/s; two tcpdumps capture {what} from the same interface at the same time"
             )
-            alike &= capture_side_by_side(capture, folder, ["-B", "16384", *options])
+            alike &= capture_side_by_side(capture, packets, folder, ["-B", "16384", *options])
         say(f"tcpdump -r reads that capture, {ROUNDS} times on each library")
-        read_in_turns(capture)
+        read_in_turns(capture, packets)
         say(f"{CROWD} tcpdumps at once, {live.RATE:,} packets/s: on stock libpcap, and on one ffpfd")
-        alike &= crowd(folder)
+        alike &= crowd(folder, packets * 3 // 4)
     if alike:
         say("done. Try it: .venv/bin/ffpf-run tcpdump -i lo -c 10; or .venv/bin/ffpfd, and .venv/bin/ffpf status")
     return 0 if alike else 1
@@ -159,13 +158,16 @@ def inside() -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
-    if parser.parse_args().inside:
-        return inside()
+    parser.add_argument("--packets", type=int, default=PACKETS, help=f"in the first capture; {PACKETS} without")
+    options = parser.parse_args()
+    if options.inside:
+        return inside(options.packets)
     if os.geteuid() != 0:
         print("the demonstration makes a network namespace: run it as root", file=sys.stderr)
         return 1
     say("making a network namespace with a veth pair (it goes when this ends)")
     command = ["unshare", "--net", sys.executable, "-m", "compat_tests.demo", "--inside"]
+    command += ["--packets", str(options.packets)]
     with build.locked():
         build.build_bench_program(measure.ROOT / "bench" / "send.c")
     return subprocess.run(command, cwd=measure.ROOT).returncode

@@ -40,7 +40,8 @@ from pyffpf.cli.control import Control, ControlError
 from pyffpf.daemon import status
 from pyffpf.daemon.status import FlowStatus, Status
 
-PATIENCE_S = 60.0  # until what must come has come, on a machine that is busy with other things
+# until what must come has come, on a machine that is busy with other things, or is emulated
+PATIENCE_S = float(os.environ.get("FFPF_TEST_PATIENCE", "60"))
 SCRIPTS = Path(sys.executable).parent  # where ffpf and ffpfd are installed
 
 

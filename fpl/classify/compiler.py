@@ -21,6 +21,7 @@ from pathlib import Path
 from fpl.classify.bytecode import ClassifyRefused
 
 SECONDS = 5  # of processor time
+START_S = 60  # until the process has loaded LLVM and answered once, on a machine that is slow or has much to do
 MEMORY_BYTES = 2 << 30
 WORDS_SHOWN = 300
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -30,6 +31,7 @@ class Compiler:
     def __init__(self, seconds: int = SECONDS, memory_bytes: int = MEMORY_BYTES) -> None:
         self._seconds, self._memory_bytes = seconds, memory_bytes
         self._child: subprocess.Popen[bytes] | None = None
+        self._answered = False  # the process that there is now
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as this object)
         self._lock = threading.Lock()  # classifiers of several sources may share one
         self.count = 0  # modules compiled
@@ -49,6 +51,7 @@ class Compiler:
     def _warm(self) -> None:
         if self._child is None:
             self._child = self._start()
+            self._answered = False
 
     def compile(self, text: str, library: bytes = b"") -> bytes:
         """eBPF of an LLVM module, and of what it calls of a library of bitcode. Raises ClassifyRefused when LLVM says
@@ -64,9 +67,11 @@ class Compiler:
         try:
             assert self._child.stdin is not None
             self._child.stdin.write(struct.pack("<II", len(octets), len(library)) + octets + library)
-            deadline = time.monotonic() + 2 * self._seconds + 5  # a start, and less than a processor to itself
+            patience = 2 * self._seconds + 5  # less than a processor to itself
+            deadline = time.monotonic() + (patience if self._answered else max(patience, START_S))
             status, size = struct.unpack("<BI", self._read(5, deadline))
             answer = self._read(size, deadline)
+            self._answered = True
         except (EOFError, BrokenPipeError):
             raise ClassifyRefused(f"the compiler died ({self._buried()})") from None
         except TimeoutError:

@@ -8,7 +8,8 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 
-from fpl.classify import Compiler, Compilers
+from fpl.classify import ClassifyRefused, Compiler, Compilers
+from fpl.classify.bpf import VerifierError
 from pyffpf._core import ffi, lib
 from pyffpf.daemon import kernel_sources
 from pyffpf.daemon.config import Config
@@ -58,6 +59,13 @@ class KernelEngine:
         kernel = kernel_sources.create(resolved, pbuf_bytes)
         try:
             return KernelSource(resolved.name, kernel, self._compilers, self._tell_prepared)
+        except (
+            ClassifyRefused,
+            VerifierError,
+            OSError,
+        ) as error:  # there is no compiler, or the kernel refuses its work
+            lib.ffpf_kernel_close(kernel)
+            raise EngineError(f"no classify program: {error}") from error
         except BaseException:
             lib.ffpf_kernel_close(kernel)
             raise

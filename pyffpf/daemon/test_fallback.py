@@ -20,7 +20,10 @@ import pytest
 from compat_tests import capture_packets as packets
 from compat_tests.harness import library_path, published
 from compat_tests.netns import Netns, receivers, wait_until
+from fpl.classify import ClassifyRefused, Compiler
 from pyffpf.cli.control import ControlError
+from pyffpf.daemon.engine import EngineError
+from pyffpf.daemon.kernel_engine import KernelEngine
 from pyffpf.daemon.testing import Tool
 
 CONFIG = '[daemon]\nuser = ""\nholder = "none"\n[[allow]]\nusers = ["*"]\n'
@@ -177,3 +180,18 @@ def test_an_interface_that_goes_ends_its_captures(ns: Netns, ffpfd: Ffpfd, tmp_p
     assert capture.process.wait(20) == 1
     assert capture.process.stderr is not None
     assert b"interface disappeared" in capture.process.stderr.read()
+
+
+def test_without_a_compiler_the_kernel_is_not_used(ns: Netns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EngineError is what Sources falls back for."""
+
+    def compile_nothing(compiler: Compiler, text: str, library: bytes = b"") -> bytes:
+        raise ClassifyRefused("no LLVM")
+
+    before = receivers(ns.name)
+    engine = KernelEngine()
+    with contextlib.closing(engine), ns.entered():
+        monkeypatch.setattr(Compiler, "compile", compile_nothing)
+        with pytest.raises(EngineError, match="no classify program: no LLVM"):
+            engine.open_source(engine.resolve(ns.left), 1 << 20)
+    assert receivers(ns.name) == before
