@@ -4,8 +4,8 @@
 takes    a Store (store.py): where its arrays lie, and for each field its trie and its class outside
 gives    body for ir.module():
              verdict = always
-             for each field that a rule word still alive asks for: class; alive &= ~dead[class]
-             for each rule word alive: verdict[column_word] |= live & ~(miss[class of field 0] | miss[...] | ...)
+             for each field that a rule line still alive asks for: class; alive &= ~dead[class]
+             for each rule line alive, word by word: verdict[home] |= live & ~(miss[class of field 0] | miss[...] | ...)
 
 An index that comes out of the map is masked where it is used: the verifier believes nothing that LLVM knows. And the
 verifier is to know nothing that differs from way to way, else it follows each way to the end: what one field leaves
@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from fpl.classify import ir, layout
 from fpl.classify.store import (
     ASKED_AT_ONCE,
-    ASKS_MAX,
     ASKS_PADDED,
     BLOCK,
     DE_BRUIJN,
+    GROUPS_A_LINE,
     INNER,
     NO_FIELD,
     Size,
@@ -31,10 +31,14 @@ from fpl.classify.store import (
 from fpl.classify.symbolic import Field, Source
 
 # `work`, a value of an array map, one per CPU
-WORK_ALIVE = 0  # u64[S]: rule words that may yet say yes
+WORK_ALIVE = 0  # u64[S]: rule lines that may yet say yes
 WORK_SUMMARY = 64  # u32: which of them is being worked off
-WORK_ROWS = 72  # u32[256]: by field, where the rule words of its class begin in `miss`; [NO_FIELD] stays 0
+WORK_LINE = 68  # u32: the line that is, while it asks for more fields; WORK_GROUP: from which on; 0: it does not
+WORK_GROUP = 72  # u32
+WORK_MISSED = 80  # u64[8]: by word of a line, what fields before have missed of it; 0 from line to line
+WORK_ROWS = 144  # u32[256]: by field, where the rule lines of its class begin in `miss`; [NO_FIELD] stays 0
 WORK_BYTES = WORK_ROWS + 4 * 256
+TURNS = 64 * GROUPS_A_LINE + 2  # of the loop over lines, for each summary: each group of fields, and the next summary
 
 
 class _Program:
@@ -77,7 +81,7 @@ class _Program:
         return self.lines
 
     def _field(self, number: int, index: int, field: Field) -> None:
-        """Leaves in `work` where the class's rule words lie, and what is alive."""
+        """Leaves in `work` where the class's rule lines lie, and what is alive."""
         n, known = f"f{number}", self._store.fields[field]
         self._block(f"field{number}")
         asked = "0"
@@ -99,7 +103,7 @@ class _Program:
             self._level(n, known.levels - 1, level, known.root, values)
         self._block(f"{n}.found")
         self._say(f"%{n}.class = phi i32 " + ", ".join(f"[ {value}, %{label} ]" for value, label in values))
-        self._say(f"%{n}.row = mul i32 %{n}.class, {8 * self._size.words}")
+        self._say(f"%{n}.row = mul i32 %{n}.class, {self._size.row_bytes}")
         self._keep(f"{n}.row", "i32", f"%{n}.row", WORK_ROWS + 4 * index)
         stride = 8 * self._size.summaries
         self._say(f"""
@@ -212,17 +216,29 @@ class _Program:
             self._say(f"br i1 %{n}.leaf{level}, label %{n}.found, label %{n}.level{level - 1}")
 
     def _words(self) -> None:
-        """All words alive. The verifier follows each turn of the loop, and must find nothing in registers that differs
+        """All lines alive. The verifier follows each turn of the loop, and must find nothing in registers that differs
         between two ways to the same turn.
         """
         n = self._size.summaries
         self._keep("first", "i32", "0", WORK_SUMMARY)
+        self._keep("none", "i32", "0", WORK_GROUP)
         self._say("br label %loop")
         self._block("loop")
-        self._say("%turn = phi i32 [ 0, %fields ], [ %turned, %asked ], [ %turned, %further ]")
-        self._kept("summary.any", "i32", WORK_SUMMARY)
+        self._say("%turn = phi i32 [ 0, %fields ], [ %turned, %judged ], [ %turned, %gather ], [ %turned, %further ]")
+        self._kept("group.kept", "i32", WORK_GROUP)
         self._say(f"""
             %turned = add i32 %turn, 1
+            %late = icmp uge i32 %turn, {TURNS * n}
+            br i1 %late, label %done, label %go
+            go:
+            %goes.on = icmp ne i32 %group.kept, 0
+            br i1 %goes.on, label %same, label %other""")
+        self._block("same")
+        self._kept("line.kept", "i32", WORK_LINE)
+        self._say("br label %ask")
+        self._block("other")
+        self._kept("summary.any", "i32", WORK_SUMMARY)
+        self._say(f"""
             %summary = and i32 %summary.any, {n - 1}
             %summary.wide = zext i32 %summary to i64
             %left.p = getelementptr i64, ptr %work, i64 %summary.wide
@@ -234,9 +250,7 @@ class _Program:
         self._keep("second", "i32", "%summary.next", WORK_SUMMARY)
         self._say(f"""
             %all = icmp eq i32 %summary.next, {n}
-            %late = icmp uge i32 %turn, {65 * n}
-            %stop = or i1 %all, %late
-            br i1 %stop, label %done, label %loop""")
+            br i1 %all, label %done, label %loop""")
         self._block("one")
         self._say(f"""
             %minus = sub i64 0, %left
@@ -250,39 +264,29 @@ class _Program:
             %ctz = load i8, ptr %ctz.p, align 1
             %bit = zext i8 %ctz to i32
             %above = shl i32 %summary, 6
-            %number = or i32 %above, %bit
-            %column = shl i32 %number, 3
-            %word = and i32 %number, {self._size.words - 1}
-            %word.wide = zext i32 %word to i64
-            %asked.first = mul i64 %word.wide, {ASKS_PADDED}
-            %asked.at = add i64 %asked.first, {self._size.asks}
-            %asked.p = getelementptr i8, ptr %tables, i64 %asked.at
+            %number.any = or i32 %above, %bit
             br label %ask""")
         self._asks()
-        self._block("asked")
-        self._indexed("live", "%number", self._size.words, self._size.live)
-        self._indexed("home", "%number", self._size.words, self._size.column_word)
-        self._say(f"""
-            %hit = xor i64 %missed, -1
-            %bits = and i64 %hit, %live
-            %verdict = and i64 %home, {layout.WORDS - 1}
-            %v.p = getelementptr i64, ptr %scratch, i64 %verdict
-            %v.old = load i64, ptr %v.p, align 8
-            %v.new = or i64 %v.old, %bits
-            store i64 %v.new, ptr %v.p, align 8
-            %more = icmp ult i32 %turn, {65 * n}
-            br i1 %more, label %loop, label %done""")
+        self._judge()
 
     def _asks(self) -> None:
-        """%missed: what the classes of the fields that a rule word asks for miss of it, four fields a turn."""
+        """Four of the fields that a rule line asks for: where what their classes miss of it lies. Behind the last four
+        comes the verdict; what those before missed is kept.
+        """
         self._block("ask")
-        self._say("""
-            %group = phi i64 [ 0, %one ], [ %group.next, %ask ]
-            %missed.before = phi i64 [ 0, %one ], [ %missed, %ask ]
+        self._say(f"""
+            %line.any = phi i32 [ %line.kept, %same ], [ %number.any, %one ]
+            %group.any = phi i32 [ %group.kept, %same ], [ 0, %one ]
+            %number = and i32 %line.any, {self._size.lines - 1}
+            %group.in = and i32 %group.any, {ASKS_PADDED - ASKED_AT_ONCE | ASKED_AT_ONCE}
+            %group = zext i32 %group.in to i64
+            %column = mul i32 %number, {self._size.line_bytes}
+            %line.wide = zext i32 %number to i64
+            %asked.first = mul i64 %line.wide, {ASKS_PADDED}
+            %asked.at = add i64 %asked.first, {self._size.asks}
+            %asked.p = getelementptr i8, ptr %tables, i64 %asked.at
             %group.p = getelementptr i8, ptr %asked.p, i64 %group""")
-        so_far = "%missed.before"
         for i in range(ASKED_AT_ONCE):
-            missed = "%missed" if i == ASKED_AT_ONCE - 1 else f"%missed{i}"
             self._say(f"""
                 %ask{i}.p = getelementptr i8, ptr %group.p, i64 {i}
                 %ask{i} = load i8, ptr %ask{i}.p, align 1
@@ -292,21 +296,68 @@ class _Program:
                 %row{i}.p = getelementptr i8, ptr %row{i}.at, i64 {WORK_ROWS}
                 %row{i} = load volatile i32, ptr %row{i}.p, align 4
                 %cell{i} = add i32 %row{i}, %column
-                %cell{i}.in = and i32 %cell{i}, {8 * self._size.classes * self._size.words - 8}
+                %cell{i}.in = and i32 %cell{i}, {self._size.classes * self._size.row_bytes - self._size.line_bytes}
                 %cell{i}.wide = zext i32 %cell{i}.in to i64
                 %miss{i}.at = add i64 %cell{i}.wide, {self._size.miss}
-                %miss{i}.p = getelementptr i8, ptr %tables, i64 %miss{i}.at
-                %miss{i} = load i64, ptr %miss{i}.p, align 8
-                {missed} = or i64 {so_far}, %miss{i}""")
-            so_far = missed
+                %miss{i}.p = getelementptr i8, ptr %tables, i64 %miss{i}.at""")
         self._say(f"""
-            %group.next = add i64 %group, {ASKED_AT_ONCE}
-            %next.p = getelementptr i8, ptr %asked.p, i64 %group.next
+            %next.p = getelementptr i8, ptr %group.p, i64 {ASKED_AT_ONCE}
             %next = load i8, ptr %next.p, align 1
             %end = icmp eq i8 %next, {NO_FIELD - 256}
-            %far = icmp eq i64 %group.next, {ASKS_MAX}
-            %over = or i1 %end, %far
-            br i1 %over, label %asked, label %ask""")
+            br i1 %end, label %judge, label %gather""")
+        self._block("gather")
+        for word in range(self._size.width):
+            missed = self._missed(f"g{word}", word)
+            self._keep(f"g{word}.missed", "i64", missed, WORK_MISSED + 8 * word)
+        self._say(f"%group.next = add i32 %group.in, {ASKED_AT_ONCE}")
+        self._keep("g.line", "i32", "%number", WORK_LINE)
+        self._keep("g.group", "i32", "%group.next", WORK_GROUP)
+        self._say("br label %loop")
+
+    def _judge(self) -> None:
+        self._block("judge")
+        self._indexed("home", "%number", self._size.lines, self._size.home)
+        self._say(f"""
+            %live.off = zext i32 %column to i64
+            %live.at = add i64 %live.off, {self._size.live}
+            %live.p = getelementptr i8, ptr %tables, i64 %live.at
+            %verdict = and i64 %home, {layout.WORDS // self._size.width - 1}
+            %v.at = mul i64 %verdict, {self._size.line_bytes}
+            %v.p = getelementptr i8, ptr %scratch, i64 %v.at""")
+        for word in range(self._size.width):
+            missed = self._missed(f"j{word}", word)
+            self._say(f"""
+                %live{word}.p = getelementptr i64, ptr %live.p, i64 {word}
+                %live{word} = load i64, ptr %live{word}.p, align 8
+                %hit{word} = xor i64 {missed}, -1
+                %bits{word} = and i64 %hit{word}, %live{word}
+                %v{word}.to = getelementptr i64, ptr %v.p, i64 {word}
+                %v{word}.old = load i64, ptr %v{word}.to, align 8
+                %v{word}.new = or i64 %v{word}.old, %bits{word}
+                store i64 %v{word}.new, ptr %v{word}.to, align 8""")
+        self._kept("was.more", "i32", WORK_GROUP)
+        self._say("""
+            %was.one = icmp eq i32 %was.more, 0
+            br i1 %was.one, label %judged, label %clean""")
+        self._block("clean")
+        for word in range(self._size.width):
+            self._keep(f"clean{word}", "i64", "0", WORK_MISSED + 8 * word)
+        self._keep("clean.group", "i32", "0", WORK_GROUP)
+        self._say("br label %judged")
+        self._block("judged")
+        self._say("br label %loop")
+
+    def _missed(self, name: str, word: int) -> str:
+        """What the fields of this turn and those before miss of a word."""
+        self._kept(f"{name}.before", "i64", WORK_MISSED + 8 * word)
+        missed = f"%{name}.before"
+        for i in range(ASKED_AT_ONCE):
+            self._say(f"""
+                %{name}.m{i}.p = getelementptr i64, ptr %miss{i}.p, i64 {word}
+                %{name}.m{i} = load i64, ptr %{name}.m{i}.p, align 8
+                %{name}.missed{i} = or i64 {missed}, %{name}.m{i}""")
+            missed = f"%{name}.missed{i}"
+        return missed
 
 
 def body(store: Store, order: Sequence[Field], fd: int) -> list[str]:

@@ -22,6 +22,7 @@ from fpl.classify.symbolic import Field, Leaf, Need, Node, NotTable, Source, Tes
 
 Rule = tuple[tuple[Field, Intervals], ...]
 RULES_MAX = 24
+RULE_FIELDS_MAX = 24
 WAYS_MAX = 4000
 Sets = dict[Field, Intervals]
 
@@ -149,7 +150,7 @@ def _merged(rules: list[Rule]) -> list[Rule]:
 
 
 def rules_of(root: Node) -> list[Rule]:
-    """Raises NotTable when the results differ, or there are too many rules."""
+    """Raises NotTable when the results differ, or there are too many rules, or too many fields in one."""
     ways = _Ways()
     ways.walk(root)
     if len(ways.results) > 1:
@@ -157,4 +158,6 @@ def rules_of(root: Node) -> list[Rule]:
     rules = _merged([_rule(sets, needs) for sets, needs in ways.rules])
     if len(rules) > RULES_MAX:
         raise NotTable(f"{len(rules)} rules")
+    if any(len(rule) > RULE_FIELDS_MAX for rule in rules):
+        raise NotTable(f"more than {RULE_FIELDS_MAX} fields in one rule")
     return rules

@@ -2,14 +2,14 @@
 """The memory of the tables: one mapped array map, written here, read by the emitted program.
 
     always[16]         columns that accept every packet
-    alive[S]           rule words with a rule in force, a bit each; W = 64 * S
-    uses[FIELDS][S]    rule words with a rule that asks for the field
-    live[W]            rules in force, a bit each
-    column_word[W]     the verdict word that a rule word is or-ed to
-    asks[W][28]        octets: the fields that a rule word asks for, NO_FIELD behind the last
+    alive[S]           rule lines with a rule in force, a bit each; there are 64 * S
+    uses[FIELDS][S]    rule lines with a rule that asks for the field
+    live[LINES][L]     rules in force, a bit each: a line is L words of 64 rules
+    home[LINES]        the verdict words that a line is or-ed to are L * home and those behind it
+    asks[LINES][28]    octets: the fields that a rule line asks for, NO_FIELD behind the last
     ctz[64]            octets: the number of the one bit set in b is ctz[b * DE_BRUIJN >> 58]
-    dead[C][S]         by class: rule words whose live rules the class misses, all
-    miss[C][W]         by class: rules that ask for the class's field and do not have its values
+    dead[C][S]         by class: rule lines whose live rules the class misses, all
+    miss[C][LINES][L]  by class: rules that ask for the class's field and do not have its values
     trie[B][256]       blocks of u32: a class, or INNER | block
 
 A class is a set of values of one field that all rules treat alike; class 0 stands for a field that nobody asked for,
@@ -35,11 +35,13 @@ import numpy.typing as npt
 
 from fpl.classify import bpf, intervals, layout
 from fpl.classify.intervals import Intervals
+from fpl.classify.rules import RULE_FIELDS_MAX
 from fpl.classify.symbolic import Field
 
 FIELDS_MAX = 48
-ASKS_MAX, ASKS_PADDED, NO_FIELD = 24, 28, 255  # in `asks`: room for one group more
+ASKS_MAX, ASKS_PADDED, NO_FIELD = RULE_FIELDS_MAX, 28, 255  # in `asks`: room for one group more
 ASKED_AT_ONCE = 4
+GROUPS_A_LINE = 2  # of so many fields, on average at most: so many turns of its loop the program takes
 INNER = 1 << 31
 OFTEN_MAX = 16
 BLOCK = 256
@@ -48,7 +50,7 @@ Words = npt.NDArray[np.uint64]
 
 
 class Full(Exception):  # noqa: N818 (an outcome: the tables are made anew, larger)
-    """There is no class, block or rule word left."""
+    """There is no class, block or rule line left."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,22 @@ class Size:
     """Of a store; all powers of two."""
 
     summaries: int = 1  # S
+    width: int = 1  # L
     classes: int = 512  # C
     blocks: int = 256  # B
 
     @property
-    def words(self) -> int:
+    def lines(self) -> int:
         return 64 * self.summaries
+
+    @property
+    def line_bytes(self) -> int:
+        return 8 * self.width
+
+    @property
+    def row_bytes(self) -> int:
+        """Of a class in `miss`."""
+        return self.lines * self.line_bytes
 
     @property
     def alive(self) -> int:
@@ -76,16 +88,16 @@ class Size:
         return self.uses + 8 * FIELDS_MAX * self.summaries
 
     @property
-    def column_word(self) -> int:
-        return self.live + 8 * self.words
+    def home(self) -> int:
+        return self.live + self.row_bytes
 
     @property
     def asks(self) -> int:
-        return self.column_word + 8 * self.words
+        return self.home + 8 * self.lines
 
     @property
     def ctz(self) -> int:
-        return self.asks + ASKS_PADDED * self.words
+        return self.asks + ASKS_PADDED * self.lines
 
     @property
     def dead(self) -> int:
@@ -97,7 +109,7 @@ class Size:
 
     @property
     def trie(self) -> int:
-        return self.miss + 8 * self.classes * self.words
+        return self.miss + self.classes * self.row_bytes
 
     @property
     def octets(self) -> int:
@@ -114,6 +126,14 @@ class FieldClasses:
     classes: list[int]  # all of them
     counts: dict[int, int]  # class to how many values it has
     often: dict[Intervals, set[int]]  # the classes in some values, kept up to date: most rules ask for the same few
+    _rows: npt.NDArray[np.intp] | None = None
+
+    @property
+    def rows(self) -> npt.NDArray[np.intp]:
+        """`classes`, as an index of arrays."""
+        if self._rows is None or len(self._rows) < len(self.classes):
+            self._rows = np.array(self.classes, dtype=np.intp)
+        return self._rows
 
     @property
     def top(self) -> int:
@@ -125,16 +145,16 @@ class Store:
         self.size = size
         self.fd = bpf.map_create(bpf.MAP_TYPE_ARRAY, size.octets, 1, "ffpf_tables", flags=bpf.F_MMAPABLE)
         self._memory = mmap.mmap(self.fd, size.octets)
-        s, w, c = size.summaries, size.words, size.classes
+        s, n, c, width = size.summaries, size.lines, size.classes, size.width
         self.always: Words = self._array(np.uint64, 0, (layout.WORDS,))
         self.alive: Words = self._array(np.uint64, size.alive, (s,))
         self.uses: Words = self._array(np.uint64, size.uses, (FIELDS_MAX, s))
-        self.live: Words = self._array(np.uint64, size.live, (w,))
-        self.column_word: Words = self._array(np.uint64, size.column_word, (w,))
+        self.live: Words = self._array(np.uint64, size.live, (n, width))
+        self.home: Words = self._array(np.uint64, size.home, (n,))
         self.dead: Words = self._array(np.uint64, size.dead, (c, s))
-        self.miss: Words = self._array(np.uint64, size.miss, (c, w))
+        self.miss: Words = self._array(np.uint64, size.miss, (c, n, width))
         self._trie: npt.NDArray[np.uint32] = self._array(np.uint32, size.trie, (size.blocks * BLOCK,))
-        self.asks: npt.NDArray[np.uint8] = self._array(np.uint8, size.asks, (w, ASKS_PADDED))
+        self.asks: npt.NDArray[np.uint8] = self._array(np.uint8, size.asks, (n, ASKS_PADDED))
         self.asks[:] = NO_FIELD
         ctz = self._array(np.uint8, size.ctz, (64,))
         for bit in range(64):
@@ -236,46 +256,58 @@ class Store:
                 self._trie[at] = entry
             self._cover(entry & ~INNER, level - 1, inside_low, inside_high, found)
 
-    def mark(self, field: Field, inside: set[int], word: int, bit: int) -> None:
-        """The rule at a bit asks for the field to be in one of the classes. The rule is not in force."""
-        mask = np.uint64(1 << bit)
-        classes = self.fields[field].classes
+    def mark(self, field: Field, inside: set[int], line: int, place: int) -> None:
+        """The rule at a place of the line asks for the field to be in one of the classes. It is not in force."""
+        word, mask = place // 64, np.uint64(1 << place % 64)
+        classes = self.fields[field].rows
         hit = np.fromiter(inside, dtype=np.intp)
-        self.miss[classes, word] |= mask
-        self.miss[hit, word] &= ~mask
+        self.miss[classes, line, word] |= mask
+        self.miss[hit, line, word] &= ~mask
 
-    def unmark(self, field: Field, word: int, bit: int) -> None:
-        """The rule at a bit, not in force, does not ask for the field any more."""
-        self.miss[self.fields[field].classes, word] &= ~np.uint64(1 << bit)
+    def unmark(self, field: Field, line: int, place: int) -> None:
+        """The rule at a place, not in force, does not ask for the field any more."""
+        self.miss[self.fields[field].rows, line, place // 64] &= ~np.uint64(1 << place % 64)
 
-    def tell_asks(self, word: int, fields: list[int]) -> None:
-        """The fields, by number, that the rules of a word ask for. Those it had stay, in their places, until there are
+    def tell_asks(self, line: int, fields: list[int]) -> None:
+        """The fields, by number, that the rules of a line ask for. Those it had stay, in their places, until there are
         none: a program may be half-way through the list, and what no rule asks for is missed by none.
         """
         if not fields:
-            self.asks[word] = NO_FIELD
+            self.asks[line] = NO_FIELD
             return
-        had = [int(index) for index in self.asks[word] if index != NO_FIELD]
+        had = [int(index) for index in self.asks[line] if index != NO_FIELD]
         for place, index in enumerate((f for f in fields if f not in had), len(had)):
-            self.asks[word, place] = index
+            self.asks[line, place] = index
 
-    def can_ask(self, word: int, fields: Iterable[Field]) -> bool:
-        """Whether a word has room for what it would be asked then."""
-        known = {index for index, f in enumerate(self.fields) if f in set(fields)}
-        return len(known | {int(index) for index in self.asks[word] if index != NO_FIELD}) <= ASKS_MAX
+    def can_ask(self, line: int, fields: Iterable[Field]) -> bool:
+        """Whether a line has room for what it would be asked then, and the program's loop has turns for that."""
+        wanted = set(fields)
+        known = {index for index, f in enumerate(self.fields) if f in wanted}
+        there = (self.asks != NO_FIELD).sum(axis=1)
+        there[line] = len(known | {int(index) for index in self.asks[line] if index != NO_FIELD})
+        groups = -(-there // ASKED_AT_ONCE)
+        return bool(there[line] <= ASKS_MAX and np.maximum(groups, 1).sum() <= GROUPS_A_LINE * self.size.lines)
 
-    def summarize(self, live: dict[int, int]) -> None:
-        """Brings `dead` up to date, for these words and what will be live of them."""
-        used = slice(0, self._next_class)
-        for word, bits in live.items():
-            wanted = np.uint64(bits)
-            missed = (self.miss[used, word] & wanted) == wanted
-            bit = np.uint64(1 << word % 64)
-            column = self.dead[used, word // 64]
-            self.dead[used, word // 64] = np.where(missed, column | bit, column & ~bit)
+    def summarize(self, live: dict[int, list[int]]) -> None:
+        """Brings `dead` up to date, for these lines and what will be live of them, by word: for classes of the fields
+        that a line asks for, since others miss nothing.
+        """
+        fields = list(self.fields.values())
+        for line, words in live.items():
+            asked = [fields[index].rows for index in self.asks[line] if index != NO_FIELD]
+            used = np.concatenate(asked) if asked else np.zeros(0, dtype=np.intp)
+            wanted = np.array(words, dtype=np.uint64)
+            missed = ((self.miss[used, line] & wanted) == wanted).all(axis=1)
+            bit = np.uint64(1 << line % 64)
+            column = self.dead[used, line // 64]
+            self.dead[used, line // 64] = np.where(missed, column | bit, column & ~bit)
+
+    def forget(self, line: int) -> None:
+        """A line that is not alive: it may ask for other fields next."""
+        self.dead[: self._next_class, line // 64] &= ~np.uint64(1 << line % 64)
 
     def close(self) -> None:
-        for name in ("always", "alive", "uses", "live", "column_word", "asks", "dead", "miss", "_trie"):
+        for name in ("always", "alive", "uses", "live", "home", "asks", "dead", "miss", "_trie"):
             delattr(self, name)
         self._memory.close()
         os.close(self.fd)

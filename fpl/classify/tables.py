@@ -4,11 +4,12 @@
 takes    (column, Rule*), one column at a time
 gives    a Store, and a program for its fields; a rule over fields that the program knows changes memory only
 
-A rule has one bit, in a rule word of 64 rules of 64 neighbouring columns: the bit is the column's in its verdict word,
-so that a word of rules is or-ed to a word of verdicts as it is. Rules that ask for the same fields share words: a
-packet that misses all of them leaves the word behind at the first such field.
+A rule has one bit, in a rule line of 64, 128, 256 or 512 rules of as many neighbouring columns: the bit is the column's
+in its verdict word, so that a line of rules is or-ed to verdicts as it is. Rules that ask for the same fields share
+lines: a packet that misses all of them leaves the line behind at the first such field. Lines become wider where columns
+are many, so that there are about as many lines as there are sets of fields.
 
-When classes, blocks or words run out, everything is put into a larger store, which takes over in one store to slot 0.
+When classes, blocks or lines run out, everything is put into a larger store, which takes over in one store to slot 0.
 Classes and blocks that no rule needs any more are left behind then.
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -30,7 +31,8 @@ from fpl.classify.rules import Rule
 from fpl.classify.store import FIELDS_MAX, Full, Size, Store
 from fpl.classify.symbolic import Field
 
-SUMMARIES_MAX, CLASSES_MAX, BLOCKS_MAX = 8, 1 << 13, 1 << 14
+SUMMARIES_MAX, WIDTH_MAX, CLASSES_MAX, BLOCKS_MAX = 8, 8, 1 << 13, 1 << 14
+LINE_WORDS_MAX = 16  # summaries * width: of memory for each class
 PROGRAMS_MAX = 16  # kept, by shape
 PLACEHOLDER = 0x7FFFFFF1  # stands for the store's descriptor in programs that are kept
 
@@ -39,7 +41,7 @@ Company = frozenset[Field] | tuple[Field, Intervals]
 
 
 def company(rule: Rule) -> Company:
-    """Rules of one company share words, since packets tend to miss all of them or few of them: rules that ask for the
+    """Rules of one company share lines, since packets tend to miss all of them or few of them: rules that ask for the
     same fields; and rules that leave most values of every wide field open, as negations do, by their first test.
     """
     wide = [(f, values) for f, values in rule[1:] if f.top > 255 and f.mask == f.source.full]
@@ -49,13 +51,23 @@ def company(rule: Rule) -> Company:
 
 
 @dataclass
-class _Word:
-    """A rule word in use."""
+class _Line:
+    """A rule line in use."""
 
-    column_word: int
+    home: int
     company: Company  # of its first rule
     fields: frozenset[Field]  # what its first rule asks for
-    rules: dict[int, Rule] = field(default_factory=dict)  # by bit
+    rules: dict[int, Rule] = field(default_factory=dict)  # by place
+    uses: Counter[Field] = field(default_factory=Counter)  # how many rules ask for a field
+
+    def put(self, place: int, rule: Rule) -> None:
+        self.rules[place] = rule
+        self.uses.update(f for f, _ in rule)
+
+    def take(self, place: int) -> Rule:
+        rule = self.rules.pop(place)
+        self.uses.subtract(f for f, _ in rule)
+        return rule
 
 
 class _Generation:
@@ -63,104 +75,120 @@ class _Generation:
 
     def __init__(self, size: Size) -> None:
         self.store = Store(size)
-        self.words: dict[int, _Word] = {}
-        self.places: dict[int, list[int]] = {}  # column to its rule words
+        self.lines: dict[int, _Line] = {}
+        self.places: dict[int, list[int]] = {}  # column to its rule lines
         self.taken = 0  # columns whose rules went
-        # Words without rules, and what their verdict word was: a packet may have loaded `live` of a rule that is gone,
-        # and would or it to another verdict word, where the bit is another column's.
+        # Lines without rules, and where their home was: a packet may have loaded `live` of a rule that is gone, and
+        # would or it to another verdict word, where the bit is another column's.
         self.resting: dict[int, int] = {}
 
     def put(self, column: int, rules: Sequence[Rule], *, at_once: bool = True) -> None:
         """The column has no rules. Raises Full; the column is then as if it had none. Not at once: when all have been
         put, put_in_force() is to be called.
         """
-        words: list[int] = []
-        bit = column % 64
+        lines: list[int] = []
+        home, place = self._where(column)
         try:
             for rule in rules:
                 inside = [(f, self.store.split(f, values)) for f, values in rule]
-                number = self._word_for(column, rule)
-                self.words[number].rules[bit] = rule
-                words.append(number)
+                number = self._line_for(home, place, rule)
+                self.lines[number].put(place, rule)
+                lines.append(number)
                 for f, classes in inside:
-                    self.store.mark(f, classes, number, bit)
+                    self.store.mark(f, classes, number, place)
         except Full:
-            self._take_back(words, bit)
+            self._take_back(lines, place)
             raise
-        self.places[column] = words
+        self.places[column] = lines
         if at_once:
-            self._in_force(words, bit)
+            self._in_force(lines, place)
+
+    def _where(self, column: int) -> tuple[int, int]:
+        """The home of a column's lines, and its place in them."""
+        return divmod(column, 64 * self.store.size.width)
 
     def put_in_force(self) -> None:
         """All columns, in a store that no program reads yet."""
-        live = {number: sum(1 << bit for bit in word.rules) for number, word in self.words.items()}
+        live = {number: self._words(line.rules) for number, line in self.lines.items()}
         self._tell_uses(live)
         self._live(live)
 
-    def take(self, column: int) -> None:
-        words = self.places.pop(column, [])
-        self.taken += bool(words)
-        bit = column % 64
-        for number in words:
-            self.store.live[number] &= ~np.uint64(1 << bit)
-        self._take_back(words, bit)
+    def _words(self, places: Iterable[int]) -> list[int]:
+        """A bit for each place."""
+        words = [0] * self.store.size.width
+        for place in places:
+            words[place // 64] |= 1 << place % 64
+        return words
 
-    def _word_for(self, column: int, rule: Rule) -> int:
-        """A word of the same company; a new one, while its verdict word has not had its share; the most similar."""
+    def take(self, column: int) -> None:
+        lines = self.places.pop(column, [])
+        self.taken += bool(lines)
+        _, place = self._where(column)
+        for number in lines:
+            self.store.live[number, place // 64] &= ~np.uint64(1 << place % 64)
+        self._take_back(lines, place)
+
+    def _line_for(self, home: int, place: int, rule: Rule) -> int:
+        """A line of the same company; a new one, while its home has not had its share; the most similar."""
         mates, fields = company(rule), frozenset(f for f, _ in rule)
-        column_word, bit = divmod(column, 64)
-        mine = {n: word for n, word in self.words.items() if word.column_word == column_word}
-        free = {n: word for n, word in mine.items() if bit not in word.rules}
-        for number, word in free.items():
-            if word.company == mates and self.store.can_ask(number, fields):
+        mine = {n: line for n, line in self.lines.items() if line.home == home}
+        free = {n: line for n, line in mine.items() if place not in line.rules}
+        for number, line in free.items():
+            if line.company == mates and self.store.can_ask(number, fields):
                 return number
-        homes = {column_word, *(word.column_word for word in self.words.values())}
-        numbers = range(self.store.size.words)
-        number = next(
-            (n for n in numbers if n not in self.words and self.resting.get(n, column_word) == column_word), -1
-        )
-        full = number < 0
-        if full or len(mine) >= self.store.size.words // len(homes):
+        homes = {home, *(line.home for line in self.lines.values())}
+        size = self.store.size
+        number = next((n for n in range(size.lines) if n not in self.lines and self.resting.get(n, home) == home), -1)
+        full = number < 0 or not self.store.can_ask(number, fields)
+        if full or len(mine) >= size.lines // len(homes):
             can = [n for n in free if self.store.can_ask(n, fields)]
-            if self.store.size.summaries < SUMMARIES_MAX or (full and not can):
-                raise Full("words")
+            wider = "width" if len(homes) > 1 and _can_be(size, "width") else "summaries"
+            if _can_be(size, wider) or (full and not can):
+                raise Full(wider)
             if can:
                 return max(can, key=lambda n: len(free[n].fields & fields) - len(free[n].fields ^ fields))
         if full:
-            raise Full("words")
-        self.words[number] = _Word(column_word, mates, fields)
-        self.store.column_word[number] = column_word
+            raise Full("summaries")
+        self.lines[number] = _Line(home, mates, fields)
+        self.store.home[number] = home
         return number
 
-    def _in_force(self, words: Iterable[int], bit: int) -> None:
-        changed = set(words)
+    def _in_force(self, lines: Iterable[int], place: int) -> None:
+        changed = set(lines)
         self._tell_uses(changed)
-        self._live({number: int(self.store.live[number]) | 1 << bit for number in changed})
+        live = {number: [int(word) for word in self.store.live[number]] for number in changed}
+        for words in live.values():
+            words[place // 64] |= 1 << place % 64
+        self._live(live)
 
-    def _live(self, live: dict[int, int]) -> None:
+    def _live(self, live: dict[int, list[int]]) -> None:
         self.store.summarize(live)
-        for number, word in live.items():
-            self.store.live[number] = word
+        for number, words in live.items():
+            for at, word in enumerate(words):
+                if int(self.store.live[number, at]) != word:
+                    self.store.live[number, at] = word
             self.store.alive[number // 64] |= np.uint64(1 << number % 64)
 
-    def _take_back(self, words: Iterable[int], bit: int) -> None:
-        """Rules at the bit, not in force any more, go."""
-        changed = set(words)
+    def _take_back(self, lines: Iterable[int], place: int) -> None:
+        """Rules at the place, not in force any more, go."""
+        changed = set(lines)
         for number in changed:
-            word = self.words[number]
-            for f, _ in word.rules.pop(bit):
-                self.store.unmark(f, number, bit)
-            if not word.rules:
+            line = self.lines[number]
+            for f, _ in line.take(place):
+                self.store.unmark(f, number, place)
+            if not line.rules:
                 self.store.alive[number // 64] &= ~np.uint64(1 << number % 64)
-                del self.words[number]
-                self.resting[number] = word.column_word
+                del self.lines[number]
+                self.resting[number] = line.home
+        for number in changed - self.lines.keys():
+            self.store.forget(number)
+        self.store.summarize({n: [int(word) for word in self.store.live[n]] for n in changed & self.lines.keys()})
         self._tell_uses(changed)
-        self.store.summarize({number: int(self.store.live[number]) for number in changed})
 
-    def _tell_uses(self, words: Iterable[int]) -> None:
-        for number in words:
-            word = self.words.get(number)
-            used = {f for rule in word.rules.values() for f, _ in rule} if word else set()
+    def _tell_uses(self, lines: Iterable[int]) -> None:
+        for number in lines:
+            line = self.lines.get(number)
+            used = {f for f, count in line.uses.items() if count} if line else set()
             mask = np.uint64(1 << number % 64)
             self.store.tell_asks(number, [index for index, f in enumerate(self.store.fields) if f in used])
             for index, f in enumerate(self.store.fields):
@@ -256,7 +284,7 @@ class Tables:
     def _renew(self, columns: dict[int, Sequence[Rule]], why: str, more: Sequence[Rule] = ()) -> None:
         """All columns in a new store, of a size that leaves room. `more`: fields to know besides."""
         size = self._now.store.size
-        if why == "words" or (why in ("classes", "blocks") and 2 * self._now.taken < len(self._rules)):
+        if why in ("width", "summaries") or (why in ("classes", "blocks") and 2 * self._now.taken < len(self._rules)):
             size = _larger(size, why)  # what was taken away left too little behind
         while True:
             try:
@@ -265,7 +293,7 @@ class Tables:
                 why = str(error)
             else:
                 why = made.store.tight
-                if not why or size == _larger(size, why, at_most=True):
+                if not why or not _can_be(size, why):
                     break
                 made.store.close()
             size = _larger(size, why)
@@ -352,14 +380,17 @@ class Tables:
         self._now.store.close()
 
 
-def _larger(size: Size, what: str, *, at_most: bool = False) -> Size:
-    """Raises ClassifyRefused when it is as large as may be; at_most: gives it back then."""
-    if what == "classes" and size.classes < CLASSES_MAX:
-        return replace(size, classes=4 * size.classes)
-    if what == "blocks" and size.blocks < BLOCKS_MAX:
-        return replace(size, blocks=4 * size.blocks)
-    if what == "words" and size.summaries < SUMMARIES_MAX:
-        return replace(size, summaries=2 * size.summaries)
-    if at_most:
-        return size
-    raise ClassifyRefused(f"the tables are full: {what}")
+def _larger(size: Size, what: str) -> Size:
+    """Raises ClassifyRefused when it is as large as may be."""
+    if not _can_be(size, what):
+        raise ClassifyRefused(f"the tables are full: {what}")
+    factor = 4 if what in ("classes", "blocks") else 2
+    return replace(size, **{what: factor * getattr(size, what)})
+
+
+def _can_be(size: Size, what: str) -> bool:
+    """Whether there may be more of it."""
+    if what in ("width", "summaries") and 2 * size.summaries * size.width > LINE_WORDS_MAX:
+        return False
+    most = {"classes": CLASSES_MAX, "blocks": BLOCKS_MAX, "summaries": SUMMARIES_MAX, "width": WIDTH_MAX}
+    return bool(getattr(size, what, 0) < most.get(what, 0))

@@ -17,7 +17,7 @@ from bpf.engines import stock_compile
 from bpf.filter_texts import long_text, or_ed
 from bpf.programs import directed
 from fpl.classify import Classifier, ClassifyRefused, bpf, bytecode, layout
-from fpl.classify.rules import rules_of
+from fpl.classify.rules import RULE_FIELDS_MAX, rules_of
 from fpl.classify.store import Size
 from fpl.classify.symbolic import graph
 from fpl.classify.tables import _Generation
@@ -107,13 +107,16 @@ def test_code_and_tables_take_turns_in_a_column(source: TestSource, classifier: 
     assert source.judge(packet)[0] == 1 << 64
 
 
-def test_no_other_column_notices(source: TestSource, classifier: Classifier) -> None:
+@pytest.mark.parametrize(("width", "apart"), [(1, 1), (8, 43)], ids=["narrow lines", "wide lines"])
+def test_no_other_column_notices(source: TestSource, classifier: Classifier, width: int, apart: int) -> None:
     """One thread classifies without a pause while another changes columns beside those it looks at: known shapes, new
     shapes, code, full stores.
     """
     print(f"seed={SEED}")
     rng = random.Random(SEED)
-    steady = {2 * i: text for i, text in enumerate([
+    classifier._tables._now.store.close()
+    classifier._tables._now = _Generation(Size(width=width))
+    steady = {2 * i * apart: text for i, text in enumerate([
         "host 10.0.0.1", "not host 10.0.0.2", "tcp port 80", "portrange 70-90", "net 10.0.0.0/9", "ip[2:2] + 3 > 20",
         "ip6", "not tcp port 443", "tcp[tcpflags] & tcp-syn != 0", "host 10.0.0.1 and not port 81", "less 80",
     ])}  # fmt: skip
@@ -142,7 +145,7 @@ def test_no_other_column_notices(source: TestSource, classifier: Classifier) -> 
     thread.start()
     try:
         for number in range(40):
-            column = rng.randrange(12) * 2 + 1
+            column = rng.randrange(12) * 2 * apart + 1
             kinds = [f"host 10.0.0.{rng.randrange(6)}", or_ed(rng, rng.choice(["host", "port", "net"]), 12),
                      f"ip[2:2] + {number} = 7", long_text(rng, 3), f"ether[{number}] = 7", f"not port {number}",
                      ]  # fmt: skip
@@ -190,11 +193,22 @@ def test_a_state_that_does_not_fit_any_more(source: TestSource, classifier: Clas
     successor.close()
 
 
-@pytest.mark.parametrize(
-    "size", [Size(1, 16, 64), Size(1, 512, 16), Size(1, 64, 32)], ids=["classes", "blocks", "both"]
-)
-def test_tables_that_fill_up(source: TestSource, size: Size) -> None:
+def conjunction(rng: random.Random, fields: int) -> str:
+    """Of so many fields: a line asks for them four at a time."""
+    places = sorted(rng.sample(range(14, 60), fields))
+    return " and ".join(f"ether[{at}] {rng.choice(['=', '!='])} {rng.randrange(4)}" for at in places)
+
+
+SIZES = {
+    "classes": (Size(1, 1, 16, 64), 40), "blocks": (Size(1, 1, 512, 16), 40), "both": (Size(1, 1, 64, 32), 40),
+    "lines": (Size(1, 1, 2048, 1024), 200), "wide lines": (Size(1, 4, 2048, 1024), layout.COLUMNS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_tables_that_fill_up(source: TestSource, case: str) -> None:
     """Small stores: each is outgrown several times, and the verdicts stay."""
+    size, columns = SIZES[case]
     print(f"seed={SEED}")
     rng = random.Random(SEED)
     classifier = Classifier(source.maps)
@@ -205,32 +219,43 @@ def test_tables_that_fill_up(source: TestSource, size: Size) -> None:
     for number in range(45):
         text = rng.choice([f"host 10.{number}.7.9", f"not host 10.0.{number}.9", f"port {number * 700}",
                            f"net 10.{number}.0.0/16 and portrange {number}-{500 * number + 9}"])  # fmt: skip
-        column = rng.randrange(40)
+        if number % 9 == 0 and columns > 40:
+            text = conjunction(rng, [3, 5, 9, 20, 24][number // 9])
+        column = rng.randrange(columns)
         programs[column] = stock_compile(ETHERNET, text)
         assert classifier.set(column, octets_of(programs[column])).kind == "table"
         oracles[column] = Oracle(octets_of(programs[column]))
         if number % 7 == 0:
+            packet = Packet(directed(programs[column], rng, rng.randbytes(80)))
+            assert source.judge(packet)[0] >> column & 1 == bool(oracles[column](packet))
             packet = Packet(directed(rng.choice(list(programs.values())), rng, rng.randbytes(80)))
             bits, _ = source.judge(packet)
             for at, oracle in oracles.items():
                 assert bool(bits >> at & 1) == bool(oracle(packet)), (at, packet)
-    assert classifier._tables._now.store.size != size
+    after = classifier._tables._now.store.size
+    assert after != size
+    assert columns == 40 or after.width > size.width
     classifier.close()
 
 
-def test_a_word_that_packets_may_still_be_in_is_not_another_columns(source: TestSource, classifier: Classifier) -> None:
+def test_a_rule_of_too_many_fields_is_code(source: TestSource, classifier: Classifier) -> None:
+    text = conjunction(random.Random(SEED), RULE_FIELDS_MAX + 1)
+    assert classifier.set(0, compiled(text)).kind == "code"
+
+
+def test_a_line_that_packets_may_still_be_in_is_not_another_columns(source: TestSource, classifier: Classifier) -> None:
     """Until set() has waited: it could be or-ed to the other verdict word, with the bit of a rule that is gone."""
     rules = rules_of(graph(bytecode.decode(compiled("tcp port 80"))))
     classifier.set(5, compiled("tcp port 80"))
     generation = classifier._tables._now
-    freed = set(generation.words)
+    freed = set(generation.lines)
     classifier.clear(5)
-    assert not generation.words
+    assert not generation.lines
     generation.put(64 + 5, rules)
-    assert not freed & set(generation.words)
+    assert not freed & set(generation.lines)
     generation.put(5, rules)
-    assert freed <= set(generation.words)
+    assert freed <= set(generation.lines)
     generation.take(5)
     classifier.wait()
     generation.put(128 + 5, rules)
-    assert freed <= set(generation.words)
+    assert freed <= set(generation.lines)
