@@ -62,24 +62,46 @@ ffpf_flow_set_filter(struct ffpf_flow *flow, const struct ffpf_bpf_prog *prog)
 	ffpf_flow_set_generation(flow, prog, flow->generation + 1);
 }
 
+static void
+change_on(const struct ffpf_flow *flow, struct ffpf_hook *hook, const struct ffpf_ibuf *ibuf)
+{
+	struct ffpf_graph_entry *member;
+
+	if (!hook)
+		return;
+	pthread_mutex_lock(&hook->control);
+	member = ffpf_graph_find(hook, ibuf);
+	member->prog = flow->prog;
+	member->generation = flow->generation;
+	member->left = flow->left;
+	ffpf_graph_replace(hook);
+	pthread_mutex_unlock(&hook->control);
+}
+
+static void
+change(const struct ffpf_flow *flow)
+{
+	for (uint32_t i = 0; i < flow->lane_count; i++) {
+		change_on(flow, flow->lanes[i].hook, flow->lanes[i].ibuf);
+		change_on(flow, flow->lanes[i].counting, flow->lanes[i].ibuf);
+	}
+}
+
 void
 ffpf_flow_set_generation(struct ffpf_flow *flow, const struct ffpf_bpf_prog *prog, uint64_t generation)
 {
 	flow->prog = prog;
 	flow->generation = generation;
-	for (uint32_t i = 0; i < flow->lane_count; i++) {
-		struct ffpf_hook *hook = flow->lanes[i].hook;
-		struct ffpf_graph_entry *member;
+	flow->left = false;
+	change(flow);
+}
 
-		if (!hook)
-			continue;
-		pthread_mutex_lock(&hook->control);
-		member = ffpf_graph_find(hook, flow->lanes[i].ibuf);
-		member->prog = prog;
-		member->generation = flow->generation;
-		ffpf_graph_replace(hook);
-		pthread_mutex_unlock(&hook->control);
-	}
+void
+ffpf_flow_leave_out(struct ffpf_flow *flow, const struct ffpf_bpf_prog *prog)
+{
+	flow->prog = prog;
+	flow->left = true;
+	change(flow);
 }
 
 void
@@ -190,6 +212,9 @@ ffpf_hook_detach(struct ffpf_hook *hook, struct ffpf_flow *flow, struct ffpf_err
 	for (uint32_t i = 0; i < flow->lane_count; i++) {
 		if (flow->lanes[i].hook != hook)
 			continue;
+		if (flow->lanes[i].counting)
+			ffpf_graph_take(flow->lanes[i].counting, flow->lanes[i].ibuf);
+		flow->lanes[i].counting = NULL;
 		ffpf_graph_take(hook, flow->lanes[i].ibuf);
 		retire(hook, &flow->lanes[i]);
 		return 0;

@@ -33,6 +33,8 @@ struct ffpf_flow_lane {
 	/* while the lane moves: see ffpf_flow_prepare */
 	struct ffpf_hook *next_hook;
 	struct ffpf_ibuf *next_ibuf;
+	/* while it is left behind: where what it misses is counted, and, while that changes, where it was before */
+	struct ffpf_hook *counting, *counted_before;
 };
 
 struct ffpf_flow {
@@ -43,6 +45,7 @@ struct ffpf_flow {
 	int event_fd; /* non-blocking: a reader that sleeps on it */
 	const struct ffpf_bpf_prog *prog;
 	uint64_t generation; /* of prog: 1, 2 ... */
+	bool left;           /* no packet is stored for it */
 	struct ffpf_flow_lane *lanes;
 	uint32_t lane_count;
 	struct ffpf_counters past; /* what IBufs counted that the flow has left */
@@ -56,7 +59,7 @@ void ffpf_flow_destroy(struct ffpf_flow *flow); /* must be detached everywhere; 
  * filter's generation is flow->generation; from which entry on it decided stands in each IBuf's page.
  */
 void ffpf_flow_set_filter(struct ffpf_flow *flow, const struct ffpf_bpf_prog *prog);
-/* The same, for a control plane that counts generations itself: never down, and 1 at first. */
+/* The same, for a control plane that counts generations itself: never down, and 1 at first. The flow gets packets. */
 void ffpf_flow_set_generation(struct ffpf_flow *flow, const struct ffpf_bpf_prog *prog, uint64_t generation);
 
 /*
@@ -76,6 +79,18 @@ int ffpf_flow_prepare(struct ffpf_flow *flow, struct ffpf_hook *from, struct ffp
 void ffpf_flow_abandon(struct ffpf_flow *flow, struct ffpf_hook *from);
 void ffpf_flow_leave(struct ffpf_flow *flow, struct ffpf_hook *from);
 void ffpf_flow_arrive(struct ffpf_flow *flow, struct ffpf_hook *from);
+/*
+ * For a flow that is to be left behind: from now on what prog accepts is not stored for it, but counted, in its IBuf's
+ * page, as FFPF_DROP_LEFT, until set_generation. Between two packets, so that each is the flow's or counted.
+ */
+void ffpf_flow_leave_out(struct ffpf_flow *flow, const struct ffpf_bpf_prog *prog);
+/*
+ * The flow, which is left out, stays on the hook `from`, whose source is about to go to the hook `to`: what it misses
+ * there is counted, too. counted: the source has gone; uncount instead: it has not, and will not.
+ */
+int ffpf_flow_count_on(struct ffpf_flow *flow, struct ffpf_hook *from, struct ffpf_hook *to, struct ffpf_error *err);
+void ffpf_flow_counted(struct ffpf_flow *flow, struct ffpf_hook *from);
+void ffpf_flow_uncount(struct ffpf_flow *flow, struct ffpf_hook *from);
 /* The flow stays on a hook that its source has left: the reader reads the rest, and is told that there is more
  * elsewhere. It may be moved later. */
 void ffpf_flow_strand(struct ffpf_flow *flow, struct ffpf_hook *from);

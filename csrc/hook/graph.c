@@ -51,8 +51,10 @@ fill(struct ffpf_graph *graph, const struct ffpf_hook *hook)
 	if (graph->count)
 		memcpy(graph->entries, hook->members, graph->count * sizeof(graph->entries[0]));
 	qsort(graph->entries, graph->count, sizeof(graph->entries[0]), by_filter);
+	graph->ibuf_count = 0;
 	for (uint32_t i = 0; i < graph->count; i++)
-		graph->ibufs[i] = graph->entries[i].ibuf;
+		if (!graph->entries[i].guest)
+			graph->ibufs[graph->ibuf_count++] = graph->entries[i].ibuf;
 }
 
 /* Returns when the writer has left, at least once, the packet that it may have been in. */
@@ -119,21 +121,39 @@ ffpf_graph_find(struct ffpf_hook *hook, const struct ffpf_ibuf *ibuf)
 	return NULL;
 }
 
-int
-ffpf_graph_add(struct ffpf_hook *hook, const struct ffpf_flow *flow, struct ffpf_ibuf *ibuf, struct ffpf_error *err)
+static int
+add(struct ffpf_hook *hook, const struct ffpf_flow *flow, struct ffpf_ibuf *ibuf, bool guest, struct ffpf_error *err)
 {
 	int rc;
 
-	ibuf->page->nested_before = ffpf_counted(&hook->lane->page->nested);
 	pthread_mutex_lock(&hook->control);
 	rc = ffpf_graph_reserve(hook, hook->member_count + 1, err);
 	if (!rc) {
-		hook->members[hook->member_count++] =
-		    (struct ffpf_graph_entry){ .ibuf = ibuf, .prog = flow->prog, .generation = flow->generation };
+		hook->members[hook->member_count++] = (struct ffpf_graph_entry){
+			.ibuf = ibuf,
+			.prog = flow->prog,
+			.generation = flow->generation,
+			.left = flow->left,
+			.guest = guest,
+		};
 		ffpf_graph_replace(hook);
 	}
 	pthread_mutex_unlock(&hook->control);
 	return rc;
+}
+
+int
+ffpf_graph_add(struct ffpf_hook *hook, const struct ffpf_flow *flow, struct ffpf_ibuf *ibuf, struct ffpf_error *err)
+{
+	ibuf->page->nested_before = ffpf_counted(&hook->lane->page->nested);
+	return add(hook, flow, ibuf, false, err);
+}
+
+int
+ffpf_graph_add_guest(struct ffpf_hook *hook, const struct ffpf_flow *flow, struct ffpf_ibuf *ibuf,
+		     struct ffpf_error *err)
+{
+	return add(hook, flow, ibuf, true, err);
 }
 
 void

@@ -17,7 +17,7 @@ adopt(struct ffpf_hook *hook, const struct ffpf_graph *graph)
 {
 	hook->adopted = graph->serial;
 	hook->lane->ibufs = graph->ibufs;
-	hook->lane->ibuf_count = graph->count;
+	hook->lane->ibuf_count = graph->ibuf_count;
 	for (uint32_t i = 0; i < graph->count; i++) {
 		struct ffpf_ibuf *ibuf = graph->entries[i].ibuf;
 
@@ -216,10 +216,12 @@ classify(struct ffpf_graph *graph, const struct ffpf_hook_packet *pkt, uint32_t 
 			result = run(prog, pkt, head);
 		}
 		entry->result = result;
-		if (result)
-			graph->wanted[n++] = entry;
-		else
+		if (!result)
 			ffpf_count(&entry->ibuf->page->filtered, 1);
+		else if (entry->left)
+			drop(entry->ibuf, FFPF_DROP_LEFT);
+		else
+			graph->wanted[n++] = entry;
 	}
 	return n;
 }

@@ -23,6 +23,8 @@ struct ffpf_graph_entry {
 	struct ffpf_ibuf *ibuf;
 	const struct ffpf_bpf_prog *prog; /* NULL: every packet */
 	uint64_t generation;
+	bool left;       /* nothing is stored for it: what it wants is counted as FFPF_DROP_LEFT */
+	bool guest;      /* its IBuf is of another lane, which is not fed any more: only left ones are */
 	uint32_t result; /* scratch of the writer */
 };
 
@@ -30,7 +32,8 @@ struct ffpf_graph_entry {
 struct ffpf_graph {
 	uint64_t serial; /* no two graphs of a hook have the same */
 	uint32_t count, capacity;
-	struct ffpf_ibuf **ibufs;         /* count of them, for the BMS */
+	struct ffpf_ibuf **ibufs; /* for the BMS: of all but guests */
+	uint32_t ibuf_count;
 	struct ffpf_graph_entry **wanted; /* scratch of the writer: room for count */
 	struct ffpf_graph_entry entries[];
 };
@@ -70,6 +73,9 @@ void ffpf_graph_replace(struct ffpf_hook *hook);
 struct ffpf_graph_entry *ffpf_graph_find(struct ffpf_hook *hook, const struct ffpf_ibuf *ibuf);
 int ffpf_graph_add(struct ffpf_hook *hook, const struct ffpf_flow *flow, struct ffpf_ibuf *ibuf,
 		   struct ffpf_error *err);
+/* The IBuf of a lane that is left: what its flow misses on this one is counted there. */
+int ffpf_graph_add_guest(struct ffpf_hook *hook, const struct ffpf_flow *flow, struct ffpf_ibuf *ibuf,
+			 struct ffpf_error *err);
 void ffpf_graph_take(struct ffpf_hook *hook, const struct ffpf_ibuf *ibuf);
 struct ffpf_graph *ffpf_graph_create(uint32_t capacity);
 void ffpf_graph_destroy(struct ffpf_graph *graph); /* NULL is legal */

@@ -38,7 +38,7 @@ ffpf_flow_prepare(struct ffpf_flow *flow, struct ffpf_hook *from, struct ffpf_ho
 	rc = ffpf_flow_make_ibuf(&ibuf, flow, lane->ibuf->page->lane, ibuf_slots, first_pos_behind(lane->ibuf), err);
 	if (rc)
 		return rc;
-	if (to != from)
+	if (to != from && to != lane->counting)
 		rc = ffpf_graph_add(to, flow, ibuf, err);
 	if (rc) {
 		ffpf_ibuf_destroy(ibuf);
@@ -56,7 +56,7 @@ ffpf_flow_abandon(struct ffpf_flow *flow, struct ffpf_hook *from)
 
 	if (!lane || !lane->next_ibuf)
 		return;
-	if (lane->next_hook != from)
+	if (lane->next_hook != from && lane->next_hook != lane->counting)
 		ffpf_graph_take(lane->next_hook, lane->next_ibuf);
 	ffpf_ibuf_destroy(lane->next_ibuf);
 	lane->next_hook = NULL;
@@ -73,10 +73,15 @@ ffpf_flow_leave(struct ffpf_flow *flow, struct ffpf_hook *from)
 static void
 swap_ibuf(struct ffpf_hook *hook, struct ffpf_ibuf *old, struct ffpf_ibuf *ibuf)
 {
+	struct ffpf_graph_entry *member;
+
 	ibuf->page->nested_before = ffpf_counted(&hook->lane->page->nested);
-	ibuf->before = old;
 	pthread_mutex_lock(&hook->control);
-	ffpf_graph_find(hook, old)->ibuf = ibuf;
+	member = ffpf_graph_find(hook, old);
+	if (!member->guest)
+		ibuf->before = old;
+	member->ibuf = ibuf;
+	member->guest = false;
 	ffpf_graph_replace(hook);
 	pthread_mutex_unlock(&hook->control);
 }
@@ -107,6 +112,8 @@ ffpf_flow_arrive(struct ffpf_flow *flow, struct ffpf_hook *from)
 		swap_ibuf(from, old, next.ibuf);
 		wait_until_published(old);
 	} else {
+		if (lane->counting)
+			swap_ibuf(lane->counting, old, next.ibuf);
 		ffpf_graph_take(from, old);
 	}
 	ffpf_flow_count_ibuf(old, ffpf_counted(&from->lane->page->nested), &flow->past);
@@ -114,6 +121,42 @@ ffpf_flow_arrive(struct ffpf_flow *flow, struct ffpf_hook *from)
 	if (next.hook != from)
 		ffpf_ibuf_destroy(old);
 	*lane = next;
+}
+
+int
+ffpf_flow_count_on(struct ffpf_flow *flow, struct ffpf_hook *from, struct ffpf_hook *to, struct ffpf_error *err)
+{
+	struct ffpf_flow_lane *lane = find(flow, from);
+	int rc;
+
+	if (!lane || !flow->left)
+		return ffpf_error_set(err, FFPF_E_INVALID, "the flow is not attached to this hook, or not left out");
+	rc = ffpf_graph_add_guest(to, flow, lane->ibuf, err);
+	if (rc)
+		return rc;
+	lane->counted_before = lane->counting;
+	lane->counting = to;
+	return 0;
+}
+
+void
+ffpf_flow_counted(struct ffpf_flow *flow, struct ffpf_hook *from)
+{
+	struct ffpf_flow_lane *lane = find(flow, from);
+
+	if (lane->counted_before)
+		ffpf_graph_take(lane->counted_before, lane->ibuf);
+	lane->counted_before = NULL;
+}
+
+void
+ffpf_flow_uncount(struct ffpf_flow *flow, struct ffpf_hook *from)
+{
+	struct ffpf_flow_lane *lane = find(flow, from);
+
+	ffpf_graph_take(lane->counting, lane->ibuf);
+	lane->counting = lane->counted_before;
+	lane->counted_before = NULL;
 }
 
 void

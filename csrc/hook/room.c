@@ -25,8 +25,8 @@ has_room(const struct ffpf_hook *hook, const struct ffpf_graph *graph, uint32_t 
 	for (uint32_t i = 0; i < graph->count; i++) {
 		struct ffpf_ibuf *ibuf = graph->entries[i].ibuf;
 
-		/* nothing waits for who is evicted, perhaps by this very question */
-		if (!ibuf->evicted && !hook->bms->grant_index(ibuf) && !ibuf->evicted)
+		/* nothing waits for who is evicted, perhaps by this very question, or gets nothing */
+		if (!graph->entries[i].left && !ibuf->evicted && !hook->bms->grant_index(ibuf) && !ibuf->evicted)
 			return false;
 	}
 	return hook->bms->grant_cells(hook->lane, cells);

@@ -210,6 +210,61 @@ abandoned_move_leaves_things_as_they_were(void **state)
 	peer_close(&p);
 }
 
+/* Packets that the flow misses, on whatever hook its group's source has gone to. */
+static void
+miss(struct ffpf_hook *hook, unsigned n)
+{
+	while (n-- > 0)
+		assert_int_equal(test_send(hook, 0, 16), 0);
+}
+
+static void
+count_on(struct peer *p, struct ffpf_hook *to)
+{
+	must(ffpf_flow_count_on(p->flow, p->hook, to, &test_err));
+}
+
+/* Each packet is the flow's or counted as missed, over two moves of its group and until it gets packets again. */
+static void
+who_is_left_out_misses_what_is_counted(void **state)
+{
+	struct ffpf_hook *second = new_hook(FFPF_BMS_SRP, 1), *third = new_hook(FFPF_BMS_SRP, 1);
+	struct ffpf_counters c;
+	struct peer p;
+
+	(void)state;
+	peer_open(&p, FFPF_BMS_SRP, 1);
+	peer_send(&p, 10);
+	assert_int_equal(ffpf_flow_count_on(p.flow, p.hook, second, &test_err), -FFPF_E_INVALID);
+	ffpf_flow_leave_out(p.flow, NULL);
+	miss(p.hook, 3);
+	count_on(&p, second);
+	ffpf_flow_uncount(p.flow, p.hook);
+	assert_int_equal(test_send(second, 0, 16), 0); /* counted nowhere */
+	count_on(&p, second);
+	ffpf_flow_counted(p.flow, p.hook);
+	ffpf_flow_strand(p.flow, p.hook);
+	miss(second, 600); /* more than its own lane or IBuf has room for: nobody waits for it there */
+	assert_true(ffpf_hook_has_room(second, 16));
+	count_on(&p, third);
+	ffpf_flow_counted(p.flow, p.hook);
+	ffpf_hook_destroy(second);
+	miss(third, 4);
+	test_law(p.flow, NULL);
+	peer_move(&p, third, 512);
+	miss(third, 5);
+	ffpf_flow_set_generation(p.flow, NULL, 2);
+	peer_send(&p, 20);
+	peer_read(&p);
+	assert_int_equal(p.read, 30);
+	test_law(p.flow, p.reader);
+	ffpf_flow_counters(p.flow, &c);
+	assert_int_equal(c.seen, 30 + 612);
+	assert_int_equal(c.dropped[FFPF_DROP_LEFT], 612);
+	assert_int_equal(test_dropped(p.flow, FFPF_DROP_LEFT), 612);
+	peer_close(&p);
+}
+
 /* Entries of the IBuf that was left keep their records until the reader has come from there. */
 static void
 records_are_kept_for_who_has_not_followed(void **state)
@@ -342,6 +397,7 @@ main(void)
 		cmocka_unit_test(records_are_kept_for_who_has_not_followed),
 		cmocka_unit_test(flow_grows_while_packets_come),
 		cmocka_unit_test(abandoned_move_leaves_things_as_they_were),
+		cmocka_unit_test(who_is_left_out_misses_what_is_counted),
 		cmocka_unit_test(event_descriptor_never_stops_the_writer),
 		cmocka_unit_test(sleeper_is_woken_by_a_timerfd),
 	};

@@ -170,6 +170,7 @@ class UserspaceSource:
     def move_group(self, group: int, moving: Mapping[int, int]) -> None:
         members = [flow for flow in self._flows.values() if flow.group is self._groups[group]]
         movers = {self._flows[slot]: octets for slot, octets in moving.items()}
+        left = [flow for flow in members if flow not in movers]
         there = self._groups[group]
         hook, old = self._new_hook(there.bms, there.snap_len), there.hook
         with contextlib.ExitStack() as undo:
@@ -178,15 +179,19 @@ class UserspaceSource:
                 slots = octets // IBUF_ENTRY_BYTES
                 _call(lib.ffpf_flow_prepare, flow.made, flow.hook.made, hook.made, slots)
                 undo.callback(lib.ffpf_flow_abandon, flow.made, flow.hook.made)
+            for flow in left:
+                _call(lib.ffpf_flow_count_on, flow.made, flow.hook.made, hook.made)
+                undo.callback(lib.ffpf_flow_uncount, flow.made, flow.hook.made)
             undo.pop_all()
         for flow in movers:
             lib.ffpf_flow_leave(flow.made, flow.hook.made)
         _call(lib.ffpf_feed_replace, self._feed, old.made, hook.made)
         there.hook = hook
-        for flow in members:
-            if flow in movers:
-                self._arrive(flow)
-            elif flow.hook is old:
+        for flow in movers:
+            self._arrive(flow)
+        for flow in left:
+            lib.ffpf_flow_counted(flow.made, flow.hook.made)
+            if flow.hook is old:
                 lib.ffpf_flow_strand(flow.made, flow.hook.made)
         there.past_records += old.records()
         if not old.users:
@@ -297,8 +302,8 @@ class UserspaceSource:
             _call(lib.ffpf_feed_start, self._feed)
 
     def leave(self, slot: int, column: int) -> None:
-        """What passes it by reaches none of its hooks: it is not seen, and so not lost."""
-        self.activate(slot, None, int(self._flows[slot].made.generation))
+        self._flows[slot].active = False
+        lib.ffpf_flow_leave_out(self._flows[slot].made, self._columns[column])
 
     def synchronize(self) -> None:
         """Nothing to wait for: activate returns when no hook runs the old filter any more."""
