@@ -53,11 +53,8 @@ def _class_page(one: FilterClass) -> Iterator[str]:
     yield f"{one.name}: {one.summary}"
     yield f"  arguments  {one.arguments or 'none'}"
     yield f"  runs in    {', '.join(one.levels)}"
-    yield (
-        f"  MBuf       {one.mbuf_bytes:,} octets, when the text asks for no other size"
-        if one.mbuf_bytes
-        else "  MBuf       none"
-    )
+    size = f"{one.mbuf_bytes:,} octets, when the text asks for no other size" if one.mbuf_bytes else ""
+    yield f"  MBuf       {size or 'none, or as its arguments need it'}"
 
 
 # ---- places ----
