@@ -21,6 +21,7 @@ BENCHES = {
     "paper": "bench.paper",
     "classify": "bench.classify",
     "hook": "bench.hook",
+    "python": "bench.python",
 }
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
         Denied,
         DeviceGone,
         FfpfError,
-        Lapped,
         NoServer,
         NoSuchDevice,
         NotPermitted,
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from pyffpf.statistics import Statistics
     from pyffpf.writer import Writer
 
-_ERRORS = ("BadFile", "BadFilter", "BadGraph", "Busy", "Closed", "Denied", "DeviceGone", "FfpfError", "Lapped",
+_ERRORS = ("BadFile", "BadFilter", "BadGraph", "Busy", "Closed", "Denied", "DeviceGone", "FfpfError",
            "NoServer", "NoSuchDevice", "NotPermitted", "NotSupported", "StillViewed", "SystemFailure",
            "WrongState")  # fmt: skip
 _HOMES = {
@@ -64,7 +63,6 @@ __all__ = [
     "FfpfError",
     "Flow",
     "Graph",
-    "Lapped",
     "NoServer",
     "NoSuchDevice",
     "Node",

@@ -26,7 +26,7 @@ from pyffpf.sources import SNAPLEN_MAX, LiveOptions, Opened, open_source
 from pyffpf.statistics import Statistics, statistics_of
 
 BATCH_ROWS = 4096
-COLUMN_ROWS = 65536
+COLUMN_ROWS = 16384
 OCTETS_BYTES = 2 * 1024 * 1024  # of a batch that is copied: about what the second-level cache and the third can keep
 OCTETS_A_ROW = 512  # that are kept for each row of a table; larger packets make fewer rows
 DIRECTIONS = {"inout": lib.FFPF_DIR_INOUT, "in": lib.FFPF_DIR_IN, "out": lib.FFPF_DIR_OUT}
@@ -281,12 +281,13 @@ class Capture:
         if n < 1:
             raise ValueError("headers of at least one octet")
         while True:
-            heads = np.empty((size, n), np.uint8)
+            heads = self._arena("heads", size * n, np.uint8)[: size * n].reshape(size, n)
             want = ffi.new("struct ffpf_rows *", {"room": size, "head_bytes": n})
             want.heads = ffi.cast("uint8_t *", heads.ctypes.data)
             if not self._read(want):
                 return
             yield heads[: want.count]
+            del heads
 
     def columns(self, *names: str, size: int = COLUMN_ROWS) -> Iterator[Mapping[str, np.ma.MaskedArray[Any, Any]]]:
         """Fields of all packets, as Batch.fields has them, up to `size` packets at a time until the end.
@@ -294,12 +295,13 @@ class Capture:
         They are taken as the packets are read: nothing else is copied.
         """
         while True:
-            columns = _fields.Columns(names, size)
+            columns = _fields.Columns(names, size, lambda name, octets: self._arena(name, octets, np.uint8))
             want = ffi.new("struct ffpf_rows *", {"room": size, "column_count": len(names)})
             want.columns = columns.struct
             if not self._read(want):
                 return
             yield columns.arrays(want.count)
+            del columns
 
     def count(self, packets: int = 0) -> Totals:
         """Reads to the end, or `packets` of them (0: all), and only counts."""

@@ -14,7 +14,6 @@ FfpfError
   WrongState(RuntimeError)      a call that a flow's state forbids
   Busy(RuntimeError)            another thread is in it, or it belongs to another process
   StillViewed(BufferError)      views of packets live that would be overwritten
-  Lapped                        packets were overwritten under a reader's eyes (FRP): `rows` says which
 """
 
 from __future__ import annotations
@@ -93,18 +92,6 @@ class Busy(FfpfError, RuntimeError):
 
 class StillViewed(FfpfError, BufferError):
     """Views of packets live whose memory would be given back: let go of them, or read copies."""
-
-
-class Lapped(FfpfError):
-    """Packets were overwritten while they were looked at (fast reader preference).
-
-    `rows`: numbers of the rows of the batch that may not be trusted, ascending.
-    """
-
-    def __init__(self, rows: list[int]) -> None:
-        self.rows = rows
-        shown = ", ".join(map(str, rows[:10])) + (f" and {len(rows) - 10} more" if len(rows) > 10 else "")
-        super().__init__(f"overwritten while they were looked at: rows {shown}")
 
 
 _BY_CODE: dict[int, type[FfpfError]] = {

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -42,9 +42,12 @@ def find(name: str) -> Any:
 
 
 class Columns:
-    """Memory for `room` rows of the named fields, and the core's view of it."""
+    """Memory for `room` rows of the named fields, and the core's view of it. allocate(name, octets) gives it."""
 
-    def __init__(self, names: Sequence[str], room: int) -> None:
+    def __init__(
+        self, names: Sequence[str], room: int, allocate: Callable[[str, int], npt.NDArray[np.uint8]] | None = None
+    ) -> None:
+        give = allocate or (lambda _, octets: np.empty(octets, np.uint8))
         self.names = names
         self.values: list[npt.NDArray[Any]] = []
         self.valid: list[npt.NDArray[np.uint8]] = []
@@ -52,8 +55,11 @@ class Columns:
         for i, name in enumerate(names):
             field = find(name)
             kind, width = KINDS[field.kind]
-            values = np.empty((room, width) if width > 1 else (room,), kind)
-            valid = np.empty(room, np.uint8)
+            octets = room * width * np.dtype(kind).itemsize
+            values = give(f"values of {name}", octets)[:octets].view(kind)
+            if width > 1:
+                values = values.reshape(room, width)
+            valid = give(f"valid of {name}", room)
             self.values.append(values)
             self.valid.append(valid)
             self.struct[i].field = field
