@@ -48,8 +48,9 @@ with build.locked():
     core = build.build_core("normal")
 ffi.set_source(
     "pyffpf._core",
-    '#include "ffpf.h"',
-    include_dirs=[str(ROOT / "csrc")],
+    '#include "ffpf.h"\n#include "_objects.h"',
+    include_dirs=[str(ROOT / "csrc"), str(ROOT / "pyffpf")],
+    depends=[str(ROOT / "pyffpf" / "_objects.h")],
     extra_compile_args=["-std=gnu11", "-D_GNU_SOURCE", "-O2"],
     extra_objects=[str(core)],
     libraries=["bpf", "dl", "pthread"],

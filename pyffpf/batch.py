@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from importlib import import_module
 from itertools import repeat
 from typing import Any
 
@@ -24,6 +26,11 @@ ROW = np.dtype(
     ]
 )  # fmt: skip
 assert ROW.itemsize == ffi.sizeof("struct ffpf_row")
+
+# Made with the interpreter's lock, which cffi's calls let go of: pyffpf/_objects.h.
+_datas = ctypes.PyDLL(str(import_module("pyffpf._core").__file__)).pyffpf_datas
+_datas.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32]
+_datas.restype = ctypes.py_object
 
 Rows = npt.NDArray[Any]
 Octets = npt.NDArray[np.uint8]
@@ -113,6 +120,12 @@ class Batch:
         """... and ends."""
         ends: list[int] = (self.rows["offset"] + self.rows["caplen"]).tolist()
         return ends
+
+    @cached_property
+    def datas(self) -> list[bytes]:
+        """The octets of each packet; all are made when the first is asked for, which costs less than one by one."""
+        datas: list[bytes] = _datas(self._needed().ctypes.data, self.rows.ctypes.data, len(self.rows))
+        return datas
 
     @cached_property
     def octet_bytes(self) -> bytes:

@@ -26,6 +26,7 @@ from pyffpf.sources import SNAPLEN_MAX, LiveOptions, Opened, open_source
 from pyffpf.statistics import Statistics, statistics_of
 
 BATCH_ROWS = 4096
+PACKET_ROWS = 512  # where packets are handed out one by one: their octets are objects, which should stay in the cache
 COLUMN_ROWS = 16384
 OCTETS_BYTES = 2 * 1024 * 1024  # of a batch that is copied: about what the second-level cache and the third can keep
 OCTETS_A_ROW = 512  # that are kept for each row of a table; larger packets make fewer rows
@@ -271,7 +272,7 @@ class Capture:
 
     def __iter__(self) -> Iterator[Packet]:
         """The packets one after the other, until the end, or stop."""
-        return chain.from_iterable(self.batches())
+        return chain.from_iterable(self.batches(PACKET_ROWS))
 
     def headers(self, n: int, size: int = COLUMN_ROWS) -> Iterator[Octets]:
         """The first n octets of all packets, as arrays (up to size, n) until the end; what is not there is 0.
@@ -356,7 +357,7 @@ class Capture:
     def stop(self) -> None:
         """Ends all reading, now and later, as if there were no more packets. From any thread, or a signal handler.
 
-        A thread that waits for a pipe notices when something comes.
+        A thread that waits for a pipe notices within a quarter of a second.
         """
         lib.ffpf_pull_stop(self._pull)
 

@@ -72,8 +72,7 @@ class Packet:
     @property
     def data(self) -> bytes:
         """The captured octets, link header first; a copy."""
-        batch, row = self._batch, self._row
-        return batch.octet_bytes[batch.starts[row] : batch.ends[row]]
+        return self._batch.datas[self._row]
 
     def __bytes__(self) -> bytes:
         return self.data
@@ -84,7 +83,7 @@ class Packet:
     @property
     def caplen(self) -> int:
         """Octets captured."""
-        return self._batch.ends[self._row] - self._batch.starts[self._row]
+        return int(self._batch.rows["caplen"][self._row])
 
     @property
     def len(self) -> int:

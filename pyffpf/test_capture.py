@@ -325,6 +325,14 @@ def test_a_second_thread_is_told(waiting: tuple[pyffpf.Capture, int]) -> None:
     capture.close()
 
 
+def test_stop_ends_a_wait_for_a_pipe(waiting: tuple[pyffpf.Capture, int]) -> None:
+    capture, _ = waiting
+    timer = threading.Timer(0.05, capture.stop)
+    timer.start()
+    assert capture.read_batch() is None
+    timer.join()
+
+
 def test_a_signal_ends_a_wait_and_loses_nothing(waiting: tuple[pyffpf.Capture, int]) -> None:
     capture, start = waiting
     record = PcapFormat().record(Record(b"y" * 60))

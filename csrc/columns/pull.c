@@ -295,7 +295,7 @@ ffpf_pull_next(struct ffpf_pull *pull, struct ffpf_rows *out, struct ffpf_error 
 		outcome = FFPF_END;
 	else
 		outcome = pull_entered(pull, out, err);
-	if (outcome == FFPF_INTERRUPTED && atomic_load(&pull->stopped))
+	if ((outcome == FFPF_INTERRUPTED || outcome == FFPF_TIMEOUT) && atomic_load(&pull->stopped))
 		outcome = FFPF_END;
 	leave(pull);
 	return outcome;

@@ -2,7 +2,10 @@
 #include "source/savefile_internal.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
+
+#define INTERRUPTIBLE_WAIT_MS 250
 
 static struct savefile *
 savefile_of(struct ffpf_reader *r)
@@ -69,6 +72,18 @@ end_of_octets(struct savefile *sf, ssize_t filled)
 	return outcome;
 }
 
+/* FFPF_BATCH: read(2) has something to say. Only for readers that are interruptible. */
+static enum ffpf_outcome
+wait_for_octets(const struct savefile *sf)
+{
+	struct pollfd fd = { .fd = sf->fd, .events = POLLIN };
+	int ready = sf->source == SOURCE_READ ? poll(&fd, 1, INTERRUPTIBLE_WAIT_MS) : 1;
+
+	if (ready > 0)
+		return FFPF_BATCH;
+	return ready == 0 ? FFPF_TIMEOUT : FFPF_INTERRUPTED;
+}
+
 static enum ffpf_outcome
 savefile_next(struct ffpf_reader *r, struct ffpf_batch *batch)
 {
@@ -97,6 +112,12 @@ savefile_next(struct ffpf_reader *r, struct ffpf_batch *batch)
 		sf->tail_skipped = 0;
 		if (state == WALK_FAILED)
 			return FFPF_FAILED;
+		if (sf->interruptible) {
+			enum ffpf_outcome outcome = wait_for_octets(sf);
+
+			if (outcome != FFPF_BATCH)
+				return outcome;
+		}
 		filled = ffpf_savefile_window_fill(sf);
 		if (filled < 0 && sf->interruptible && sf->last_errno == EINTR) {
 			sf->fp->_flags &= ~_IO_ERR_SEEN;

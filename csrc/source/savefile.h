@@ -34,7 +34,8 @@ struct ffpf_savefile_config {
 	enum ffpf_tick_wanted tick;
 	size_t window_bytes; /* 0: the default; else a power of two, 64 KiB to 1 GiB; grows for a larger record */
 	/* A signal that ends a wait for octets makes next() return FFPF_INTERRUPTED, and nothing is lost; without it
-	 * that is a failure, and what was read of a record is used up, as in libpcap. */
+	 * that is a failure, and what was read of a record is used up, as in libpcap. A wait for a pipe or the like
+	 * ends with FFPF_TIMEOUT after a quarter of a second, for signals that came just before it. */
 	bool interruptible;
 };
 
