@@ -130,7 +130,7 @@ ffpf_distinct_estimate(const uint8_t *registers, uint32_t precision)
 static void
 publish(struct distinct *self, uint64_t now_ns)
 {
-	const double estimate = ffpf_distinct_estimate(self->mbuf->registers, self->precision);
+	double estimate = ffpf_distinct_estimate(self->mbuf->registers, self->precision);
 
 	__atomic_store(&self->mbuf->estimate, &estimate, __ATOMIC_RELAXED);
 	ffpf_word_store(&self->mbuf->at_ns, now_ns);
@@ -191,7 +191,7 @@ static void
 describe(const void *instance, struct ffpf_report *report)
 {
 	const struct distinct *self = instance;
-	const double estimate = ffpf_distinct_estimate(self->mbuf->registers, self->precision);
+	double estimate = ffpf_distinct_estimate(self->mbuf->registers, self->precision);
 	const double error =
 	    1.04 / (double)((uint64_t)1 << self->precision / 2) * (self->precision & 1 ? 0.70710678118654752 : 1);
 

@@ -297,10 +297,10 @@ canonical_words(uint64_t words[5])
 {
 	const uint64_t sport = words[4] >> SPORT_AT & 0xffff, dport = words[4] >> DPORT_AT & 0xffff;
 	/* addresses as octets: the first is the most significant */
-	const bool less = (be64toh(words[2]) < be64toh(words[0])) |
-			  ((words[0] == words[2]) & (be64toh(words[3]) < be64toh(words[1])));
-	const bool equal = (words[0] == words[2]) & (words[1] == words[3]);
-	const bool turned = less | (equal & (dport < sport));
+	const unsigned high_less = be64toh(words[2]) < be64toh(words[0]), high_equal = words[0] == words[2],
+		       low_less = be64toh(words[3]) < be64toh(words[1]), low_equal = words[1] == words[3],
+		       port_less = dport < sport;
+	const unsigned turned = high_less | (high_equal & (low_less | (low_equal & port_less)));
 	const uint64_t swap = -(uint64_t)turned, ports = (sport ^ dport) & swap;
 
 	for (int i = 0; i < 2; i++) {
