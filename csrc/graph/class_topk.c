@@ -349,7 +349,7 @@ const struct ffpf_class ffpf_class_topk = {
 	.name = "topk",
 	.summary = "the keys with most packets or bytes: flows, hosts, ports, any field",
 	.arguments = "[k=N] [of=FIELD] [by=packets|bytes]",
-	.levels = FFPF_LEVEL_USERSPACE,
+	.levels = FFPF_LEVEL_USERSPACE | FFPF_LEVEL_KERNEL,
 	.instance_bytes = sizeof(struct topk),
 	.parse = parse,
 	.open = open_table,

@@ -16,10 +16,13 @@
 /*
  *   MBuf   0      8       16      24       28    32     40       64                128
  *          +------+-------+-------+--------+-----+------+--------+-----------------+-----------------+--
- *          | turn | total | reset | filled | k   | none | zeros  | entry 0         | entry 1         | ...
+ *          | turn | total | reset | filled | k   | none | missed | entry 0         | entry 1         | ...
  *          +------+-------+-------+--------+-----+------+--------+-----------------+-----------------+--
  *   entry  0                40      48      56   64
  *          | key (tuple.h)  | count | error | 0  |         in no order: who shows them sorts them by count
+ *
+ * In the kernel entries belong to sets of eight, in which keys take each other's place; error is then at most an eighth
+ * of what was counted in a set. Entries that nobody has have a count of 0, and filled is that of all.
  *
  * The class writes all of it. The application may set reset to anything but 0: with the next packet, or tick, the class
  * forgets everything, and makes it 0. A key is being replaced while turn is odd: a reader whose turn was odd, or
@@ -39,7 +42,8 @@ struct ffpf_mbuf_topk {
 	uint32_t filled; /* entries in use */
 	uint32_t k;      /* as asked for */
 	uint64_t none;   /* packets that have no such field */
-	uint64_t zeros[3];
+	uint64_t missed; /* in the kernel: of total, what no entry has, since two CPUs were at it at once */
+	uint64_t zeros[2];
 	struct ffpf_mbuf_topk_entry entries[];
 };
 

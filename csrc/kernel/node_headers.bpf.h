@@ -20,9 +20,12 @@
 #define FOUND_PORTS     (1 << 5)
 #define FOUND_FRAGMENT  (1 << 6)
 
-#define TUPLE_ETHER 2
-#define TUPLE_IPV4  4
-#define TUPLE_IPV6  6
+#define TUPLE_NUMBER 1
+#define TUPLE_ETHER  2
+#define TUPLE_IPV4   4
+#define TUPLE_IPV6   6
+
+#define MURMUR 0xc6a4a7935bd1e995u
 
 #define ETHERNET_BYTES 14u
 #define IPV4_BYTES     20u
@@ -308,6 +311,25 @@ make_canonical(struct ffpf_node_tuple *t)
 	t->dst[1] = turned.src[1];
 	t->sport = turned.dport;
 	t->dport = turned.sport;
+}
+
+/* ffpf_tuple_hash */
+inline_always uint64_t
+hash_of(const struct ffpf_node_tuple *t, uint64_t seed)
+{
+	const uint64_t last = (uint64_t)t->sport | (uint64_t)t->dport << 16 | (uint64_t)t->ether_type << 32 |
+			      (uint64_t)t->protocol << 48 | (uint64_t)t->kind << 56;
+	const uint64_t words[5] = { t->src[0], t->src[1], t->dst[0], t->dst[1], last };
+	uint64_t h = seed ^ sizeof(*t) * MURMUR;
+
+	for (int i = 0; i < 5; i++) {
+		uint64_t k = words[i] * MURMUR;
+
+		k ^= k >> 47;
+		h = (h ^ k * MURMUR) * MURMUR;
+	}
+	h = (h ^ h >> 47) * MURMUR;
+	return h ^ h >> 47;
 }
 
 #endif

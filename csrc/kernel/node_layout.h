@@ -50,6 +50,17 @@ enum ffpf_node_field {
 	FFPF_NODE_FIELDS
 };
 
+/* Beside these, what the keys of a table can be. */
+enum ffpf_node_key {
+	FFPF_NODE_KEY_FLOW = 64,
+	FFPF_NODE_KEY_PAIR,
+	FFPF_NODE_KEY_IP_SRC,
+	FFPF_NODE_KEY_IP_DST,
+	FFPF_NODE_KEY_IP_ADDR,
+	FFPF_NODE_KEY_ETH_SRC,
+	FFPF_NODE_KEY_ETH_DST,
+};
+
 /* As struct ffpf_headers (graph/tuple.h), offsets from where the octets begin that a filter sees. */
 struct ffpf_node_headers {
 	uint32_t len, network, transport;

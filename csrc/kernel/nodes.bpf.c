@@ -6,10 +6,10 @@
  */
 #include "kernel/node_fields.bpf.h"
 #include "kernel/node_headers.bpf.h"
+#include "kernel/node_topk.bpf.h"
 
 #define PUBLIC __attribute__((always_inline))
 
-#define MURMUR     0xc6a4a7935bd1e995u
 #define SLL2_BYTES 20
 #define TAG_BYTES  4
 #define ADDRESSES  12
@@ -30,31 +30,6 @@ ffpf_node_wire_len(const struct ffpf_scratch *s, uint32_t link)
 	if (link == FFPF_NODE_COOKED)
 		return s->wire_len + SLL2_BYTES;
 	return s->vlan_present && s->wire_len >= ADDRESSES ? s->wire_len + TAG_BYTES : s->wire_len;
-}
-
-/* ffpf_tuple_hash */
-inline_always uint64_t
-hash_of(const struct ffpf_node_tuple *t, uint64_t seed)
-{
-	const uint64_t last = (uint64_t)t->sport | (uint64_t)t->dport << 16 | (uint64_t)t->ether_type << 32 |
-			      (uint64_t)t->protocol << 48 | (uint64_t)t->kind << 56;
-	const uint64_t words[5] = { t->src[0], t->src[1], t->dst[0], t->dst[1], last };
-	uint64_t h = seed ^ sizeof(*t) * MURMUR;
-
-	for (int i = 0; i < 5; i++) {
-		uint64_t k = words[i] * MURMUR;
-
-		k ^= k >> 47;
-		h = (h ^ k * MURMUR) * MURMUR;
-	}
-	h = (h ^ h >> 47) * MURMUR;
-	return h ^ h >> 47;
-}
-
-PUBLIC uint64_t
-ffpf_node_hash(const struct ffpf_node_work *w, uint64_t seed)
-{
-	return hash_of(&w->flow, seed);
 }
 
 /* As a number: 1 it passes, 0 not. */
@@ -205,4 +180,23 @@ ffpf_node_first_n(const struct ffpf_node_work *w, uint8_t *mbuf, struct set *tab
 	oldest->seen = now;
 	oldest->packets = 1;
 	return 1;
+}
+
+/* ---- topk: struct ffpf_mbuf_topk, with sets * TOPK_WAYS entries at least; filled and k the control plane writes ---- */
+
+PUBLIC void
+ffpf_node_topk(const struct ffpf_scratch *s, const struct ffpf_node_work *w, struct topk *mbuf, uint32_t link,
+	       uint32_t field, uint32_t sets, uint32_t by_bytes)
+{
+	const uint32_t wire_len = ffpf_node_wire_len(s, link);
+	struct ffpf_node_tuple keys[2] = { 0 };
+	uint32_t n = keys_of(s, w, field, wire_len, keys);
+	uint64_t weight = by_bytes ? wire_len : 1;
+
+	if (!n)
+		__sync_fetch_and_add(&mbuf->none, 1);
+	if (n > 0)
+		count_key(mbuf, sets, &keys[0], weight);
+	if (n > 1)
+		count_key(mbuf, sets, &keys[1], weight);
 }

@@ -4,6 +4,7 @@
 
 #include "graph/class_first_n.h"
 #include "graph/class_histogram.h"
+#include "graph/class_topk.h"
 #include "graph/tuple.h"
 
 #include "gen_nodes_bpf.h"
@@ -26,6 +27,11 @@ _Static_assert(offsetof(struct ffpf_mbuf_histogram, none) == 32, "histogram");
 _Static_assert(offsetof(struct ffpf_mbuf_histogram, counts) == 48, "histogram");
 _Static_assert(offsetof(struct ffpf_mbuf_first_n, forgotten) == 8, "first_n");
 _Static_assert(offsetof(struct ffpf_mbuf_first_n, idle) == 16, "first_n");
+
+_Static_assert(offsetof(struct ffpf_mbuf_topk, filled) == 24, "topk");
+_Static_assert(offsetof(struct ffpf_mbuf_topk, none) == 32, "topk");
+_Static_assert(offsetof(struct ffpf_mbuf_topk, missed) == 40, "topk");
+_Static_assert(offsetof(struct ffpf_mbuf_topk, entries) == 64, "topk");
 
 const void *
 ffpf_kernel_nodes_bitcode(size_t *bytes)

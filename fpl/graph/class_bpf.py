@@ -24,4 +24,4 @@ def instance(node: Node) -> Lowered:
     return Lowered(hashlib.sha256(node.insns).hexdigest(), _emit, is_filter=True, insns=node.insns)
 
 
-CLASS = KernelClass("BPF", stateful=False, counts=False, instance=instance)
+CLASS = KernelClass("BPF", stateful=False, instance=instance)

@@ -24,4 +24,4 @@ def instance(node: Node) -> Lowered:
     return Lowered("", _emit, mbuf_of(node, OCTETS))
 
 
-CLASS = KernelClass("bytecount", stateful=True, counts=True, instance=instance)
+CLASS = KernelClass("bytecount", stateful=True, instance=instance)

@@ -50,4 +50,4 @@ def instance(node: Node) -> Lowered:
     return Lowered(canonical, emit, octets, table_bytes=sets * SET_BYTES, headers=True)
 
 
-CLASS = KernelClass("first_n", stateful=True, counts=False, instance=instance)
+CLASS = KernelClass("first_n", stateful=True, instance=instance)

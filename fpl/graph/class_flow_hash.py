@@ -35,4 +35,4 @@ def instance(node: Node) -> Lowered:
     return Lowered(canonical, emit, headers=True, own_result=True)
 
 
-CLASS = KernelClass("flow_hash", stateful=False, counts=False, instance=instance)
+CLASS = KernelClass("flow_hash", stateful=False, instance=instance)

@@ -8,22 +8,15 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from fpl.graph import arguments
+from fpl.graph import arguments, fields
 from fpl.graph.classes import KernelClass, Lowered, NotInKernelError
 from fpl.graph.code import ALWAYS, Code
-from fpl.graph.node import MBUF_MAX, GraphError, Node
+from fpl.graph.node import GraphError, Node
 
 USAGE = "[of=FIELD] [bins=N] [from=A] [to=B] [scale=linear|log]"
 HEAD = struct.Struct("=5Q2I")  # from, to, below, above, none; bins, scale
-BINS, TO, LOG_BINS = 64, 65536, 65
+BINS, BINS_MOST, TO, LOG_BINS = 64, 1 << 20, 65536, 65
 RANGE_MAX = arguments.U32_MAX  # 64 bits must hold a value times the number of bins
-
-# By number: enum ffpf_node_field of csrc/kernel/node_layout.h.
-FIELDS = (
-    "len", "ifindex", "eth.type", "vlan.id", "vlan.priority", "ip.version", "ip.len", "ip.ttl", "ip.dscp", "ip.proto",
-    "ip.fragment", "sport", "dport", "port", "tcp.sport", "tcp.dport", "tcp.port", "tcp.seq", "tcp.ack", "tcp.flags",
-    "tcp.window", "tcp.len", "udp.sport", "udp.dport", "udp.port", "udp.len", "icmp.type", "icmp.code",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,7 +29,7 @@ class _Histogram:
 
     def emit(self, code: Code) -> str:
         code.call("counted", "void", "ffpf_node_histogram", ("ptr", "%scratch"), ("ptr", "%work"),
-                  ("ptr", code.name("mbuf")), ("i32", code.link), ("i32", FIELDS.index(self.field)),
+                  ("ptr", code.name("mbuf")), ("i32", code.link), ("i32", fields.NUMBERS.index(self.field)),
                   ("i32", self.bins), ("i64", self.begin), ("i64", self.end), ("i32", int(self.is_log)))  # fmt: skip
         return ALWAYS
 
@@ -55,7 +48,7 @@ def _parse(node: Node) -> _Histogram:
     is_log = arguments.choice("scale", said["scale"], ("linear", "log")) == "log"
     if is_log and ("from" in said or "to" in said):
         raise GraphError("scale=log has no from and to: its bins are 0, 1, 2..3, 4..7 ...")
-    most = LOG_BINS if is_log else (MBUF_MAX - HEAD.size) // 8
+    most = LOG_BINS if is_log else BINS_MOST
     bins = arguments.uint("bins", said.get("bins", str(LOG_BINS if is_log else BINS)), 1, most)
     if is_log:
         return _Histogram(said["of"], bins, 0, arguments.U64_MAX if bins == LOG_BINS else 1 << (bins - 1), is_log)
@@ -72,7 +65,7 @@ def instance(node: Node) -> Lowered:
     octets = node.mbuf or least
     if octets < least:
         raise GraphError(f"an MBuf of {octets} octets: {made.bins} bins take {least}")
-    if made.field not in FIELDS:
+    if made.field not in fields.NUMBERS:
         raise NotInKernelError(f"the kernel does not look for {made.field}")
     if not made.is_log and made.end - made.begin > RANGE_MAX:
         raise NotInKernelError("the kernel has no range of more than 32 bits")
@@ -80,4 +73,4 @@ def instance(node: Node) -> Lowered:
     return Lowered(made.canonical, made.emit, octets, mbuf_begin=begin, headers=True)
 
 
-CLASS = KernelClass("histogram", stateful=True, counts=True, instance=instance)
+CLASS = KernelClass("histogram", stateful=True, instance=instance)

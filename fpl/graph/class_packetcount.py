@@ -21,4 +21,4 @@ def instance(node: Node) -> Lowered:
     return Lowered("", _emit, mbuf_of(node, OCTETS))
 
 
-CLASS = KernelClass("packetcount", stateful=True, counts=True, instance=instance)
+CLASS = KernelClass("packetcount", stateful=True, instance=instance)

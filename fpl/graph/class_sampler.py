@@ -92,4 +92,4 @@ def instance(node: Node) -> Lowered:
     return Lowered(canonical, made.emit, NARROW if made.narrow else node.mbuf or WIDE, headers=made.mode == "hash")
 
 
-CLASS = KernelClass("sampler", stateful=True, counts=False, instance=instance)
+CLASS = KernelClass("sampler", stateful=True, instance=instance)

@@ -3,7 +3,6 @@
 
 NAME        as in text
 STATEFUL    whether what it does with a packet depends on packets before
-COUNTS      whether it is there for its MBuf: as the last node of a flow it delivers no packets
 instance()  Node -> Lowered; GraphError for an argument that is none, NotInKernelError for one that only userspace runs
 """
 
@@ -45,11 +44,11 @@ class Lowered:
 class KernelClass:
     name: str
     stateful: bool
-    counts: bool
     instance: Callable[[Node], Lowered]
 
 
 PAGE_BYTES = 4096
+MAP_BYTES_MAX = 8 << 20  # of a node in the kernel: MBuf and table
 
 
 def table_at(mbuf_bytes: int) -> int:

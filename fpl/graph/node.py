@@ -18,7 +18,11 @@ DEVICE = "device"
 NODES_MAX = (
     60  # in a graph, and of all flows together on one source in the kernel: bits of a word, and maps of a program
 )
-MBUF_MAX = 1 << 20  # octets of one MBuf
+MBUF_MAX = 1 << 30  # octets of one MBuf
+
+
+# Classes whose MBuf, or file, is what they are there for: as the last node of a flow they deliver no packets.
+COUNTING = frozenset({"bytecount", "distinct", "file", "flow_table", "histogram", "packetcount", "rate", "topk"})
 
 
 class GraphError(Exception):

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fpl.graph.classes import NotInKernelError
-from fpl.graph.node import DEVICE, Level, Node, Pins, Placed, last
+from fpl.graph.classes import MAP_BYTES_MAX, NotInKernelError
+from fpl.graph.node import COUNTING, DEVICE, Level, Node, Pins, Placed, last
 from fpl.graph.table import CLASSES
 
 
@@ -28,9 +28,11 @@ def why_not(position: int, nodes: Sequence[Node], placed: Sequence[Placed], pins
     if what is None:
         return f"the kernel has no {node.kind}"
     try:
-        what.instance(node)
+        octets = what.instance(node).map_bytes
     except NotInKernelError as error:
         return str(error)
+    if octets > MAP_BYTES_MAX:
+        return f"it takes {octets} octets: the kernel has {MAP_BYTES_MAX} for a node at most"
     if outside is not None:
         return f"its input {nodes[outside]} runs in userspace"
     return ""
@@ -42,8 +44,7 @@ def delivers(nodes: Sequence[Node], position: int) -> bool:
     node = nodes[position]
     if node.deliver is not None:
         return node.deliver
-    what = CLASSES.get(node.kind)
-    return position in last(nodes) and not (what is not None and what.counts)
+    return position in last(nodes) and node.kind not in COUNTING
 
 
 def delivered(nodes: Sequence[Node], placed: Sequence[Placed]) -> list[int]:

@@ -11,6 +11,7 @@ from fpl.graph import (
     class_histogram,
     class_packetcount,
     class_sampler,
+    class_topk,
 )
 from fpl.graph.classes import KernelClass
 
@@ -24,5 +25,6 @@ CLASSES: dict[str, KernelClass] = {
         class_histogram.CLASS,
         class_packetcount.CLASS,
         class_sampler.CLASS,
+        class_topk.CLASS,
     )
 }

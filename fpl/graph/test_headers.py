@@ -16,7 +16,7 @@ from compat_tests import capture_packets as packets
 from compat_tests.captures import fragmented, mixed, qinq, vlan
 from fpl.classify.testing import Packet
 from fpl.graph import emit
-from fpl.graph.class_histogram import FIELDS
+from fpl.graph.fields import NUMBERS as FIELDS
 from fpl.graph.node import GraphError, Level, Node
 from fpl.graph.table import CLASSES
 from fpl.graph.testing import DEVICE, TestStage
@@ -52,10 +52,20 @@ class Found:
     def hash(self, seed: int) -> int:
         return int(lib.ffpf_tuple_hash(self.flow, seed))
 
+    def keys(self, field: str) -> list[bytes]:
+        made = ffi.new("struct ffpf_tuple[2]")
+        count = lib.ffpf_field_keys(lib.ffpf_field_find(field.encode()), self._headers, made)
+        return [bytes(ffi.buffer(made + n, 40)) for n in range(count)]
+
     def values(self, field: str) -> list[int]:
-        keys = ffi.new("struct ffpf_tuple[2]")
-        count = lib.ffpf_field_keys(lib.ffpf_field_find(field.encode()), self._headers, keys)
-        return [int.from_bytes(bytes(keys[n].src)[:8], "little") for n in range(count)]
+        return [int.from_bytes(key[:8], "little") for key in self.keys(field)]
+
+
+def entries_of(memory: bytes) -> dict[bytes, tuple[int, int]]:
+    """Key to (count, error) of a top-k's MBuf."""
+    entries = [memory[at : at + 64] for at in range(64, len(memory), 64)]
+    said = {entry[:40]: struct.unpack("=2Q", entry[40:56]) for entry in entries}
+    return {key: (count, error) for key, (count, error) in said.items() if count}
 
 
 def test_layout_is_that_of_the_header(root: Path) -> None:
@@ -169,3 +179,39 @@ def test_what_only_userspace_can_is_there_with_the_reason(
 ) -> None:
     placed = made.open(1, [DEVICE, Node(kind, argument, (0,))]).placed[1]
     assert (placed.level, placed.reason) == (Level.USERSPACE, reason)
+
+
+@pytest.mark.parametrize("field", ["flow", "pair", "ip.src", "ip.dst", "ip.addr", "eth.src", "eth.dst", "port"])
+@pytest.mark.parametrize("by", ["packets", "bytes"])
+def test_the_keys_that_have_most_are_csrc_graphs(made: TestStage, field: str, by: str) -> None:
+    """With room for all, every count is the truth."""
+    made.open(1, [DEVICE, Node("topk", f"k=5 of={field} by={by}", (0,))])
+    truth, none = Counter[bytes](), 0
+    for octets in corpus():
+        made.send(Packet(octets))
+        keys = Found(octets).keys(field)
+        none += not keys
+        for key in keys:
+            truth[key] += len(octets) if by == "bytes" else 1
+    memory = made.mbuf(1, 1)
+    assert struct.unpack("=3Q2I2Q", memory[:48]) == (2 * len(truth), truth.total(), 0, 1024, 5, none, 0)
+    assert entries_of(memory) == {key: (count, 0) for key, count in truth.items()}
+    assert truth
+
+
+def test_a_key_takes_the_place_of_the_least_of_its_set(made: TestStage) -> None:
+    """One set of eight, and many more keys: the bounds hold, and who has most is there."""
+    made.open(1, [DEVICE, Node("topk", "k=1 of=udp.sport", (0,), 64 + 8 * 64)])
+    rng = random.Random(2)
+    truth = Counter(rng.choices(range(1, 40), weights=[1000 // n for n in range(1, 40)], k=1000))
+    sent = list(truth.elements())
+    rng.shuffle(sent)
+    for port in sent:
+        made.send(Packet(packets.ethernet(packets.udp4(b"", sport=port))))
+    found = {int.from_bytes(key[:8], "little"): said for key, said in entries_of(made.mbuf(1, 1)).items()}
+    assert len(found) == 8
+    assert max(found, key=lambda port: found[port][0]) == truth.most_common(1)[0][0]
+    for port, (count, error) in found.items():
+        assert count - error <= truth[port] <= count
+        assert error <= 1000 / 8
+    assert all(port in found for port, count in truth.items() if count > 1000 / 8)

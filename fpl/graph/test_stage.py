@@ -146,7 +146,7 @@ def test_pins_are_respected(made: TestStage) -> None:
         ([DEVICE, Node("packetcount")], "nothing leads to it"),
         ([DEVICE, Node("packetcount", "x", (0,))], "no argument"),
         ([DEVICE, Node("packetcount", "", (0, 0))], "twice"),
-        ([DEVICE, Node("packetcount", "", (0,), mbuf=1 << 30)], "octets at most"),
+        ([DEVICE, Node("packetcount", "", (0,), mbuf=1 << 31)], "octets at most"),
         ([DEVICE, bpf_node(0, 1, name="a"), bpf_node(0, 1, name="a")], "the same name"),
     ],
 )
