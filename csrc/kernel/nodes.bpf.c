@@ -182,7 +182,8 @@ ffpf_node_first_n(const struct ffpf_node_work *w, uint8_t *mbuf, struct set *tab
 	return 1;
 }
 
-/* ---- topk: struct ffpf_mbuf_topk, with sets * TOPK_WAYS entries at least; filled and k the control plane writes ---- */
+/* ---- topk: struct ffpf_mbuf_topk, with sets * TOPK_WAYS entries at least; the control plane writes filled and k ----
+ */
 
 PUBLIC void
 ffpf_node_topk(const struct ffpf_scratch *s, const struct ffpf_node_work *w, struct topk *mbuf, uint32_t link,

@@ -65,7 +65,7 @@ class Delivery:
 
 
 def _mask(numbers: Iterable[int]) -> int:
-    return ir.signed64(sum(1 << number for number in numbers))
+    return ir.signed64(sum(1 << number for number in set(numbers)))
 
 
 class _Program:

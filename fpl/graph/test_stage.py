@@ -205,3 +205,10 @@ def test_a_random_sampler_follows_its_generator(made: TestStage) -> None:
 def test_wrong_arguments_of_a_sampler_are_refused(made: TestStage, argument: str, said: str) -> None:
     with pytest.raises(GraphError, match=said):
         made.open(1, [DEVICE, Node("sampler", argument, (0,))])
+
+
+def test_equal_nodes_of_one_flow_are_one_and_both_say_that_they_passed(made: TestStage) -> None:
+    made.open(1, [DEVICE, bpf_node(0, 1), bpf_node(0, 1)])
+    assert made.stage.running == 1
+    assert made.send(ONE) == {1: 0b11}
+    assert made.send(TWO) == {}
