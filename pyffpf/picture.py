@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Pictures of filter graphs, as in the paper's Figure 3: what the users wrote, what runs, and of which kind it is.
 
-Three bands, the stages of a flow from left to right. Above, the flows as their users wrote them, a stage an oval; in
-the middle the instances that run, circles coloured by level, with the packets that went in and came out; below the
-classes, squares. Dotted lines lead from a stage to the instance that serves it, and from there to its class: an
-instance with two dotted lines from above is shared. An edge between instances is the thicker the more packets passed.
+Three bands, the stages of a flow from left to right. Above, the flows as their users wrote them, a stage an oval; then
+the instances that run, circles coloured by level, with the packets that went in and came out; below the classes,
+squares (in large graphs graphviz may put them between the two). Dotted lines lead from a stage to the instance that
+serves it, and from there to its class: an instance with two dotted lines from above is shared. An edge between
+instances is the thicker the more packets passed.
 
 `Picture` says what is drawn and knows no engine: the embedded engine makes one of its own graph, ffpfd of all flows.
 `dot()` gives graphviz' text, `svg()` the picture (by the program `dot` of graphviz).
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +30,7 @@ INK, FAINT, DROPS = "#222222", "#9a9a9a", "#b3261e"
 TEXT_WIDTH = 16  # characters of an expression that fit a line in a circle
 TEXT_LINES = 2
 DOT_TIMEOUT_S = 60.0
+FOLDERS = re.compile(r"(?:file:)?(?<![^\s='\":|])(?:/[^/\s'\"]+)*/(?=[^/\s'\"]+)")
 
 
 class PictureError(RuntimeError):
@@ -157,8 +160,9 @@ def quoted(text: str) -> str:
 
 
 def wrapped(text: str, width: int = TEXT_WIDTH, lines: int = TEXT_LINES) -> list[str]:
-    """The text in at most so many lines, broken at blanks where there are some; cut text ends in an ellipsis."""
-    rest = " ".join(text.split())
+    """The text in at most so many lines, broken at blanks where there are some; cut text ends in an ellipsis. Of paths
+    the folders are left out: "/a/b/c.pcap" is "c.pcap"."""
+    rest = FOLDERS.sub("", " ".join(text.split()))
     found: list[str] = []
     while rest and len(found) < lines:
         if len(rest) <= width:

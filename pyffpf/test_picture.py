@@ -161,6 +161,11 @@ def test_short_count(number: int, text: str) -> None:
 
 def test_wrapped() -> None:
     assert picture.wrapped("") == []
+    assert picture.wrapped("file:/data/day/eth0.pcap") == ["eth0.pcap"] == picture.wrapped("/data/eth0.pcap")
+    assert picture.wrapped("path='/tmp/my/a.pcap'") == ["path='a.pcap'"]
+    assert picture.wrapped("1/100 random") == ["1/100 random"] and picture.wrapped("net 10.0.0.0/8") == [
+        "net 10.0.0.0/8"
+    ]
     assert picture.wrapped("udp port 53 and host 10.0.0.1", 16, 2) == ["udp port 53 and", "host 10.0.0.1"]
     assert picture.wrapped("x" * 40, 16, 2) == ["x" * 16, "x" * 15 + "…"]
     assert all(len(line) <= 16 for line in picture.wrapped("a bb ccc dddd eeeee ffffff ggggggg", 16, 2))

@@ -24,17 +24,17 @@ def text(key: npt.NDArray[Any] | Any) -> str:
 def texts(batch: Batch) -> list[str]:
     """Of every packet of a batch, in the direction that it goes; "none" where nothing known was found."""
     headers, key = ffi.new("struct ffpf_headers *"), ffi.new("struct ffpf_tuple *")
-    packet = ffi.new("struct ffpf_packet *")
+    packet, room = ffi.new("struct ffpf_packet *"), ffi.new("char[]", lib.FFPF_TUPLE_TEXT_BYTES)
+    octets = ffi.from_buffer("uint8_t[]", batch.octet_bytes)
+    lengths, protocols = batch["len"].tolist(), batch["protocol"].tolist()
     found = []
-    for row in range(len(batch)):
-        octets = batch.view(row)
-        packet.data = ffi.from_buffer("uint8_t[]", octets)
-        packet.cap_len = len(octets)
-        packet.wire_len = int(batch.rows["len"][row])
-        packet.protocol = int(batch.rows["protocol"][row])
+    for start, end, length, protocol in zip(batch.starts, batch.ends, lengths, protocols, strict=True):
+        packet.data = octets + start
+        packet.cap_len, packet.wire_len, packet.protocol = end - start, length, protocol
         lib.ffpf_headers_find(headers, packet, batch.link_type)
         lib.ffpf_tuple_of(key, headers)
-        found.append(_text(key).replace(" <-> ", " -> "))
+        size = lib.ffpf_tuple_text(key, room, lib.FFPF_TUPLE_TEXT_BYTES)
+        found.append(ffi.unpack(room, size).decode().replace(" <-> ", " -> "))
     return found
 
 

@@ -60,7 +60,7 @@ parse(void *instance, struct ffpf_class_args *args, struct ffpf_error *err)
 		ffpf_text_add(&args->canonical, "%s", word);
 		return 0;
 	}
-	if (strchr(word, '/'))
+	if (strchr(word, '/') || strcmp(word, "-") == 0)
 		return canonical_file(args, word, at, err);
 	if (strcmp(word, "any") != 0 && !if_nametoindex(word) && access(word, F_OK) == 0)
 		return canonical_file(args, word, at, err);
@@ -71,7 +71,7 @@ parse(void *instance, struct ffpf_class_args *args, struct ffpf_error *err)
 const struct ffpf_class ffpf_class_device = {
 	.name = "device",
 	.summary = "packets of an interface, a savefile, or an application",
-	.arguments = "INTERFACE | any | PATH | file:PATH | live:INTERFACE | hook:NAME | given:NAME",
+	.arguments = "INTERFACE | any | PATH | - | file:PATH | live:INTERFACE | hook:NAME | given:NAME",
 	.levels = FFPF_LEVEL_USERSPACE | FFPF_LEVEL_KERNEL,
 	.source = true,
 	.parse = parse,

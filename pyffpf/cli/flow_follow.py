@@ -42,14 +42,14 @@ class TextWriter:
 
     def write(self, batch: Batch) -> None:
         lines = []
-        speakers = tuples.texts(batch)
-        for row, speaker in zip(batch.rows, speakers, strict=True):
-            seconds, ns = divmod(int(row["ts_ns"]), 1_000_000_000)
+        columns = (batch[name].tolist() for name in ("ts_ns", "len", "caplen", "result"))
+        for speaker, ts_ns, length, captured, result in zip(tuples.texts(batch), *columns, strict=True):
+            seconds, ns = divmod(ts_ns, 1_000_000_000)
             if seconds != self._second:
                 self._second, self._clock = seconds, time.strftime("%H:%M:%S", time.localtime(seconds))
-            result = "" if row["result"] in PASSES else f"  result {row['result']}"
-            cut = "" if row["caplen"] == row["len"] else f" (captured {row['caplen']})"
-            lines.append(f"{self._clock}.{ns:09}  {row['len']}{cut}  {speaker}{result}\n")
+            said = "" if result in PASSES else f"  result {result}"
+            cut = "" if captured == length else f" (captured {captured})"
+            lines.append(f"{self._clock}.{ns:09}  {length}{cut}  {speaker}{said}\n")
         self._output.write("".join(lines).encode())
         self._output.flush()
 
@@ -75,10 +75,10 @@ class PcapWriter:
         heads = np.empty((len(batch), 4), np.uint32)
         heads[:, 0], heads[:, 1] = np.divmod(batch["ts_ns"], 1_000_000_000)
         heads[:, 2], heads[:, 3] = batch["caplen"], batch["len"]
-        octets = memoryview(heads.tobytes())
-        pieces: list[bytes | memoryview] = []
-        for row in range(len(batch)):
-            pieces += (octets[16 * row : 16 * row + 16], batch.view(row))
+        headers, octets = heads.tobytes(), batch.octet_bytes
+        pieces: list[bytes] = []
+        for row, (start, end) in enumerate(zip(batch.starts, batch.ends, strict=True)):
+            pieces += (headers[16 * row : 16 * row + 16], octets[start:end])
         self._output.write(b"".join(pieces))
         self._output.flush()
 
