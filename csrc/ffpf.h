@@ -44,6 +44,7 @@
 #include "ring/region.h"
 #include "ring/store.h"
 #include "ring/view.h"
+#include "source/cooked.h"
 #include "source/live.h"
 #include "source/live_link_type.h"
 #include "source/savefile.h"

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A flow that is a graph, in ffpfd: opened, instantiated, activated, paused, read. docs/protocol.md has the requests.
 
-    nodes = [Node("device", "eth0"), Node("BPF", "tcp port 80", (0,)), Node("packetcount", "", (1,))]
-    with SharedFlow("eth0", program="web") as flow:
-        flow.instantiate(nodes)
+    with SharedFlow("eth0") as flow:
+        flow.populate('(device,eth0) -> (BPF,"tcp port 80") -> n=(packetcount)')
         flow.activate()
         ...
-        print(flow.mbuf(2).view("u8")[0], flow.counters())
+        print(flow.mbuf("n")["packets"], flow.counters())
 
 What is read from an MBuf is the kernel's own memory: no packet comes to the application for it.
 """
@@ -14,7 +13,6 @@ What is read from an MBuf is the kernel's own memory: no packet comes to the app
 from __future__ import annotations
 
 import base64
-import ctypes
 import json
 import mmap
 import os
@@ -24,22 +22,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import numpy.typing as npt
 
 from fpl.graph.node import Node
-from pyffpf._core import ffi, lib
+from pyffpf import mbufs
 from pyffpf.cli.control import Answer, Control, ControlError, socket_path
+from pyffpf.graph_nodes import compile_filter, nodes_of
 
-SNAP_LEN_MAX = 262144
-NETMASK_UNKNOWN = 0xFFFFFFFF
 DOCUMENT_MAX_BYTES = 64 << 20
-_libc = ctypes.CDLL(None)
-_libc.free.argtypes = (ctypes.c_void_p,)
-
-
-class FilterError(ValueError):
-    """The text of a BPF node cannot be compiled: in libpcap's words."""
 
 
 @dataclass(frozen=True)
@@ -56,23 +46,6 @@ class NodeState:
     out: int | None
     mbuf_bytes: int
     writable: bool
-
-
-def compile_filter(text: str, link_type: int, snap_len: int = SNAP_LEN_MAX) -> bytes | None:
-    """Octets of struct sock_filter, as the kernel's hook takes them, by the system's libpcap; None: everything passes.
-    FilterError."""
-    if not text.strip():
-        return None
-    insns, count = ffi.new("struct ffpf_bpf_insn **"), ffi.new("uint32_t *")
-    error = ffi.new("struct ffpf_error *")
-    code = lib.ffpf_syspcap_compile(
-        insns, count, text.encode(), link_type, snap_len, True, NETMASK_UNKNOWN, lib.FFPF_FORM_LIVE, error
-    )
-    if code < 0:
-        raise FilterError(f"{text}: {ffi.string(error.text).decode(errors='replace')}")
-    octets = bytes(ffi.buffer(insns[0], 8 * count[0]))
-    _libc.free(int(ffi.cast("uintptr_t", insns[0])))
-    return octets
 
 
 def _request_of(node: Node) -> dict[str, Any]:
@@ -127,8 +100,13 @@ class SharedFlow:
         self.delivered: list[int] = []  # positions of nodes whose packets come to this application
         self.descriptors: dict[str, int] = {}  # of a flow that delivers: as the protocol's `open`
         self.facts: Mapping[str, Any] = answer.fields
-        self._mbufs: dict[int, npt.NDArray[np.uint8]] = {}
+        self._mbufs: dict[int, npt.NDArray[Any]] = {}
         self._states: list[NodeState] = []
+
+    def populate(self, text: str) -> list[NodeState]:
+        """Instantiates the graph that a text of csrc/graph/parse.h says, off. BadGraph: where the text is wrong.
+        ValueError: it names nodes of other flows."""
+        return self.instantiate(nodes_of(text), text)
 
     def instantiate(self, nodes: Sequence[Node], text: str = "") -> list[NodeState]:
         """Makes the graph's nodes, off. The text of BPF nodes is compiled here. How each was placed."""
@@ -158,7 +136,7 @@ class SharedFlow:
                 memory = mmap.mmap(fd, state.mbuf_bytes, prot=access)
             finally:
                 os.close(fd)
-            self._mbufs[position] = np.frombuffer(memory, np.uint8)
+            self._mbufs[position] = mbufs.array(self.nodes[position].kind, memory)
 
     def activate(self) -> None:
         """Its nodes run from now on: one store in ffpfd."""
@@ -173,9 +151,9 @@ class SharedFlow:
         self._states = [_state_of(said) for said in self._ask("nodes").fields["nodes"]]
         return self._states
 
-    def mbuf(self, node: int | str) -> npt.NDArray[np.uint8]:
-        """The MBuf of a node, by position or name: octets, shape (bytes,), of memory that the node writes to; writable
-        when the node is private. The layout is the class's. KeyError: there is none in the kernel."""
+    def mbuf(self, node: int | str) -> npt.NDArray[Any]:
+        """The MBuf of a node, by position or name: memory that the node writes to, as an array () of its class's dtype
+        (mbufs.py), writable when the node is private. KeyError: there is none in the kernel."""
         return self._mbufs[self.position(node)]
 
     def position(self, node: int | str) -> int:

@@ -7,6 +7,7 @@ import itertools
 import os
 import random
 import resource
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,9 +25,12 @@ from pyffpf.cli.control import ControlError
 from pyffpf.daemon.survival import Ffpfd as SurvivingFfpfd
 from pyffpf.daemon.test_kernel import IPV4, IPV6, Ffpfd, frames
 from pyffpf.daemon.testing import Tool, as_user, open_to_all
+from pyffpf.errors import BadGraph
 from pyffpf.shared_flow import SharedFlow, graphs
 
 CONFIG = """
+[daemon]
+netfilter = true
 [buffers]
 bytes = "512 KiB"
 [limits]
@@ -81,7 +85,7 @@ def by_user(running: Ffpfd, uid: int, work: Callable[[SharedFlow], Any]) -> Any:
 
 
 def count(flow: SharedFlow) -> int:
-    return int(flow.mbuf("n").view("u8")[0])
+    return int(flow.mbuf("n")["packets"])
 
 
 def test_the_kernel_counts_behind_a_filter(ns: Netns, running: Ffpfd) -> None:
@@ -161,7 +165,9 @@ def test_a_replayed_capture_is_counted_as_in_python(ns: Netns, running: Ffpfd, t
                 counts[position][1] += kept
                 out.append(kept)
         assert [[state.came, state.out] for state in states[1:7]] == counts[1:7]
-        assert [int(flow.mbuf(position).view("u8")[0]) for position in (5, 6, 7)] == [n for n, _ in counts[5:8]]
+        assert [int(flow.mbuf(5)["packets"]), int(flow.mbuf(6)["packets"]), int(flow.mbuf(7)["seen"])] == [
+            n for n, _ in counts[5:8]
+        ]
         assert 0 < (states[7].out or 0) < counts[7][0]
 
 
@@ -187,6 +193,44 @@ def test_counting_costs_a_sleeping_application_nothing(ns: Netns, running: Ffpfd
             os.close(read)
             os.close(write)
         assert status == 0
+
+
+@pytest.mark.parametrize(("source", "head"), [("any", 20), ("netfilter:input", 0)])
+def test_sources_whose_packets_begin_elsewhere(ns: Netns, running: Ffpfd, source: str, head: int) -> None:
+    """At the network header; lengths are those of records."""
+    nodes = [
+        Node("device", source), Node("BPF", "udp port 4321", (0,)),
+        Node("histogram", "of=dport bins=1 from=4321 to=4322", (1,)),
+        Node("topk", "k=1 of=ip.dst by=bytes", (1,)), Node("first_n", "2", (1,)), Node("packetcount", "", (4,)),
+    ]  # fmt: skip
+    with ns.entered(), SharedFlow(source, socket=running.path) as flow, socket.socket(type=socket.SOCK_DGRAM) as sender:
+        assert {state.level for state in flow.instantiate(nodes)} == {"kernel"}
+        flow.activate()
+        sender.bind(("127.0.0.1", 0))
+        for _ in range(10):
+            sender.sendto(b"x" * 72, ("127.0.0.1", 4321))
+        wait_until(lambda: (flow.counters()[1].out or 0) >= 10, "ten packets")
+        states = flow.counters()
+        ten = states[1].out
+        assert ten == 10
+        assert flow.mbuf(2)["counts"].tolist() == [10]
+        assert flow.mbuf(3)["total"] == 10 * (20 + 8 + 72 + head)
+        assert states[5].came == 2
+
+
+def test_a_flow_is_what_its_text_says(ns: Netns, running: Ffpfd) -> None:
+    with flow_at(running) as flow:
+        flow.populate(f'(device,{ns.left}) -> (BPF,"ip") | (BPF,"ip6") -> n=(packetcount) -> (sampler,2,4)')
+        assert flow.explain().splitlines()[1:] == [
+            "(BPF,ip): kernel", "(BPF,ip6): kernel", "n: kernel", "(sampler,2): kernel",
+        ]  # fmt: skip
+        assert flow.delivered == [4]
+        flow.activate()
+        ns.send(ns.right, frames(IPV4, 5) + frames(IPV6, 5) + frames(0x88B5, 5))
+        wait_until(lambda: count(flow) == 10, "ten packets")
+        assert flow.mbuf(4)["seen"] == 10
+        with pytest.raises(BadGraph, match="1:"):
+            flow.populate("(device,a -> (packetcount)")
 
 
 def test_refusals_have_reasons(ns: Netns, running: Ffpfd) -> None:

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The text of a graph as nodes for ffpfd, and the text of their filters as instructions for the kernel's hook."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from typing import Any
+
+from fpl.graph.node import COUNTING, Node
+from pyffpf._core import ffi, lib
+from pyffpf.graph import text_at, text_error
+
+SNAP_LEN_MAX = 262144
+NETMASK_UNKNOWN = 0xFFFFFFFF
+DLT_LINUX_SLL2 = 276
+INSN_BYTES = 8
+LOADS, PACKET_MODES = (0x00, 0x01), (0x20, 0x40, 0xA0)  # BPF_LD, BPF_LDX; BPF_ABS, BPF_IND, BPF_MSH
+_libc = ctypes.CDLL(None)
+_libc.free.argtypes = (ctypes.c_void_p,)
+
+
+class FilterError(ValueError):
+    """The text of a BPF node cannot be compiled: in libpcap's words, or why the hook could not run it."""
+
+
+def nodes_of(text: str) -> list[Node]:
+    """The nodes of a flow's text (csrc/graph/parse.h). Packets that the last stage lets through are delivered, unless
+    its nodes count. BadGraph: where the text is wrong. ValueError: it continues from another flow's node."""
+    octets = text.encode()
+    out, error = ffi.new("struct ffpf_graph_text **"), ffi.new("struct ffpf_graph_error *")
+    if lib.ffpf_graph_text_parse(out, octets, len(octets), error) < 0:
+        raise text_error(error, octets)
+    graph = ffi.gc(out[0], lib.ffpf_graph_text_free)
+    ends = {int(graph.ends[number]) for number in range(graph.end_count)}
+    return [_node(graph.nodes[position], position in ends) for position in range(graph.count)]
+
+
+def _node(said: Any, is_end: bool) -> Node:
+    kind = text_at(getattr(said, "class"))
+    if not kind:
+        raise ValueError(f"{text_at(said.name)}: a flow of ffpfd cannot continue from another flow's node")
+    return Node(
+        kind,
+        text_at(said.expression),
+        tuple(int(said.inputs[number]) for number in range(said.input_count)),
+        int(said.mbuf_bytes) if said.has_mbuf else None,
+        text_at(said.name),
+        deliver=True if is_end and kind not in COUNTING else None,
+    )
+
+
+def compile_filter(text: str, link_type: int, snap_len: int = SNAP_LEN_MAX) -> bytes | None:
+    """Octets of struct sock_filter, as the kernel's hook takes them, by the system's libpcap; None: everything passes.
+    FilterError."""
+    if not text.strip():
+        return None
+    insns, count = ffi.new("struct ffpf_bpf_insn **"), ffi.new("uint32_t *")
+    error = ffi.new("struct ffpf_error *")
+    code = lib.ffpf_syspcap_compile(
+        insns, count, text.encode(), link_type, snap_len, True, NETMASK_UNKNOWN, lib.FFPF_FORM_LIVE, error
+    )
+    if code < 0:
+        raise FilterError(f"{text}: {ffi.string(error.text).decode(errors='replace')}")
+    try:
+        if link_type == DLT_LINUX_SLL2 and not all(_fixed(insns[0] + number) for number in range(count[0])):
+            raise FilterError(f"{text}: it asks for octets that the kernel does not have of packets of any interface")
+        return bytes(ffi.buffer(insns[0], INSN_BYTES * count[0]))
+    finally:
+        _libc.free(int(ffi.cast("uintptr_t", insns[0])))
+
+
+def _fixed(insn: Any) -> bool:
+    """A cooked packet begins with its network header in the kernel. False: a load that has no counterpart there."""
+    (opcode,) = struct.unpack_from("=H", ffi.buffer(insn))
+    if opcode & 0x07 not in LOADS or opcode & 0xE0 not in PACKET_MODES:
+        return True
+    return bool(lib.ffpf_cooked_fix_load(insn, DLT_LINUX_SLL2))
