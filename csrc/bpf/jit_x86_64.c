@@ -2,11 +2,9 @@
 #include "bpf/jit_x86_64.h"
 #include "bpf/jit.h"
 #include "bpf/set.h"
+#include "common/machine_code.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #if defined(__x86_64__)
 
@@ -61,24 +59,16 @@ write_code(struct ffpf_x86 *x, const struct ffpf_bpf_insn *insns, uint32_t n, co
 	return error ? error : ffpf_x86_finish(x);
 }
 
-/* Writes first, then forbids writing and allows running: never both. */
 static int
 make_executable(struct ffpf_bpf_jit_code *out, const struct ffpf_x86 *x, struct ffpf_error *err)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), len = (x->len + page - 1) / page * page;
-	void *mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct ffpf_machine_code code;
+	int rc = ffpf_machine_code_map(&code, x->code, x->len, err);
 
-	if (mem == MAP_FAILED)
-		return ffpf_error_set_errno(err, FFPF_E_SYSTEM, errno, "no memory for the filter's code");
-	memcpy(mem, x->code, x->len);
-	if (mprotect(mem, len, PROT_READ | PROT_EXEC) < 0) {
-		int cause = errno;
-
-		munmap(mem, len);
-		return ffpf_error_set_errno(err, FFPF_E_SYSTEM, cause, "the filter's code may not be run");
-	}
-	*out = (struct ffpf_bpf_jit_code){ .mem = mem, .mem_len = len, .code_len = x->len };
-	memcpy(&out->entry, &mem, sizeof(mem)); /* ISO C has no cast from data to function */
+	if (rc)
+		return rc;
+	*out = (struct ffpf_bpf_jit_code){ .mem = code.mem, .mem_len = code.mem_len, .code_len = code.len };
+	memcpy(&out->entry, &code.mem, sizeof(code.mem)); /* ISO C has no cast from data to function */
 	return 0;
 }
 
@@ -111,8 +101,9 @@ ffpf_bpf_jit_compile(struct ffpf_bpf_jit_code *out, const struct ffpf_bpf_insn *
 void
 ffpf_bpf_jit_free(struct ffpf_bpf_jit_code *code)
 {
-	if (code->mem)
-		munmap(code->mem, code->mem_len);
+	struct ffpf_machine_code mapped = { .mem = code->mem, .mem_len = code->mem_len };
+
+	ffpf_machine_code_unmap(&mapped);
 	memset(code, 0, sizeof(*code));
 }
 

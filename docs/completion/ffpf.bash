@@ -103,7 +103,7 @@ _fplc() {
 	--macros | --output) _ffpf_files "$current" ;;
 	*)
 		if [[ $current == -* ]]; then
-			_ffpf_words "--mbuf --link --macros --target --stage --output --max-steps --max-rounds --help" "$current"
+			_ffpf_words "--mbuf --link --macros --target --stage --output --binary --max-steps --max-rounds --help" "$current"
 		elif ((COMP_CWORD == 1)); then
 			_ffpf_words "check format explain dump compile names" "$current"
 		else

@@ -27,7 +27,7 @@ UNITS = {"B": tree.Kind(8), "W": tree.Kind(16), "D": tree.Kind(32), "Q": tree.Ki
 FACTS = {
     "LEN": "octets on the wire", "CAPLEN": "octets captured", "IFINDEX": "the interface's number",
     "PKTTYPE": "who it is for: PACKET_HOST (0) to PACKET_OUTGOING (4)", "VLAN_PRESENT": "1: the kernel took a tag out",
-    "VLAN_TCI": "... which was this", "LINKTYPE": "the interface's type: ARPHRD_*",
+    "VLAN_TCI": "... which was this",
 }  # fmt: skip
 FOUND = ("L3", "L4", "L2TYPE", "L4PROTO", "VLAN_TAGS", "VLAN_OUTER", "STEP_COUNT")  # hidden registers, in order
 DEPTH_MAX = 16  # of macros within macros

@@ -16,7 +16,7 @@ from fpl.fpl2.random_programs import Programs
 from fpl.fpl2.reference import Machine
 from fpl.fpl2.testing import Native
 
-FACTS = {"IFINDEX": 3, "VLAN_TCI": 0x2005, "VLAN_PRESENT": 1, "PKTTYPE": 4, "LINKTYPE": 1}
+FACTS = {"IFINDEX": 3, "VLAN_TCI": 0x2005, "VLAN_PRESENT": 1, "PKTTYPE": 4}
 MBUF = 64
 
 

@@ -31,6 +31,7 @@ class Request:
     macros: str
     target: str
     output: Path | None
+    binary: bool
     stage: str
     policy: Policy
 
@@ -86,6 +87,9 @@ def _compile(request: Request) -> str:
     if request.output:
         request.output.write_bytes(octets)
         return ""
+    if request.binary:
+        sys.stdout.buffer.write(octets)
+        return ""
     return "".join(f"{octets[at : at + 16].hex(' ')}\n" for at in range(0, len(octets), 16))
 
 
@@ -120,6 +124,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--target", choices=TARGETS, default="x86-64", help="processor")
     top.add_argument("--stage", choices=STAGES, default="ir", help="of dump")
     top.add_argument("--output", type=Path, metavar="FILE", help="of compile")
+    top.add_argument("--binary", action="store_true", help="of compile: octets on standard output, not hex")
     top.add_argument("--max-steps", type=int, default=Policy.steps, metavar="N", help="refuse what may take more")
     top.add_argument("--max-rounds", type=int, default=Policy.iterations, metavar="N", help="... or loop more often")
     return top
@@ -134,7 +139,8 @@ def _request(args: argparse.Namespace) -> Request:
         source = Source(Path(args.file).read_text(), args.file)
     macros = args.macros.read_text() if args.macros else ""
     policy = Policy(iterations=args.max_rounds, steps=args.max_steps)
-    return Request(source, args.mbuf, args.link, macros, args.target, args.output, args.stage, policy)
+    return Request(source, args.mbuf, args.link, macros, args.target, args.output, args.binary,
+                   args.stage, policy)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef FFPF_GRAPH_FPLC_H
+#define FFPF_GRAPH_FPLC_H
+/*
+ * The compiler of FPL-2, which is a program of its own, fplc(1): LLVM may die on what it is given, and take any time.
+ * So it runs as a child with limits, and its death is a refusal with a message.
+ */
+#include "common/machine_code.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Of what its machine code is called with, behind packet and lengths; fpl/fpl2/lower.py says the same. */
+struct ffpf_fpl2_facts {
+	uint32_t ifindex;
+	uint32_t pkt_type; /* PACKET_HOST .. PACKET_OUTGOING */
+	uint32_t vlan_present;
+	uint32_t vlan_tci;
+};
+
+typedef uint32_t (*ffpf_fpl2_filter)(const uint8_t *pkt, uint32_t cap_len, uint32_t wire_len,
+				     const struct ffpf_fpl2_facts *facts, void *mbuf, const void *externals);
+
+/*
+ * Compiles a program for this machine. link: what packets begin with, as `fplc --link` names it. mbuf_bytes: a power of
+ * two of 8 or more, or 0. The program that runs is the one that the environment's FFPF_FPLC names, else fplc on PATH.
+ * -FFPF_E_BAD_FILTER: what it says of the text, with line and column; -FFPF_E_NOT_SUPPORTED: there is no compiler, or
+ * none for this machine. Blocks, for 20 seconds at most.
+ */
+int ffpf_fplc_compile(struct ffpf_machine_code *out, const char *text, const char *link, uint64_t mbuf_bytes,
+		      struct ffpf_error *err);
+
+#endif

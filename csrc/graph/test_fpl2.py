@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The class FPL-2: programs compiled by fplc in a child, run on packets that a test hands over."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyffpf._core import ffi, lib
+
+FPLC = Path(sys.executable).parent / "fplc"
+COUNT = "IF (PKT.TCP_DPORT == 80) THEN MEM[PKT.TCP_DPORT & 63]++; RETURN 7; FI"
+
+
+def frame(port: int, proto: int = 6) -> bytes:
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0, 64, proto, 0, b"\x0a\0\0\1", b"\x0a\0\0\2")
+    return bytes(12) + b"\x08\0" + ip + struct.pack("!HHIIBBHHH", 1234, port, 0, 0, 0x50, 2, 0, 0, 0)
+
+
+class Graph:
+    """An engine with a hook named `test`, and one flow."""
+
+    def __init__(self, text: str) -> None:
+        self.error = ffi.new("struct ffpf_graph_error *")
+        plain = ffi.new("struct ffpf_error *")
+        engine, hook, flow = (ffi.new(f"struct {kind} **") for kind in ("ffpf_engine", "ffpf_engine_hook",
+                                                                          "ffpf_graph_flow"))  # fmt: skip
+        assert lib.ffpf_engine_create(engine, ffi.new("struct ffpf_engine_config *"), plain) == 0
+        self.engine = engine[0]
+        assert lib.ffpf_engine_hook_open(hook, self.engine, b"test", 1, plain) == 0
+        self._hook = hook[0]
+        assert lib.ffpf_graph_flow_create(flow, self.engine, ffi.NULL, lib.FFPF_GRAPH_SHARE_ALL, plain) == 0
+        self.flow, self._plain = flow[0], plain
+        assert lib.ffpf_graph_flow_populate(self.flow, text.encode(), self.error) == 0, ffi.string(
+            self.error.error.text
+        )
+
+    def instantiate(self) -> int:
+        return int(lib.ffpf_graph_flow_instantiate(self.flow, self.error))
+
+    def words(self) -> str:
+        return bytes(ffi.string(self.error.error.text)).decode()
+
+    def activate(self) -> None:
+        assert self.instantiate() == 0, self.words()
+        assert lib.ffpf_graph_flow_activate(self.flow, self._plain) == 0
+
+    def hand_over(self, *frames: bytes) -> None:
+        packets = ffi.new("struct ffpf_packet[]", len(frames))
+        kept = [ffi.from_buffer(octets) for octets in frames]
+        for packet, octets in zip(packets, kept, strict=True):
+            packet.data, packet.cap_len, packet.wire_len = octets, len(octets), len(octets)
+            packet.ifindex, packet.result = 3, 0xFFFFFFFF
+        assert lib.ffpf_engine_hook_handle_packets(self._hook, packets, len(frames), self._plain) == 0
+
+    def counters(self, node: int) -> tuple[int, int]:
+        counters = ffi.new("struct ffpf_node_counters *")
+        assert lib.ffpf_graph_flow_counters(self.flow, node, counters, self._plain) == 0
+        return counters[0].__getattribute__("in"), counters.out
+
+    def mbuf(self, node: int) -> bytes:
+        data, size = ffi.new("void **"), ffi.new("size_t *")
+        assert lib.ffpf_graph_flow_mbuf(self.flow, node, data, size, self._plain) == 0
+        return bytes(ffi.buffer(data[0], size[0]))
+
+    def close(self) -> None:
+        lib.ffpf_graph_flow_destroy(self.flow)
+        lib.ffpf_engine_destroy(self.engine)
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Graph]]:
+    """Graphs that a test makes, closed behind it; the compiler is this environment's."""
+    monkeypatch.setenv("FFPF_FPLC", str(FPLC))
+    made: list[Graph] = []
+    yield made
+    for graph in made:
+        graph.close()
+
+
+def test_a_program_filters_and_counts(graphs: list[Graph]) -> None:
+    graph = Graph(f'(device,hook:test) -> (FPL-2,"{COUNT}",200) -> (packetcount)')
+    graphs.append(graph)
+    graph.activate()
+    graph.hand_over(frame(80), frame(81), frame(80, proto=17), frame(80)[:30], frame(80))
+    assert graph.counters(1) == (5, 2)
+    memory = graph.mbuf(1)
+    assert len(memory) == 256  # a power of two
+    assert struct.unpack_from("64I", memory)[16] == 2
+    assert struct.unpack_from("Q", graph.mbuf(2))[0] == 2
+
+
+def test_equal_programs_are_one_node(graphs: list[Graph]) -> None:
+    graph = Graph('(device,hook:test) -> (FPL-2,"RETURN LEN;") | (FPL-2,"RETURN LEN;") -> (packetcount)')
+    graphs.append(graph)
+    graph.activate()
+    graph.hand_over(frame(80))
+    assert lib.ffpf_engine_instance_count(graph.engine) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("RETURN PKT.TCP_DPORTS;", "FPL-2, 1:12: TCP_DPORTS is not known. Is it TCP_DPORT or"),
+        ("MEM[0]++;", "FPL-2, 1:1: this filter has no MBuf. Give the tuple a size"),
+        ("RETURN 1", "FPL-2, 1:9: the program ends too early. Expected"),
+    ],
+)
+def test_what_the_compiler_says_is_the_error(text: str, words: str, graphs: list[Graph]) -> None:
+    graph = Graph(f'(device,hook:test) -> (FPL-2,"{text}")')
+    graphs.append(graph)
+    assert graph.instantiate() < 0
+    assert words in graph.words()
+    assert lib.ffpf_graph_flow_state(graph.flow) == lib.FFPF_GRAPH_POPULATED
+
+
+def test_compilers_that_are_not_there_or_misbehave(
+    graphs: list[Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = Graph('(device,hook:test) -> (FPL-2,"RETURN 1;")')
+    graphs.append(graph)
+    script = tmp_path / "fplc"
+    for body, words in (
+        (None, "could not be run"),
+        ("#!/bin/sh\nkill -9 $$\n", "the compiler of FPL-2 died (signal 9)"),
+        ("#!/bin/sh\nexit 1\n", "no reason was given"),
+        ("#!/bin/sh\nexit 0\n", "gave no code that can be run"),
+        ("#!/bin/sh\nhead -c 2000000 /dev/zero\n", "gave no code that can be run"),
+    ):
+        if body:
+            script.write_text(body)
+            script.chmod(0o755)
+        monkeypatch.setenv("FFPF_FPLC", str(script))
+        assert graph.instantiate() < 0
+        assert words in graph.words(), body
+    monkeypatch.setenv("FFPF_FPLC", str(FPLC))
+    assert graph.instantiate() == 0, graph.words()
+
+
+def test_link_types_that_fpl2_does_not_know(graphs: list[Graph]) -> None:
+    graph = Graph('(device,hook:other) -> (FPL-2,"RETURN 1;")')
+    graphs.append(graph)
+    hook, error = ffi.new("struct ffpf_engine_hook **"), ffi.new("struct ffpf_error *")
+    assert lib.ffpf_engine_hook_open(hook, graph.engine, b"other", 105, error) == 0
+    assert graph.instantiate() < 0
+    assert "FPL-2 does not know packets of link type 105" in graph.words()
