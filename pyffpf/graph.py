@@ -14,6 +14,8 @@ that name none. Any thread may make any call; a graph belongs to the process tha
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 import threading
 import time
 import warnings
@@ -21,6 +23,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -36,6 +39,13 @@ if TYPE_CHECKING:
 LEVELS = {lib.FFPF_LEVEL_NIC: "nic", lib.FFPF_LEVEL_KERNEL: "kernel", lib.FFPF_LEVEL_USERSPACE: "userspace"}
 ETHERNET = 1  # DLT_EN10MB
 JOIN = "join"  # the class, for people, of what joins the ends of a flow for its reader
+
+
+def _show_the_compiler() -> None:
+    """FPL-2 is compiled by fplc, which lies beside this Python where PATH does not lead to it."""
+    beside = Path(sys.executable).parent / "fplc"
+    if "FFPF_FPLC" not in os.environ and shutil.which("fplc") is None and beside.exists():
+        os.environ["FFPF_FPLC"] = str(beside)
 
 
 @dataclass(frozen=True)
@@ -244,6 +254,7 @@ class Graph:
             },
         )  # fmt: skip
         out, error = ffi.new("struct ffpf_engine **"), new_error()
+        _show_the_compiler()
         check(lib.ffpf_engine_create(out, config, error), error)
         self.core = Core(out[0])
         self._flows: weakref.WeakValueDictionary[int, Flow] = weakref.WeakValueDictionary()

@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+
+from compat_tests import capture_packets as packets
+from compat_tests.capture_files import PcapFormat, stamped
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 WEB = "if pkt.tcp_dport==80 then\nMEM[0]++; return 1; fi\n"
 
@@ -67,3 +73,22 @@ def test_compile_and_names(tmp_path: Path) -> None:
     macros = tmp_path / "mine.fpl"
     macros.write_text("MACRO TELNET = PKT.TCP_DPORT == 23;\n")
     assert fplc("check", "--macros", str(macros), text="RETURN TELNET;").returncode == 0
+
+
+def test_ffpf_flow_finds_the_compiler_beside_it(tmp_path: Path) -> None:
+    """The paper's Figure 3, whose first flow has a program, where PATH does not lead to fplc."""
+    capture = tmp_path / "web.pcap"
+    frames = [packets.ethernet(packets.tcp4(b"", dport=port)) for port in (81, 80, 80, 81, 81, 80)]
+    capture.write_bytes(PcapFormat().file(stamped(frames)))
+    device = f"(device,{capture}) -> (sampler,2,4)"
+    flows = [f'{device} -> (FPL-2,"RETURN PKT.TCP_DPORT == 80;") | (BPF,"udp") -> (bytecount,,8)',
+             f'{device} -> (BPF,"tcp") -> (packetcount,,8)']  # fmt: skip
+    command = [sys.executable, "-m", "pyffpf.cli.flow", "--json", *flows]
+    done = subprocess.run(command, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = (flow["nodes"] for flow in json.loads(done.stdout)["flows"])
+    assert [(node["class"], node["in"], node["out"]) for node in first] == [
+        ("device", 6, 6), ("sampler", 6, 3), ("FPL-2", 3, 2), ("BPF", 3, 0), ("bytecount", 2, 2)
+    ]  # fmt: skip
+    assert (first[4]["report"], second[3]["report"]) == ({"bytes": 120}, {"packets": 3})
+    assert first[1] == second[1]  # one sampler, which saw each packet once
