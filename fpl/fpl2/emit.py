@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What LLVM IR is written with: the function as it grows, and the guards that every access goes through."""
+
+from __future__ import annotations
+
+from fpl.fpl2 import tree
+
+
+class Lines:
+    """The function as it grows."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._count = 0
+
+    def say(self, line: str) -> None:
+        self.lines.append(f"  {line}")
+
+    def fresh(self) -> str:
+        self._count += 1
+        return f"v{self._count}"
+
+    def let(self, text: str) -> str:
+        name = f"%{self.fresh()}"
+        self.say(f"{name} = {text}")
+        return name
+
+    def block(self, label: str) -> None:
+        self.lines.append(f"{label}:")
+
+    def label(self, what: str) -> str:
+        return f"{what}.{self.fresh()}"
+
+    def goto(self, label: str) -> None:
+        self.say(f"br label %{label}")
+
+    def branch(self, condition: str, yes: str, no: str) -> None:
+        self.say(f"br i1 {condition}, label %{yes}, label %{no}")
+
+    def flag(self, condition: str) -> str:
+        return self.let(f"zext i1 {condition} to i64")
+
+
+class Guards:
+    """Every access goes through here."""
+
+    def __init__(self, out: Lines, mbuf_bytes: int) -> None:
+        self._out, self._mbuf = out, mbuf_bytes
+
+    def require(self, condition: str) -> None:
+        """Ends the filter with 0 unless it holds."""
+        ahead = self._out.label("ok")
+        self._out.branch(condition, ahead, "reject")
+        self._out.block(ahead)
+
+    def inside(self, offset: str, octets: int) -> str:
+        """i1: octets from this offset (i64) on were all captured."""
+        last = self._out.let(f"sub i64 %captured.wide, {octets}")
+        enough = self._out.let(f"icmp uge i64 %captured.wide, {octets}")
+        fits = self._out.let(f"icmp ule i64 {offset}, {last}")
+        return self._out.let(f"and i1 {enough}, {fits}")
+
+    def divisor(self, value: str) -> None:
+        self.require(self._out.let(f"icmp ne i64 {value}, 0"))
+
+    def memory(self, offset: str, octets: int) -> str:
+        """ptr: into MBuf, whatever the offset."""
+        masked = self._out.let(f"and i64 {offset}, {(self._mbuf - 1) & ~(octets - 1)}")
+        return self._out.let(f"getelementptr i8, ptr %memory, i64 {masked}")
+
+    def register(self, index: str) -> str:
+        masked = self._out.let(f"and i64 {index}, {tree.REGISTERS - 1}")
+        return self._out.let(f"getelementptr i64, ptr %registers, i64 {masked}")
