@@ -7,8 +7,8 @@ gives    text of an LLVM module with one function:
          facts: u32 each, of names.FACTS without LEN and CAPLEN, in that order; externals: pointers to
              i64 (ptr packet, i32 captured, ptr memory, i64 read at, i64 write at), in the order of Cost.externals
 
-Guards are what this pass puts in, and nothing else makes the program safe: emit.Guards has them all. meaning.py says what
-they must do; reference.py does it on numbers.
+Guards are what this pass puts in, and nothing else makes the program safe: emit.Guards has them all. meaning.py says
+what they must do; reference.py does it on numbers.
 """
 
 from __future__ import annotations
