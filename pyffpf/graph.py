@@ -424,6 +424,8 @@ class Hook:
         octets: from the link header on; ts_ns: since 1970, UTC, one or one a packet (None: now); wire_len: of a
         packet that is cut, the octets that it had. Raises WrongState after close.
         """
+        if isinstance(octets, str):
+            raise TypeError("a packet is octets, not a str")
         packets = [octets] if isinstance(octets, bytes | bytearray | memoryview) else list(octets)
         times = (
             [ts_ns if ts_ns is not None else time.time_ns()] * len(packets)
