@@ -20,6 +20,7 @@ BENCHES = {
     "framework": "bench.framework",
     "paper": "bench.paper",
     "classify": "bench.classify",
+    "graph": "bench.graph",
     "hook": "bench.hook",
     "python": "bench.python",
 }

@@ -44,6 +44,7 @@ class NodeState:
     shared: bool
     came: int | None
     out: int | None
+    mbuf_at: int
     mbuf_bytes: int
     writable: bool
 
@@ -67,6 +68,7 @@ def _state_of(said: Mapping[str, Any]) -> NodeState:
         bool(said.get("shared", False)),
         said.get("in"),
         said.get("out"),
+        int(said.get("mbuf_at", 0)),
         int(said.get("mbuf", 0)),
         bool(said.get("writable", False)),
     )
@@ -133,10 +135,10 @@ class SharedFlow:
             state = self._states[position]
             access = mmap.PROT_READ | (mmap.PROT_WRITE if state.writable else 0)
             try:
-                memory = mmap.mmap(fd, state.mbuf_bytes, prot=access)
+                memory = mmap.mmap(fd, state.mbuf_at + state.mbuf_bytes, prot=access)
             finally:
                 os.close(fd)
-            self._mbufs[position] = mbufs.array(self.nodes[position].kind, memory)
+            self._mbufs[position] = mbufs.array(self.nodes[position].kind, memoryview(memory)[state.mbuf_at :])
 
     def activate(self) -> None:
         """Its nodes run from now on: one store in ffpfd."""

@@ -34,10 +34,10 @@ class Lowered:
     is_filter: bool = False
     insns: bytes | None = None
 
-    @property
-    def map_bytes(self) -> int:
-        """Of MBuf and table."""
-        return table_at(self.mbuf_bytes) + self.table_bytes if self.table_bytes else self.mbuf_bytes
+    def map_bytes(self, at: int) -> int:
+        """Of MBuf and table, when the MBuf begins there."""
+        end = at + self.mbuf_bytes
+        return table_at(end) + self.table_bytes if self.table_bytes else end
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ PAGE_BYTES = 4096
 MAP_BYTES_MAX = 8 << 20  # of a node in the kernel: MBuf and table
 
 
-def table_at(mbuf_bytes: int) -> int:
+def table_at(mbuf_end: int) -> int:
     """Where a table of the node's own stands in the map of its MBuf: behind what applications map."""
-    return -(-mbuf_bytes // PAGE_BYTES) * PAGE_BYTES
+    return -(-mbuf_end // PAGE_BYTES) * PAGE_BYTES
 
 
 def mbuf_of(node: Node, least: int) -> int:

@@ -137,11 +137,12 @@ class _Program:
         self.block(f"{n}.run")
         self.count(f"{n}.in", counters)
         if node.mbuf >= 0:
-            self.lines += ir.map_value(f"{n}.mbuf", node.mbuf)
+            self.lines += ir.map_value(f"{n}.map", node.mbuf)
+            self.say(f"%{n}.mbuf = getelementptr i8, ptr %{n}.map, i64 {node.mbuf_at}")
         self.lines += ir.map_value(f"{n}.states", self._states_fd)
         self.say(f"%{n}.state = getelementptr i8, ptr %{n}.states, i64 {STATE_BYTES * node.number}")
         if node.lowered.table_bytes:
-            self.say(f"%{n}.table = getelementptr i8, ptr %{n}.mbuf, i64 {table_at(node.lowered.mbuf_bytes)}")
+            self.say(f"%{n}.table = getelementptr i8, ptr %{n}.map, i64 {table_at(node.mbuf_end)}")
         if node.lowered.own_result:
             self.say(f"%{n}.result = getelementptr i8, ptr %work, i64 {WORK_RESULTS + 4 * node.number}")
         code = Code(n, self._link, node.column)

@@ -45,6 +45,20 @@ class Running:
     users: set[int] = field(default_factory=set)
     on: set[int] = field(default_factory=set)
 
+    @property
+    def mbuf_at(self) -> int:
+        """Where in its map the MBuf begins. Maps begin with pages, and if all MBufs did, they would be in each other's
+        place of the first cache: 16 counters cost 15 ns each, where 4 cost 2."""
+        return 64 * self.number
+
+    @property
+    def mbuf_end(self) -> int:
+        return self.mbuf_at + self.lowered.mbuf_bytes
+
+    @property
+    def map_bytes(self) -> int:
+        return self.lowered.map_bytes(self.mbuf_at)
+
 
 def key_of(flow: int, position: int, node: Node, what: KernelClass, lowered: Lowered, inputs: Iterable[int],
            group: str) -> Key:  # fmt: skip

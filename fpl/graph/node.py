@@ -122,3 +122,13 @@ class NodeCounts:
 
     came: int
     out: int
+
+
+@dataclass(frozen=True)
+class Mbuf:
+    """A node's MBuf: where it lies in a BPF map, which can be mapped from its begin. fd: the stage's."""
+
+    fd: int
+    at: int
+    octets: int
+    writable: bool

@@ -28,7 +28,7 @@ def why_not(position: int, nodes: Sequence[Node], placed: Sequence[Placed], pins
     if what is None:
         return f"the kernel has no {node.kind}"
     try:
-        octets = what.instance(node).map_bytes
+        octets = what.instance(node).map_bytes(0)
     except NotInKernelError as error:
         return str(error)
     if octets > MAP_BYTES_MAX:

@@ -24,7 +24,19 @@ from fpl.graph import emit, merge, place
 from fpl.graph.classes import Lowered
 from fpl.graph.emit import Delivery, Said
 from fpl.graph.merge import DEVICE_NUMBER, Merged, Running
-from fpl.graph.node import DEVICE, GraphError, Instance, Level, Node, NodeCounts, Pins, Placed, check, in_userspace
+from fpl.graph.node import (
+    DEVICE,
+    GraphError,
+    Instance,
+    Level,
+    Mbuf,
+    Node,
+    NodeCounts,
+    Pins,
+    Placed,
+    check,
+    in_userspace,
+)
 from fpl.graph.table import CLASSES
 
 DELIVERIES_MAX = 64  # flows of a source whose graphs deliver: bits of a word
@@ -58,6 +70,7 @@ class Stage:
             self._switches: npt.NDArray[np.uint64] = self._states[DEVICE_NUMBER]
             self._closing = made.pop_all()
         self._prog = -1
+        self._loaded: set[Running] = set()  # what the program in force has, and is wanted
         self._store_switches()
 
     @staticmethod
@@ -131,10 +144,10 @@ class Stage:
                 return str(refused)
             running.column = columns.pop()
         if lowered.mbuf_bytes:
-            running.mbuf = _map("ffpf_mbuf", lowered.map_bytes, 1)
+            running.mbuf = _map("ffpf_mbuf", running.map_bytes, 1)
             if lowered.mbuf_begin:
-                with mmap.mmap(running.mbuf, lowered.mbuf_bytes) as memory:
-                    memory[: len(lowered.mbuf_begin)] = lowered.mbuf_begin
+                with mmap.mmap(running.mbuf, running.mbuf_end) as memory:
+                    memory[running.mbuf_at : running.mbuf_at + len(lowered.mbuf_begin)] = lowered.mbuf_begin
             if not running.writable:
                 bpf.map_freeze(running.mbuf)
         return ""
@@ -143,6 +156,8 @@ class Stage:
         """column: the flow's, reserved by the Classifier; None when nothing is delivered. GraphError when the program
         cannot be: the flow is to be removed, or prepared anew."""
         instance = self._instances[flow]
+        if column is None and self._loaded.issuperset(self._merged.of(flow)):
+            return  # the program has them all
         if column is not None:
             self._deliveries[flow] = self._delivery(instance, column)
         try:
@@ -154,7 +169,7 @@ class Stage:
         bpf.prog_array_set(self._maps.progs, layout.SLOT_GRAPH, prog)
         if self._prog >= 0:
             os.close(self._prog)
-        self._prog = prog
+        self._prog, self._loaded = prog, set(self._merged)
         self._classifier.wait()
 
     @property
@@ -222,6 +237,7 @@ class Stage:
 
     def _release(self, flow: int, columns: list[int]) -> None:
         for node in self._merged.release(flow):
+            self._loaded.discard(node)
             if node.column is not None:
                 self._classifier.clear(node.column)
                 columns.append(node.column)
@@ -242,17 +258,17 @@ class Stage:
         out = int(self._counters[:, number, 1].sum())
         return NodeCounts(int(self._counters[:, number, 0].sum()), out)
 
-    def mbuf(self, flow: int, position: int) -> tuple[int, int, bool] | None:
-        """(descriptor, octets, writable), the descriptor the stage's; None where there is none."""
+    def mbuf(self, flow: int, position: int) -> Mbuf | None:
+        """None where there is none."""
         placed = self._instances[flow].placed[position]
         if placed.level is not Level.KERNEL or not placed.number:
             return None
         node = self._merged[placed.number]
-        return (node.mbuf, node.lowered.mbuf_bytes, node.writable) if node.mbuf >= 0 else None
+        return Mbuf(node.mbuf, node.mbuf_at, node.lowered.mbuf_bytes, node.writable) if node.mbuf >= 0 else None
 
     def memory(self, flow: int) -> int:
         """Octets of MBufs that the flow has."""
-        return sum(node.lowered.map_bytes for node in self._merged.of(flow))
+        return sum(node.map_bytes for node in self._merged.of(flow))
 
     @property
     def running(self) -> int:

@@ -30,6 +30,9 @@ def test_a_prefix_of_two_flows_runs_once(made: TestStage) -> None:
     made.send(ONE)
     second = made.open(2, [DEVICE, bpf_node(0, 1), Node("packetcount", "", (1,)), Node("bytecount", "", (2,))])
     assert [placed.shared for placed in second.placed] == [True, True, True, False]
+    compiled = made.compiler.count
+    made.open(3, [DEVICE, bpf_node(0, 1), Node("packetcount", "", (1,))])
+    assert made.compiler.count == compiled, "a flow whose nodes are all there compiles nothing"
     made.send(ONE)
     assert made.u64(1, 2) == made.u64(2, 2) == 2
     assert made.u64(2, 3) == 60
@@ -53,8 +56,8 @@ def test_a_private_node_is_not_shared_and_may_be_written(made: TestStage) -> Non
     made.open(2, graph)
     found = made.stage.mbuf(1, 1)
     assert found is not None
-    with mmap.mmap(found[0], 8) as memory:
-        memory[:8] = (1000).to_bytes(8, "little")
+    with mmap.mmap(found.fd, found.at + 8) as memory:
+        memory[found.at :] = (1000).to_bytes(8, "little")
     made.send(ONE)
     assert (made.u64(1, 1), made.u64(2, 1)) == (1001, 1)
 
@@ -64,7 +67,7 @@ def test_a_shared_mbuf_cannot_be_written(made: TestStage) -> None:
     found = made.stage.mbuf(1, 1)
     assert found is not None
     with pytest.raises(PermissionError):
-        mmap.mmap(found[0], 8)
+        mmap.mmap(found.fd, found.at + 8)
 
 
 def test_a_flow_gets_what_comes_out_of_its_last_node(made: TestStage) -> None:

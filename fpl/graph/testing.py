@@ -83,8 +83,8 @@ class TestStage:
     def mbuf(self, flow: int, position: int) -> bytes:
         found = self.stage.mbuf(flow, position)
         assert found is not None
-        with mmap.mmap(found[0], found[1], prot=mmap.PROT_READ) as memory:
-            return memory[:]
+        with mmap.mmap(found.fd, found.at + found.octets, prot=mmap.PROT_READ) as memory:
+            return memory[found.at :]
 
     def u64(self, flow: int, position: int) -> int:
         return int(struct.unpack_from("=Q", self.mbuf(flow, position))[0])

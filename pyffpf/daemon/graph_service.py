@@ -193,7 +193,7 @@ class GraphService:
                 said |= {"in": count.came, "out": count.out}
             mbuf = stage.mbuf(graph.id, position) if stage is not None else None
             if mbuf is not None:
-                said |= {"mbuf": mbuf[1], "writable": mbuf[2]}
+                said |= {"mbuf": mbuf.octets, "mbuf_at": mbuf.at, "writable": mbuf.writable}
             described.append(said)
         return described
 
@@ -202,7 +202,7 @@ class GraphService:
         if stage is None:
             return []
         found = [(position, stage.mbuf(graph.id, position)) for position in range(len(graph.placed))]
-        return [(f"mbuf:{position}", made[0]) for position, made in found if made is not None]
+        return [(f"mbuf:{position}", made.fd) for position, made in found if made is not None]
 
     def _send(self, client: Client, reply: Mapping[str, Any], descriptors: list[NamedFd]) -> None:
         for message, fds in protocol.with_descriptors(reply, descriptors):
