@@ -14,12 +14,13 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fpl.classify import Classifier, ClassifyRefused, Compiler, Maps, bpf, bytecode, ir, layout
+from fpl.classify import Classifier, ClassifyRefused, Compiler, Maps, NotReady, bpf, bytecode, ir, layout
 from fpl.graph import emit, merge, place
 from fpl.graph.classes import Lowered
 from fpl.graph.emit import Delivery, Said
@@ -70,6 +71,7 @@ class Stage:
             self._switches: npt.NDArray[np.uint64] = self._states[DEVICE_NUMBER]
             self._closing = made.pop_all()
         self._prog = -1
+        self._filters: Mapping[bytes, Any] = {}
         self._loaded: set[Running] = set()  # what the program in force has, and is wanted
         self._store_switches()
 
@@ -82,11 +84,21 @@ class Stage:
     # ---- one graph
 
     def prepare(
-        self, flow: int, nodes: Sequence[Node], group: str, pins: Pins, columns: list[int], without_state: str = ""
+        self,
+        flow: int,
+        nodes: Sequence[Node],
+        group: str,
+        pins: Pins,
+        columns: list[int],
+        without_state: str = "",
+        filters: Mapping[bytes, Any] | None = None,
     ) -> Instance:
         """columns: free ones; what is used is taken from the list. without_state: why no node with state can run in the
-        kernel now. GraphError when the graph is none, or an argument is wrong, or a pin cannot be respected."""
+        kernel now. filters: by instructions, what was prepared for the Classifier (`ready`), or why it cannot be
+        (`reason`); what is not there is compiled now. GraphError when the graph is none, or an argument is wrong, or a
+        pin cannot be respected."""
         check(nodes)
+        self._filters = filters or {}
         instance = Instance(flow, nodes)
         try:
             for position in range(len(nodes)):
@@ -138,10 +150,9 @@ class Stage:
         if lowered.is_filter:
             if not columns:
                 return "the source has no column left for its filter"
-            try:
-                self._classifier.set(columns[-1], lowered.insns)
-            except ClassifyRefused as refused:
-                return str(refused)
+            reason = self._set(columns[-1], lowered.insns)
+            if reason:
+                return reason
             running.column = columns.pop()
         if lowered.mbuf_bytes:
             running.mbuf = _map("ffpf_mbuf", running.map_bytes, 1)
@@ -150,6 +161,21 @@ class Stage:
                     memory[running.mbuf_at : running.mbuf_at + len(lowered.mbuf_begin)] = lowered.mbuf_begin
             if not running.writable:
                 bpf.map_freeze(running.mbuf)
+        return ""
+
+    def _set(self, column: int, insns: bytes | None) -> str:
+        """Puts a filter into a column; why it cannot be there."""
+        known = self._filters.get(insns) if insns is not None else None
+        if known is not None and known.reason:
+            return str(known.reason)
+        try:
+            if known is not None and known.ready is not None:
+                with contextlib.suppress(NotReady):  # the tables are full, and it must be code now
+                    self._classifier.set(column, known.ready)
+                    return ""
+            self._classifier.set(column, insns)
+        except ClassifyRefused as refused:
+            return str(refused)
         return ""
 
     def commit(self, flow: int, column: int | None) -> None:

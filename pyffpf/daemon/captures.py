@@ -248,6 +248,10 @@ class Captures:
             raise RefusedError(Code.INVALID, f"this connection has no flow {flow_id}")
         return flow
 
+    def has(self, flow: Flow | GraphFlow) -> bool:
+        """It was not closed."""
+        return self.flows.get(flow.id) is flow or self.graphs.get(flow.id) is flow
+
     def graphs_of(self, client: Client) -> list[GraphFlow]:
         return [graph for graph in self.graphs.values() if graph.client is client]
 

@@ -49,7 +49,7 @@ class Describer:
         parts = []
         for source in list(self._captures.sources.values()):
             async with source.lock:
-                if source.engine is not None and any(visible(key.gid) for key in source.groups):
+                if source.engine is not None and any(map(visible, _gids(source))):
                     parts.append(await asyncio.to_thread(_Part.of, source, visible))
         revoked = [
             _flow(flow, NO_COUNTS)
@@ -69,6 +69,11 @@ class Describer:
             groups=[group for part in parts for group in part.groups],
             flows=sorted([flow for part in parts for flow in part.flows] + revoked, key=lambda flow: flow.id),
         )
+
+
+def _gids(source: Source) -> set[int]:
+    """Groups that have flows on it, those that are graphs and deliver nothing too."""
+    return {key.gid for key in source.groups} | {graph.right.key.gid for graph in source.graphs.values()}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ from fpl.graph.node import Level
 from pyffpf.daemon import protocol, status
 from pyffpf.daemon.captures import Captures, GraphFlow, GraphState
 from pyffpf.daemon.describe import user_name
-from pyffpf.daemon.engine import Engine, NamedFd
+from pyffpf.daemon.engine import Engine, NamedFd, Prepared
 from pyffpf.daemon.graphs import GraphOperations
 from pyffpf.daemon.operations import Operations, check_waits, engine_call
 from pyffpf.daemon.policy import Policy
@@ -111,13 +112,25 @@ class GraphService:
 
     async def _instantiate(self, client: Client, request: protocol.Instantiate) -> None:
         graph = self.find(client, request.flow)
+        self._check_there(graph)
+        async with contextlib.AsyncExitStack() as prepared:
+            filters = {}
+            for insns in {node.insns for node in request.nodes if node.insns is not None}:
+                filters[insns] = await prepared.enter_async_context(self._operations.prepared(graph, insns))
+                if filters[insns].is_slow:
+                    await self._operations.compile(graph, filters[insns])
+            await self._put_in_force(client, request, graph, filters)
+
+    async def _put_in_force(
+        self, client: Client, request: protocol.Instantiate, graph: GraphFlow, filters: Mapping[bytes, Prepared]
+    ) -> None:
         async with (
             self._operations.turn(graph.source.key, client.peer.uid),
             self._operations.locked(graph.source),
         ):
             self._check_there(graph)
             check_waits(client)
-            await self.graphs.instantiate(graph, request, self._policy())
+            await self.graphs.instantiate(graph, request, self._policy(), filters)
             reply: dict[str, Any] = {"id": request.id, "ok": True, "state": str(graph.state)}
             descriptors: list[NamedFd] = []
             if graph.delivery is not None:

@@ -11,12 +11,13 @@ What nodes deliver goes to a flow as any other (operations.py), whose column the
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fpl.graph.node import GraphError, Instance, Level, Node, Pins, Placed, check, in_userspace
 from pyffpf.daemon.captures import Captures, FlowState, GraphFlow, GraphState, Source
-from pyffpf.daemon.engine import Engine
+from pyffpf.daemon.engine import Engine, Prepared
 from pyffpf.daemon.operations import Operations, engine_call
 from pyffpf.daemon.policy import Policy, Right
 from pyffpf.daemon.protocol import Code, Instantiate, Open, RefusedError
@@ -47,14 +48,16 @@ class GraphOperations:
         self._operations.tell(source)
         return graph
 
-    async def instantiate(self, graph: GraphFlow, request: Instantiate, policy: Policy) -> None:
-        """The graph's nodes are there, and off."""
+    async def instantiate(
+        self, graph: GraphFlow, request: Instantiate, policy: Policy, filters: Mapping[bytes, Prepared]
+    ) -> None:
+        """The graph's nodes are there, and off. filters: by their instructions, prepared by this source."""
         if graph.state is not GraphState.POPULATED:
             raise RefusedError(Code.INVALID, f"flow {graph.id} has a graph: it is {graph.state}")
         peer = graph.client.peer
         policy.check_nodes(peer, self._captures.usage(peer.uid), len(request.nodes))
         try:
-            await self._instantiate(graph, request.nodes, policy)
+            await self._instantiate(graph, request.nodes, policy, filters)
         except GraphError as refused:
             await self._drop(graph)
             raise RefusedError(Code.INVALID, str(refused)) from refused
@@ -64,7 +67,9 @@ class GraphOperations:
         graph.nodes, graph.text, graph.state = request.nodes, request.text, GraphState.PAUSED
         self._operations.tell(graph.source)
 
-    async def _instantiate(self, graph: GraphFlow, nodes: Sequence[Node], policy: Policy) -> None:
+    async def _instantiate(
+        self, graph: GraphFlow, nodes: Sequence[Node], policy: Policy, filters: Mapping[bytes, Prepared]
+    ) -> None:
         stage: Stage | None = await engine_call(lambda: graph.source.open.stage)
         pins = policy.pins()
         if stage is None:
@@ -74,25 +79,32 @@ class GraphOperations:
             graph.delivered = [position for position, node in enumerate(nodes) if not node.inputs]
             await self._deliver(graph, policy, reserved=False)
             return
-        instance = await self._prepare(graph, stage, nodes, pins, "")
+        prepare = partial(self._prepare, graph, stage, nodes, pins, filters)
+        instance = await prepare("")
         try:
             await self._commit(graph, stage, instance, policy)
         except GraphError as refused:
             await self._drop(graph)
             log.warning("flow %d: nodes with state go to userspace: %s", graph.id, refused)
-            await self._commit(graph, stage, await self._prepare(graph, stage, nodes, pins, str(refused)), policy)
+            await self._commit(graph, stage, await prepare(str(refused)), policy)
 
     async def _prepare(
-        self, graph: GraphFlow, stage: Stage, nodes: Sequence[Node], pins: Pins, without_state: str
+        self,
+        graph: GraphFlow,
+        stage: Stage,
+        nodes: Sequence[Node],
+        pins: Pins,
+        filters: Mapping[bytes, Prepared],
+        without_state: str,
     ) -> Instance:
         source = graph.source
-        filters = sum(node.insns is not None for node in nodes)
-        while len(source.node_columns) < filters:
+        needed = sum(node.insns is not None for node in nodes)
+        while len(source.node_columns) < needed:
             slot = source.slots.take()
             source.node_columns += [2 * slot, 2 * slot + 1]
         group = f"{graph.right.key.gid} of {graph.right.key.snap_len} octets"
         graph.instance = await engine_call(
-            stage.prepare, graph.id, nodes, group, pins, source.node_columns, without_state
+            stage.prepare, graph.id, nodes, group, pins, source.node_columns, without_state, filters
         )
         self._give_columns(source)
         graph.placed, graph.delivered = graph.instance.placed, graph.instance.delivered

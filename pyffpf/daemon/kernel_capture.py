@@ -250,7 +250,13 @@ class KernelSource:
         ]
         hook = ProgramFacts("hook", -1, prog_insns(self._fds["prog_main"]), 0)
         store = ProgramFacts("store", lib.FFPF_KERNEL_PROG_STORE, prog_insns(self._fds["prog_store"]), 0)
-        return [hook, *classify, store]
+        return [hook, *classify, *self._graph_program(), store]
+
+    def _graph_program(self) -> list[ProgramFacts]:
+        instructions = self._stage.program[0] if self._stage is not None else 0
+        if self._stage is None or not instructions:
+            return []
+        return [ProgramFacts("graph", lib.FFPF_KERNEL_PROG_GRAPH, instructions, self._stage.running)]
 
     def flow_counts(self, slot: int) -> FlowCounts:
         totals = ffi.new("struct ffpf_counters *")

@@ -21,7 +21,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import ParamSpec, TypeVar
 
 from pyffpf.daemon import transport
-from pyffpf.daemon.captures import Captures, Flow, FlowState, Given, Group, Source, SourceState
+from pyffpf.daemon.captures import Captures, Flow, FlowState, Given, GraphFlow, Group, Source, SourceState
 from pyffpf.daemon.engine import (
     ACCEPT_ALL,
     PREPARED_AT_ONCE,
@@ -83,8 +83,8 @@ class Operations:
         return self._turns.turn(source_key, uid)
 
     @contextlib.asynccontextmanager
-    async def prepared(self, flow: Flow, insns: bytes | None) -> AsyncIterator[Prepared]:
-        """A filter for change_filter(), without the source's lock."""
+    async def prepared(self, flow: Flow | GraphFlow, insns: bytes | None) -> AsyncIterator[Prepared]:
+        """A filter for change_filter(), or a graph's, without the source's lock."""
         async with self.turn(flow.source.key, flow.client.peer.uid):
             prepared = await engine_call(flow.source.open.prepare, insns)
         try:
@@ -92,7 +92,7 @@ class Operations:
         finally:
             prepared.close()
 
-    async def compile(self, flow: Flow, prepared: Prepared) -> None:
+    async def compile(self, flow: Flow | GraphFlow, prepared: Prepared) -> None:
         """What takes long about a filter, without the source's lock: users take turns, and a client that goes, or
         another end of the flow, ends it. Returns when nothing of it is under way."""
         async with self._compiling.turn(None, flow.client.peer.uid):
@@ -100,7 +100,7 @@ class Operations:
             work = asyncio.get_running_loop().run_in_executor(self._compilers, prepared.compile)
             try:
                 while not (await asyncio.wait([work], timeout=LOOK_S))[0]:
-                    if flow.client.hung_up() or self._captures.flows.get(flow.id) is not flow:
+                    if flow.client.hung_up() or not self._captures.has(flow):
                         prepared.cancel()
             except BaseException:
                 prepared.cancel()

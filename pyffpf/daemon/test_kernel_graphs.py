@@ -218,6 +218,17 @@ def test_sources_whose_packets_begin_elsewhere(ns: Netns, running: Ffpfd, source
         assert states[5].came == 2
 
 
+def test_a_filter_that_is_code_is_a_node_as_others(ns: Netns, running: Ffpfd) -> None:
+    with flow_at(running) as flow, running.connect() as tool:
+        states = flow.instantiate(counting(ns.left, "(len & 7) * 3 = 12"))
+        assert [state.level for state in states] == ["kernel"] * 3
+        flow.activate()
+        ns.send(ns.right, frames(IPV4, 4, 60) + frames(IPV4, 3, 64))
+        wait_until(lambda: count(flow) == 4, "four packets")
+        (source,) = tool.status().sources
+        assert [program.name for program in source.programs] == ["hook", "classify", "code", "graph", "store"]
+
+
 def test_a_flow_is_what_its_text_says(ns: Netns, running: Ffpfd) -> None:
     with flow_at(running) as flow:
         flow.populate(f'(device,{ns.left}) -> (BPF,"ip") | (BPF,"ip6") -> n=(packetcount) -> (sampler,2,4)')
