@@ -55,8 +55,12 @@ class Part:
         _check_names(self)
         return self._text(set())
 
+    def __repr__(self) -> str:
+        """The text in angle brackets, also of a part that `str` refuses."""
+        return f"<{self._text(set())}>"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Node(Part):
     """An instance of a filter class. expression: its arguments as one text; mbuf: octets, None for the class's size."""
 
@@ -90,7 +94,7 @@ class Node(Part):
         return (f"{self.name}=" if self.name else "") + f"({','.join(words)})"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Reference(Part):
     """A node by its name, usually of another flow: "name", or "flow.name"."""
 
@@ -105,7 +109,7 @@ class Reference(Part):
         return self.name
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Alternatives(Part):
     """Parts in parallel."""
 
@@ -123,7 +127,7 @@ class Alternatives(Part):
         return " | ".join(f"[{text}]" if is_chain else text for text, is_chain in texts)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Chain(Part):
     """Parts one after the other."""
 

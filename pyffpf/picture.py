@@ -71,7 +71,7 @@ class FlowShape:
     state: str = ""  # "active", "paused" ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Picture:
     """All flows of an engine, and what serves them. ValueError when a name is not there, or the graph has a loop."""
 
@@ -134,9 +134,14 @@ class Picture:
         else:
             raise ValueError(f"{target}: a picture's name ends in .dot, .gv, .svg, .png or .pdf")
 
-    def _repr_svg_(self) -> str:
-        """What a notebook shows."""
-        return self.svg()
+    def __repr__(self) -> str:
+        """Short: what it is made of is for programs, and a notebook has this beside the picture."""
+        title = f" {self.title!r}" if self.title else ""
+        return f"<Picture{title} of {len(self.flows)} flows, {len(self.instances)} instances>"
+
+    def _repr_svg_(self) -> str | None:
+        """What a notebook shows; where graphviz is missing the notebook shows `repr` alone."""
+        return self.svg() if shutil.which("dot") else None
 
 
 def _render(text: str, kind: str) -> bytes:
@@ -263,10 +268,15 @@ def _legend(instances: Sequence[Instance]) -> str:
     return " &nbsp; ".join(cells)
 
 
+def _escaped(text: str) -> str:
+    """As text of an HTML-like label: graphviz 2.43 calls one that begins with "]" a syntax error."""
+    return html.escape(text).replace("]", "&#93;")
+
+
 def _circle_label(instance: Instance) -> str:
-    lines = [f'<font point-size="11"><b>{html.escape(instance.class_name)}</b></font>']
+    lines = [f'<font point-size="11"><b>{_escaped(instance.class_name)}</b></font>']
     lines += [
-        f'<font face="{MONO}" point-size="8">{html.escape(line)}</font>'
+        f'<font face="{MONO}" point-size="8">{_escaped(line)}</font>'
         for line in wrapped(printable(instance.expression))
     ]
     if instance.inputs:

@@ -130,3 +130,9 @@ def test_the_core_reads_what_was_composed(part: Part) -> None:
 def test_any_expression_can_be_written(expression: str) -> None:
     part = device("d") >> bpf(expression)
     assert parsed(str(part))[1] == ("BPF", expression, None)
+
+
+def test_what_a_prompt_shows() -> None:
+    assert repr(device("d") >> bpf("udp")) == "<(device,d) -> (BPF,udp)>"
+    twice = bpf("tcp", name="x") | bpf("udp", name="x")
+    assert repr(twice) == "<x=(BPF,tcp) | x=(BPF,udp)>"  # what str refuses can still be looked at

@@ -132,6 +132,14 @@ def test_without_graphviz(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     figure_3().save(tmp_path / "g.dot")
     with pytest.raises(PictureError, match="needs graphviz"):
         figure_3().svg()
+    assert figure_3()._repr_svg_() is None  # a notebook then shows the line below, and no error
+    assert repr(figure_3()) == "<Picture of 2 flows, 8 instances>"
+
+
+@pytest.mark.parametrize("expression", ["]", "]]>", "a]", "[", "<b>", "&amp;"])
+def test_brackets_in_a_circle(expression: str) -> None:
+    drawn = ElementTree.fromstring(Picture((), (Instance("d", "device", expression),)).svg())
+    assert expression in [text.text for text in drawn.iter(f"{SVG}text")]
 
 
 @pytest.mark.parametrize(
