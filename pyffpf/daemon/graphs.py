@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fpl.graph.node import GraphError, Instance, Level, Node, Pins, Placed, check, in_userspace
+from fpl.graph.node import DEVICE, GraphError, Instance, Level, Node, Pins, Placed, check, in_userspace
 from pyffpf.daemon.captures import Captures, FlowState, GraphFlow, GraphState, Source
 from pyffpf.daemon.engine import Engine, Prepared
 from pyffpf.daemon.operations import Operations, engine_call
@@ -54,6 +54,12 @@ class GraphOperations:
         """The graph's nodes are there, and off. filters: by their instructions, prepared by this source."""
         if graph.state is not GraphState.POPULATED:
             raise RefusedError(Code.INVALID, f"flow {graph.id} has a graph: it is {graph.state}")
+        for node in request.nodes:
+            if node.kind == DEVICE and node.argument not in (graph.source.name, graph.request.source):
+                raise RefusedError(
+                    Code.INVALID,
+                    f"{node}: flow {graph.id} is of {graph.source.name}, and a flow of ffpfd has one source",
+                )
         peer = graph.client.peer
         policy.check_nodes(peer, self._captures.usage(peer.uid), len(request.nodes))
         try:

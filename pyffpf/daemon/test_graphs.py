@@ -64,6 +64,15 @@ def test_others_flows_are_nobody_elses(server: FakeRunning) -> None:
             one.do("graph", flow=flow, nodes=NODES)
 
 
+def test_a_flow_has_one_source(server: FakeRunning) -> None:
+    with server.connect() as tool:
+        flow = tool.do("flow", source="eth0")["flow"]
+        with pytest.raises(
+            ControlError, match=r"\(device,eth1\): flow \d+ is of eth0, and a flow of ffpfd has one source"
+        ):
+            tool.do("graph", flow=flow, nodes=[NODES[0], {"class": "device", "argument": "eth1"}])
+
+
 def graph(**more: Any) -> bytes:
     return json.dumps({"id": 1, "op": "graph", "flow": 1, "nodes": NODES, **more}).encode()
 
