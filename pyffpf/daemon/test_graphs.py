@@ -12,7 +12,7 @@ import pytest
 
 from pyffpf.cli.control import ControlError
 from pyffpf.daemon.protocol import BadRequestError, Instantiate, parse
-from pyffpf.daemon.testing import FakeRunning, running
+from pyffpf.daemon.testing import FakeRunning, running, wait_until
 
 NODES = [{"class": "device", "argument": "eth0"}, {"class": "packetcount", "inputs": [0], "name": "n"}]
 
@@ -38,8 +38,7 @@ def test_without_a_stage_the_application_runs_all_nodes(server: FakeRunning) -> 
         tool.do("close", flow=flow["flow"])
         with pytest.raises(ControlError, match="has no flow"):
             tool.do("nodes", flow=flow["flow"])
-    server.settle()
-    assert not server.fake.live
+    wait_until(lambda: not server.fake.live, "the end of all sources")
 
 
 def test_who_goes_takes_its_graphs_along(server: FakeRunning) -> None:
@@ -49,8 +48,7 @@ def test_who_goes_takes_its_graphs_along(server: FakeRunning) -> None:
             tool.do("graph", flow=flow, nodes=NODES).close()
         tool.do("flow", source="eth1")
         assert len(server.fake.live) == 2
-    server.settle()
-    assert not server.fake.live
+    wait_until(lambda: not server.fake.live, "the end of all sources")
 
 
 def test_others_flows_are_nobody_elses(server: FakeRunning) -> None:
