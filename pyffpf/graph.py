@@ -65,7 +65,8 @@ class Counters:
     """Packets of a node. Always: packets_in = packets_out + filtered + the sum of dropped.
 
     dropped: by cause, all causes, also those that are 0; "paused": came while no flow with this device was active,
-    "class": the filter had no room, the others are those of a reader (pyffpf.Statistics).
+    "class": the filter had no room, the others are those of a reader (pyffpf.Statistics). What the filter on an
+    interface's socket turned away was never there: docs/flows.md.
     """
 
     packets_in: int

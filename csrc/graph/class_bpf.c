@@ -133,13 +133,19 @@ run_live(struct bpf *self, const struct program *program, const struct ffpf_pack
 }
 
 static const struct program *
-program_for(const struct bpf *self, const struct ffpf_node_pkt *in)
+program_for(const struct bpf *self, uint16_t link_type, uint16_t form)
 {
 	const struct program *program = self->programs;
 
-	while (program->link_type != in->link_type || program->form != in->form)
+	while (program->link_type != link_type || program->form != form)
 		program++;
 	return program;
+}
+
+const struct ffpf_bpf_prog *
+ffpf_bpf_of(const void *instance, uint16_t link_type, uint16_t form)
+{
+	return program_for(instance, link_type, form)->prog;
 }
 
 static void
@@ -152,7 +158,7 @@ filter(void *instance, const struct ffpf_node_pkt *in, uint32_t n, uint32_t *res
 		const struct ffpf_packet *pkt = in[i].pkt;
 
 		if (self->count > 1)
-			program = program_for(self, &in[i]);
+			program = program_for(self, in[i].link_type, in[i].form);
 		if (program->form == FFPF_FORM_LIVE)
 			results[i] = run_live(self, program, pkt);
 		else

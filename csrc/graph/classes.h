@@ -4,6 +4,8 @@
 /* The rows of the table in classes.c: one a class, in the order of their names. */
 #include "graph/class.h"
 
+struct ffpf_bpf_prog;
+
 extern const struct ffpf_class ffpf_class_bpf;
 extern const struct ffpf_class ffpf_class_bytecount;
 extern const struct ffpf_class ffpf_class_dedup;
@@ -19,5 +21,9 @@ extern const struct ffpf_class ffpf_class_packetcount;
 extern const struct ffpf_class ffpf_class_rate;
 extern const struct ffpf_class ffpf_class_sampler;
 extern const struct ffpf_class ffpf_class_topk;
+
+/* The program of a BPF instance for packets of this link type and form, of which some can come to it; the instance's.
+ */
+const struct ffpf_bpf_prog *ffpf_bpf_of(const void *instance, uint16_t link_type, uint16_t form);
 
 #endif

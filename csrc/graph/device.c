@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a device's arguments, in the form that class_device.c gives them, open. */
+#include "bpf/bpf.h"
 #include "graph/engine_internal.h"
 #include "source/live.h"
 #include "source/savefile.h"
@@ -176,6 +177,7 @@ device_close(struct device *device)
 		return;
 	if (device->reader)
 		device->reader->ops->close(device->reader);
+	ffpf_bpf_prog_destroy(device->filter);
 	if (device->fp)
 		fclose(device->fp);
 	if (device->given) {

@@ -318,6 +318,15 @@ ffpf_engine_instance_count(struct ffpf_engine *engine)
 	return count;
 }
 
+static const char *
+reason_of(const struct node *node)
+{
+	if (node->device && node->device->filter)
+		return "the embedded engine runs in the process that reads the flow; the interface's socket brings up "
+		       "only what the one filter behind it wants";
+	return "the embedded engine runs in the process that reads the flow";
+}
+
 int
 ffpf_engine_instance_at(struct ffpf_engine *engine, uint32_t index, struct ffpf_engine_instance *out,
 			struct ffpf_error *err)
@@ -341,7 +350,7 @@ ffpf_engine_instance_at(struct ffpf_engine *engine, uint32_t index, struct ffpf_
 			.flows = node->flows,
 			.active = node->active,
 			.level = FFPF_LEVEL_USERSPACE,
-			.reason = "the embedded engine runs in the process that reads the flow",
+			.reason = reason_of(node),
 		};
 		node_counters(node, &out->counters);
 	}

@@ -84,7 +84,9 @@ int ffpf_engine_give_reader(struct ffpf_engine *engine, const char *name, struct
 			    void (*close)(void *arg), void *arg, struct ffpf_error *err);
 
 /* Why packets did not pass a node. Law, for every node at every moment between calls: in = out + filtered +
- * sum(dropped). The causes of a reader come first (reader/reader.h). */
+ * sum(dropped). The causes of a reader come first (reader/reader.h). What the filter on an interface's socket turned
+ * away never came, and is counted nowhere; what came up just before it was there, and failed it, is filtered at the
+ * device. */
 enum ffpf_node_drop {
 	FFPF_NODE_DROP_PAUSED = FFPF_DROP_CAUSES, /* a device: came while no flow with it was active */
 	FFPF_NODE_DROP_CLASS,                     /* the class had no room for it: table, disk */

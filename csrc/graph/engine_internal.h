@@ -5,6 +5,7 @@
  * What the files of the engine share. Everything here is looked at under the engine's lock.
  *
  *     device.c  expression -> reader          merge.c  readers -> one batch by time
+ *     device_filter.c  what the interface need not bring up
  *     node.c    instances: made, found, freed pass.c   batch -> nodes -> queues
  *     queue.c   what waits for a reader       drive.c  who may run it, and how one waits
  */
@@ -55,8 +56,10 @@ struct device {
 	bool told;                /* of that, by a run */
 	struct ffpf_batch batch;  /* of the reader; consumed of it so far: */
 	uint32_t consumed;
-	uint64_t passed, paused;  /* packets that went into the graph, and that came while none was active */
-	uint64_t active_since_ns; /* live: older packets came while paused */
+	uint64_t passed, paused;      /* packets that went into the graph, and that came while none was active */
+	uint64_t active_since_ns;     /* live: older packets came while paused */
+	struct ffpf_bpf_prog *filter; /* on the interface's socket; NULL: none */
+	uint64_t filter_of;           /* the node with that program; 0: none */
 };
 
 /* An instance. */
@@ -202,6 +205,10 @@ const struct ffpf_class *engine_class_find(const struct ffpf_engine *engine, con
 int device_open(struct device **out, struct ffpf_engine *engine, const char *arguments, struct ffpf_error *err);
 void device_close(struct device *device);
 bool device_is_file(const struct device *device); /* has something or has ended: nothing is waited for */
+
+/* device_filter.c: gives each interface's socket the filter that fits what is active and read now. Only to take one
+ * away can fail; that one stays in force then. */
+int device_filters_fit(struct ffpf_engine *engine, struct ffpf_error *err);
 
 /* node.c: *out is a new node, or one that does the same. The text's place of an error is args->error_at. */
 struct node_wanted {

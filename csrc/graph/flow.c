@@ -324,14 +324,22 @@ int
 ffpf_graph_flow_activate(struct ffpf_graph_flow *flow, struct ffpf_error *err)
 {
 	int status = enter(flow, "activate", 1u << FFPF_GRAPH_INSTANTIATED | 1u << FFPF_GRAPH_PAUSED, err);
+	enum ffpf_graph_state before;
 
 	if (status)
 		return status;
+	before = flow->state;
 	set_active(flow, true);
 	flow->state = FFPF_GRAPH_ACTIVE;
+	status = device_filters_fit(flow->engine, err);
+	if (status) {
+		set_active(flow, false);
+		flow->state = before;
+		device_filters_fit(flow->engine, NULL);
+	}
 	engine_changed(flow->engine);
 	engine_leave(flow->engine);
-	return 0;
+	return status;
 }
 
 int
@@ -343,6 +351,7 @@ ffpf_graph_flow_pause(struct ffpf_graph_flow *flow, struct ffpf_error *err)
 		return status;
 	set_active(flow, false);
 	flow->state = FFPF_GRAPH_PAUSED;
+	device_filters_fit(flow->engine, NULL); /* one that stays for now lets pass what the rest want */
 	engine_changed(flow->engine);
 	engine_leave(flow->engine);
 	return 0;
@@ -370,6 +379,7 @@ flow_close_locked(struct ffpf_graph_flow *flow, struct ffpf_error *err)
 	for (uint32_t i = 0; i < flow->member_count; i++)
 		flow->members[i]->flows--;
 	flow->state = FFPF_GRAPH_CLOSED;
+	device_filters_fit(engine, NULL);
 	status = free_unused(engine, err);
 	free(flow->members);
 	free(flow->nodes);

@@ -17,7 +17,9 @@
  *
  * "no" is -FFPF_E_INVALID with a text that names the call and the state, and changes nothing. instantiate makes the
  * nodes (or finds them) and opens devices: whatever can fail, fails there, and leaves the flow POPULATED. activate and
- * pause only count: no filter is made, none loses its memory. An active flow's packets begin with activate.
+ * pause only count, and fit the filters on interfaces' sockets (device_filter.c; -FFPF_E_SYSTEM: the kernel kept one
+ * that had to go, and nothing has changed): no node is made, none loses its memory. An active flow's packets begin with
+ * activate.
  */
 #include "graph/engine.h"
 

@@ -156,12 +156,23 @@ ffpf_graph_flow_report(struct ffpf_graph_flow *flow, uint32_t place, enum ffpf_r
 	return status;
 }
 
-/* The flow's queue at the node, made when there is none yet. */
+/* The flow's queue at the node, made when there is none yet. Who reads an interface's own node wants all its packets.
+ */
 static int
 queue_of(struct ffpf_graph_flow *flow, struct node *node, struct queue **out, struct ffpf_error *err)
 {
+	int status;
+
 	*out = queue_find(node, flow);
-	return *out ? 0 : queue_create(out, flow->engine, flow, node, err);
+	if (*out)
+		return 0;
+	status = queue_create(out, flow->engine, flow, node, err);
+	if (status || !node->device)
+		return status;
+	status = device_filters_fit(flow->engine, err);
+	if (status)
+		queue_destroy(flow->engine, *out);
+	return status;
 }
 
 /* ... for who wants to read it: nobody else does. */
