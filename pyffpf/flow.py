@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -69,8 +70,18 @@ class _Handle:
         check(lib.ffpf_graph_flow_create(out, graph._open(), named, sharing, error), error)
         self._core: Core | None = graph.core
         self.pointer = out[0]
+        self.inside = 0  # threads that wait in the core
         self._views = 0
         self._ended = False
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Another thread may close the flow meanwhile."""
+        self.inside += 1
+        try:
+            yield
+        finally:
+            self.inside -= 1
 
     def view(self, data: Any, octets: int) -> Any:
         """A writable buffer of memory that stays until nobody has it."""
@@ -92,7 +103,8 @@ class _Handle:
                 lib.ffpf_graph_flow_pause(self.pointer, error)
             return
         code = lib.ffpf_graph_flow_close(self.pointer, error)
-        self._destroy()
+        if not self.inside:  # else a thread that waits looks at it once more: the graph frees it with itself
+            self._destroy()
         check(code, error)
 
     def _destroy(self) -> None:
@@ -126,7 +138,8 @@ class Readable:
         deadline, error = Deadline(timeout), new_error()
         out = ffi.new("struct ffpf_graph_batch *")
         while True:
-            outcome = lib.ffpf_graph_getnext_pkt(pointer, self._number, size, deadline.milliseconds(), out, error)
+            with self._flow._handle.waiting():
+                outcome = lib.ffpf_graph_getnext_pkt(pointer, self._number, size, deadline.milliseconds(), out, error)
             self._flow.graph.core.returned()
             if outcome == lib.FFPF_BATCH:
                 pending.extend(descriptors.batches_of(out))
@@ -163,9 +176,10 @@ class Readable:
         deadline, error = Deadline(timeout), new_error()
         outcome = ffi.new("enum ffpf_outcome *")
         while True:
-            there = lib.ffpf_graph_wait_for_n_pkts(
-                pointer, self._number, packets, deadline.milliseconds(), outcome, error
-            )
+            with self._flow._handle.waiting():
+                there = lib.ffpf_graph_wait_for_n_pkts(
+                    pointer, self._number, packets, deadline.milliseconds(), outcome, error
+                )
             self._flow.graph.core.returned()
             if there < 0:
                 raise self._flow._exception(error, "read")

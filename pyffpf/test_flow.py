@@ -438,6 +438,16 @@ def test_another_thread_feeds_while_one_waits(graph: Graph) -> None:
         feeder.join()
 
 
+def test_another_thread_closes_while_one_waits(graph: Graph) -> None:
+    graph.hook("h")
+    flow = graph.flow("(device,hook:h) -> (packetcount)").instantiate().activate()
+    closer = threading.Timer(0.2, flow.close)
+    closer.start()
+    with pytest.raises(WrongState, match="closed"):
+        flow.read_batch()
+    closer.join()
+
+
 def test_a_forked_process_has_a_graph_of_its_own(capture: Path) -> None:
     flow = Flow(text(capture, "(packetcount)")).instantiate().activate()
     mine = default_graph()
