@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pyffpf import fields as _fields
@@ -15,22 +16,10 @@ from pyffpf.errors import check, new_error
 if TYPE_CHECKING:
     from pyffpf.capture import Capture
 
-_NAME = b"arrow_array_stream"  # by which consumers know the capsule; it must live as long as they do
-_Destructor = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-_new_capsule = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, _Destructor)(
-    ("PyCapsule_New", ctypes.pythonapi)
-)
-_capsule_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(
-    ("PyCapsule_GetPointer", ctypes.pythonapi)
-)
-
-
-# A raw address, not a py_object: the capsule is being deallocated, and must not be referred to anew.
-def _free_stream(capsule: int) -> None:
-    lib.ffpf_arrow_free(ffi.cast("struct ArrowArrayStream *", _capsule_pointer(capsule, _NAME)))
-
-
-_free = _Destructor(_free_stream)
+# Made with the interpreter's lock, which cffi's calls let go of: pyffpf/_objects.h.
+_new_capsule = ctypes.PyDLL(str(import_module("pyffpf._core").__file__)).pyffpf_stream_capsule
+_new_capsule.argtypes = [ctypes.c_void_p]
+_new_capsule.restype = ctypes.py_object
 
 
 class ArrowStream:
@@ -56,4 +45,4 @@ class ArrowStream:
         config.octets_bytes = self._octets_bytes
         out, error = ffi.new("struct ArrowArrayStream **"), new_error()
         check(lib.ffpf_arrow_stream(out, self._capture.pull, config, error), error, self._capture.name)
-        return _new_capsule(int(ffi.cast("uintptr_t", out[0])), _NAME, _free)
+        return _new_capsule(int(ffi.cast("uintptr_t", out[0])))

@@ -116,6 +116,15 @@ def test_a_file_that_breaks_off_is_an_error_behind_its_packets() -> None:
             reader.read_next_batch()
 
 
+def test_that_error_reaches_who_reads_all_at_once() -> None:
+    """The capsule goes while the error is on its way: it must not take it along."""
+    octets = PcapFormat().file([Record(b"x" * 60)] * 5)[:-3]
+    for read in (pyarrow.table, pandas.DataFrame.from_arrow, polars.DataFrame):
+        with pyffpf.open(io.BytesIO(octets)) as capture, pytest.raises(Exception, match="truncated") as caught:
+            read(capture.arrow("ip.src"))
+        assert not isinstance(caught.value, SystemError)
+
+
 def test_a_packet_larger_than_the_octets_of_a_batch() -> None:
     packets = [b"small", bytes(range(256)) * 2000, b"", b"small"]
     with pyffpf.open(PcapFormat(snap_len=0, link_type=231).file([Record(p) for p in packets])) as capture:
