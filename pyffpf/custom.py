@@ -169,7 +169,7 @@ class Registration:
         return 0
 
     def _describe(self, instance: Any, report: Any) -> None:
-        self._quietly(lambda: _tell(report, self._of(instance).report()))
+        self._quietly(lambda: tell(report, self._of(instance).report()))
 
     def _close(self, instance: Any) -> None:
         self._quietly(lambda: self._instances.pop(int(ffi.cast("uintptr_t", instance))).close())
@@ -191,7 +191,8 @@ class Registration:
             core.failures.append(failure)
 
 
-def _tell(report: Any, facts: Mapping[str, Any]) -> None:
+def tell(report: Any, facts: Mapping[str, Any]) -> None:
+    """Writes facts, as CustomFilter.report has them, into a struct ffpf_report that was begun."""
     for key, value in facts.items():
         name = ffi.new("char[]", key.encode())
         if isinstance(value, str):
@@ -204,6 +205,6 @@ def _tell(report: Any, facts: Mapping[str, Any]) -> None:
             lib.ffpf_report_list(report, name)
             for item in value:
                 lib.ffpf_report_item(report)
-                _tell(report, item)
+                tell(report, item)
                 lib.ffpf_report_end(report)
             lib.ffpf_report_end(report)

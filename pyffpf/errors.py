@@ -122,6 +122,26 @@ _ERRNO = {
 }
 
 
+_BY_REFUSAL: dict[str, type[FfpfError]] = {  # docs/protocol.md, `code`
+    "": NoServer,
+    "denied": Denied,
+    "limit": Denied,
+    "no-such-device": NoSuchDevice,
+    "device-down": DeviceGone,
+    "not-supported": NotSupported,
+}
+
+
+def raised_by_ffpfd(code: str, text: str) -> FfpfError:
+    """What to raise when ffpfd refuses, or (code "") does not answer."""
+    if code == "invalid":
+        return BadGraph(text, None, None, None)
+    kind = _BY_REFUSAL.get(code, FfpfError)
+    if issubclass(kind, SystemFailure):
+        return kind(errno.ENETDOWN if kind is DeviceGone else errno.ENODEV, text)
+    return kind(text)
+
+
 def new_error() -> Any:
     """A `struct ffpf_error *` for one call."""
     return ffi.new("struct ffpf_error *")

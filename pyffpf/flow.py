@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy.typing as npt
 
@@ -37,6 +37,7 @@ from pyffpf.graph import (
     Deadline,
     Graph,
     GraphInstance,
+    check_engine,
     counters_of,
     default_graph,
     text_at,
@@ -296,8 +297,28 @@ class Flow(Readable):
     """A flow. text: graph text, or a composed graph (pyffpf.compose); None: to be populated later.
 
     name: by which later flows know it, "flowN" when not given. graph: whose it is, None for the process's own. share:
-    whether it shares nodes with other flows; one that does not has its own devices too.
+    whether it shares nodes with other flows; one that does not has its own devices too. engine: "shared" makes it a
+    flow of ffpfd, which captures and runs what the kernel can for all; see pyffpf.remote_flow. deliver: then, names or
+    positions of nodes whose packets are to be read besides those of the last stage; here every node can be read.
     """
+
+    def __new__(
+        cls,
+        text: str | Part | None = None,
+        *,
+        name: str | None = None,
+        graph: Graph | None = None,
+        share: bool = True,
+        engine: str = "embedded",
+        deliver: Iterable[str | int] = (),
+    ) -> Self:
+        check_engine(engine)
+        made: Any = cls
+        if engine == "shared" and cls is Flow:
+            from pyffpf.remote_flow import RemoteFlow
+
+            made = RemoteFlow
+        return cast(Self, object.__new__(made))
 
     def __init__(
         self,
@@ -306,6 +327,8 @@ class Flow(Readable):
         name: str | None = None,
         graph: Graph | None = None,
         share: bool = True,
+        engine: str = "embedded",
+        deliver: Iterable[str | int] = (),
     ) -> None:
         self._closed = True  # for __del__, until there is something to close
         self.graph = graph if graph is not None else default_graph()

@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from pyffpf._core import ffi, lib
 from pyffpf.errors import BadGraph, FfpfError, SystemFailure, WrongState, check, exception_of, new_error
@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from pyffpf.compose import Part
     from pyffpf.custom import CustomFilter
     from pyffpf.flow import Flow
+    from pyffpf.hook import Hook
 
 LEVELS = {lib.FFPF_LEVEL_NIC: "nic", lib.FFPF_LEVEL_KERNEL: "kernel", lib.FFPF_LEVEL_USERSPACE: "userspace"}
 ETHERNET = 1  # DLT_EN10MB
+ENGINES = ("embedded", "shared")  # this process alone; ffpfd
 JOIN = "join"  # the class, for people, of what joins the ends of a flow for its reader
 
 
@@ -96,6 +98,12 @@ class Ran(NamedTuple):
 
     packets: int
     ended: bool
+
+
+def check_engine(name: str) -> None:
+    """ValueError unless flows can be made by it."""
+    if name not in ENGINES:
+        raise ValueError(f"there is no engine {name!r} for flows; there are {', '.join(ENGINES)}")
 
 
 def text_at(pointer: Any) -> str:
@@ -231,8 +239,18 @@ class Graph:
     batch: packets that pass together, 1 to 1024; queue_slots: unread packets of one reader of a node, a power of two;
     store_bytes: of packets that wait for their readers, all together; the rest is for interfaces: snaplen, octets
     captured of a packet; delay, seconds that packets may wait to come together; buffer_size, octets of the kernel's
-    ring; promisc, also packets for others; immediate, every packet at once. 0 is the default of each.
+    ring; promisc, also packets for others; immediate, every packet at once. 0 is the default of each. engine: "shared"
+    makes it a graph of ffpfd, whose flows run there; see pyffpf.remote_graph, also for what that has besides.
     """
+
+    def __new__(cls, *, engine: str = "embedded", **more: Any) -> Self:
+        check_engine(engine)
+        made: Any = cls
+        if engine == "shared" and cls is Graph:
+            from pyffpf.remote_graph import RemoteGraph
+
+            made = RemoteGraph
+        return cast(Self, object.__new__(made))
 
     def __init__(
         self,
@@ -245,6 +263,7 @@ class Graph:
         buffer_size: int = 0,
         promisc: bool = True,
         immediate: bool = False,
+        engine: str = "embedded",
     ) -> None:
         config = ffi.new(
             "struct ffpf_engine_config *",
@@ -265,11 +284,18 @@ class Graph:
 
     # ---- flows ----
 
-    def flow(self, text: str | Part | None = None, *, name: str | None = None, share: bool = True) -> Flow:
+    def flow(
+        self,
+        text: str | Part | None = None,
+        *,
+        name: str | None = None,
+        share: bool = True,
+        deliver: Iterable[str | int] = (),
+    ) -> Flow:
         """A new flow of this graph; see Flow."""
         from pyffpf.flow import Flow
 
-        return Flow(text, name=name, graph=self, share=share)
+        return Flow(text, name=name, graph=self, share=share, deliver=deliver)
 
     def enlist(self, flow: Flow) -> None:
         """A flow says that it is of this graph."""
@@ -310,6 +336,8 @@ class Graph:
 
     def hook(self, name: str, link_type: int = ETHERNET) -> Hook:
         """A source that the application feeds: flows name it as (device,hook:NAME)."""
+        from pyffpf.hook import Hook
+
         return Hook(self, name, link_type)
 
     def add_class(self, kind: type[CustomFilter]) -> None:
@@ -405,69 +433,6 @@ def _shapes(flows: Sequence[Flow], names: Mapping[int, str]) -> Iterator[FlowSha
         else:
             if stages:
                 yield FlowShape(flow.name, tuple(stages), flow.state)
-
-
-class Hook:
-    """A source that the application feeds. Paper, section 3.6. A packet has passed the graph when `handle` returns."""
-
-    def __init__(self, graph: Graph, name: str, link_type: int) -> None:
-        out, error = ffi.new("struct ffpf_engine_hook **"), new_error()
-        check(lib.ffpf_engine_hook_open(out, graph._open(), name.encode(), link_type, error), error, name)
-        self._graph = graph
-        self._hook = out[0]
-        self.name = name
-
-    def handle(
-        self, octets: bytes | Sequence[bytes], ts_ns: int | Sequence[int] | None = None, *, wire_len: int | None = None
-    ) -> None:
-        """hook_handle_packet: one packet, or several in the order of their times.
-
-        octets: from the link header on; ts_ns: since 1970, UTC, one or one a packet (None: now); wire_len: of a
-        packet that is cut, the octets that it had. Raises WrongState after close.
-        """
-        if isinstance(octets, str):
-            raise TypeError("a packet is octets, not a str")
-        packets = [octets] if isinstance(octets, bytes | bytearray | memoryview) else list(octets)
-        times = (
-            [ts_ns if ts_ns is not None else time.time_ns()] * len(packets)
-            if not isinstance(ts_ns, Sequence)
-            else ts_ns
-        )
-        if len(times) != len(packets):
-            raise ValueError(f"{len(packets)} packets with {len(times)} times")
-        structs = ffi.new("struct ffpf_packet[]", len(packets))
-        held = []
-        for struct, packet, at in zip(structs, packets, times, strict=True):
-            data = ffi.from_buffer("uint8_t[]", packet)
-            held.append(data)
-            struct.data = data
-            struct.cap_len = len(data)
-            struct.wire_len = len(data) if wire_len is None else wire_len
-            struct.ts_sec, struct.ts_frac = divmod(at, 1_000_000_000)
-            struct.result = 0xFFFFFFFF
-        error = new_error()
-        code = lib.ffpf_engine_hook_handle_packets(self._handle(), structs, len(packets), error)
-        self._graph.core.returned()
-        check(code, error, self.name)
-
-    def close(self) -> None:
-        """No packet will come: readers see the end. A second call does nothing."""
-        if self._hook is not None and not self._graph.closed:
-            lib.ffpf_engine_hook_close(self._hook)
-        self._hook = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _handle(self) -> Any:
-        if self._hook is None or self._graph.closed:
-            raise WrongState(f"the hook {self.name!r} is closed")
-        return self._hook
 
 
 _default: list[tuple[int, Graph]] = []  # the process it belongs to, and the graph

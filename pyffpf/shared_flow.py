@@ -16,6 +16,7 @@ import base64
 import json
 import mmap
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,6 +90,7 @@ class SharedFlow:
     ) -> None:
         """source: an interface, `any`, `netfilter:HOOK` or a savefile of ffpfd's. group: the flow group, of which the
         user must be a member; None: its own."""
+        self._lock = threading.Lock()  # a thread that reads packets may ask where a lane goes on
         self._control = Control(socket or socket_path(None, os.environ), program)
         try:
             answer = self._control.ask("flow", source=source, group=group, promisc=promisc, snap_len=snap_len)
@@ -104,6 +106,7 @@ class SharedFlow:
         self.facts: Mapping[str, Any] = answer.fields
         self._mbufs: dict[int, npt.NDArray[Any]] = {}
         self._states: list[NodeState] = []
+        self.packets = 0  # of the source, since it was opened, as the last call of counters() found
 
     def populate(self, text: str) -> list[NodeState]:
         """Instantiates the graph that a text of csrc/graph/parse.h says, off. BadGraph: where the text is wrong.
@@ -150,7 +153,9 @@ class SharedFlow:
 
     def counters(self) -> list[NodeState]:
         """The nodes as they stand, by position."""
-        self._states = [_state_of(said) for said in self._ask("nodes").fields["nodes"]]
+        fields = self._ask("nodes").fields
+        self.packets = int(fields["packets"])
+        self._states = [_state_of(said) for said in fields["nodes"]]
         return self._states
 
     def mbuf(self, node: int | str) -> npt.NDArray[Any]:
@@ -176,7 +181,18 @@ class SharedFlow:
         return "\n".join(lines)
 
     def _ask(self, operation: str, **fields: object) -> Answer:
-        return self._control.ask(operation, flow=self.id, **fields)
+        with self._lock:
+            return self._control.ask(operation, flow=self.id, **fields)
+
+    def successor(self, lane: int) -> Mapping[str, int]:
+        """Where a lane that has moved goes on: descriptors "lane:N" and "ibuf:N", the caller's. ControlError with the
+        code "busy": not yet."""
+        return self._ask("successor", lane=lane).fds
+
+    def pending_events(self) -> list[dict[str, Any]]:
+        """What ffpfd has said by itself until now. ControlError when it has gone."""
+        with self._lock:
+            return self._control.pending_events()
 
     def next_event(self) -> dict[str, Any]:
         """The next event that ffpfd sends; ControlError when none comes in time."""

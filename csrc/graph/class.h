@@ -32,8 +32,9 @@
 /* A packet on its way through the graph. Borrowed: gone when filter returns. 24 octets. */
 struct ffpf_node_pkt {
 	const struct ffpf_packet *pkt;
-	uint64_t ts_ns;     /* since 1970, UTC, whatever the tick of its source */
-	uint32_t result;    /* classification result of the filter before this one; UINT32_MAX from a device */
+	uint64_t ts_ns;  /* since 1970, UTC, whatever the tick of its source */
+	uint32_t result; /* classification result of the filter before this one; UINT32_MAX from a device, from a given
+			    one its reader's */
 	uint16_t link_type; /* DLT_* of its device */
 	uint16_t form;      /* enum ffpf_filter_form (syspcap/syspcap.h): what a compiled filter must look like */
 };

@@ -48,10 +48,12 @@ merge_add(struct ffpf_engine *engine, struct node *node, const struct ffpf_packe
 	engine->batch[at] = (struct ffpf_node_pkt){
 		.pkt = pkt,
 		.ts_ns = merge_time(device, pkt),
-		.result = UINT32_MAX,
+		.result = device->given ? pkt->result : UINT32_MAX,
 		.link_type = device->link_type,
 		.form = device->form,
 	};
+	if (device->given)
+		node->results[node->count] = pkt->result;
 	node->pos[node->count++] = (uint16_t)at;
 	device->passed++;
 }

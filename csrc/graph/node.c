@@ -225,7 +225,8 @@ make_ready(struct ffpf_engine *engine, struct node *node, const struct node_want
 	node->results = malloc(engine->cfg.batch * sizeof(*node->results));
 	if (!node->pos || !node->results)
 		return no_memory(err);
-	memset(node->results, 0xff, engine->cfg.batch * sizeof(*node->results)); /* a device's, for ever */
+	/* a device's, unless its reader says others */
+	memset(node->results, 0xff, engine->cfg.batch * sizeof(*node->results));
 	node->owner = wanted->owner;
 	return 0;
 }

@@ -68,6 +68,8 @@ judge(struct lanes *l, struct item *item)
 
 	if (l->prog)
 		result = judged_by_hook(l, item) ? item->fetched->result : run(l, item);
+	else if (l->cfg.hooks_results)
+		result = item->fetched->result;
 	item->misdirected = result && !direction_passes(l, item->fetched->rec.pkt_type);
 	return item->misdirected ? 0 : result;
 }

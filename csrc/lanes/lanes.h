@@ -31,7 +31,8 @@ struct ffpf_lanes_config {
 	int timeout_ms; /* next() ends after so long at the latest; 0: only with `want` packets */
 	uint32_t want;  /* packets worth waking for, at least 1 */
 	bool nonblock;
-	bool cut; /* a packet is cut at what its filter returned, as by the kernel */
+	bool cut;           /* a packet is cut at what its filter returned, as by the kernel */
+	bool hooks_results; /* without a filter of this reader's, results are those of the hook; else UINT32_MAX */
 	enum ffpf_lanes_wait wait;
 };
 

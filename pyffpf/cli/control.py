@@ -125,6 +125,26 @@ class Control:
             self.events.append(_parse(data))
         return self.events.popleft()
 
+    def pending_events(self) -> list[dict[str, Any]]:
+        """All that came until now; does not wait. ControlError when ffpfd has hung up."""
+        self._socket.settimeout(0)
+        try:
+            while True:
+                data, fds = self._receive()
+                _close_all(fds)
+                message = _parse(data)
+                if "event" in message:  # else the late answer to what was given up
+                    self.events.append(message)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise ControlError(f"{self._path}: {error.strerror or error}") from error
+        finally:
+            self._socket.settimeout(TIMEOUT_S)
+        found = list(self.events)
+        self.events.clear()
+        return found
+
     def _receive(self) -> tuple[bytes, list[int]]:
         space = socket.CMSG_SPACE(FDS_MAX * array.array("i").itemsize)
         data, ancillary, _, _ = self._socket.recvmsg(MESSAGE_MAX_BYTES, space, socket.MSG_CMSG_CLOEXEC)

@@ -1,0 +1,477 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Flows in ffpfd, with the methods of pyffpf.flow.
+
+    with Flow('(device,eth0) -> web=(BPF,"tcp port 80") -> n=(packetcount)', engine="shared") as flow:
+        flow["n"].mbuf["packets"]                   # the kernel's own memory: no packet comes here for it
+
+Nodes that the kernel can run are run by ffpfd's hook, for all flows of a group once. The others run in this process,
+over the packets that ffpfd delivers to it, as soon as it reads, waits, or runs the graph. The packets of a node can be
+read when they are delivered: those of the last stage are, unless it counts; of others they are if `deliver` names them.
+
+In ffpfd a flow ends with the connection that made it: there is none that outlives its process.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from fpl.graph.node import DEVICE
+from fpl.graph.node import Node as GraphNode
+from pyffpf import mbuf_report
+from pyffpf.cli.control import ControlError
+from pyffpf.custom import CustomFilter
+from pyffpf.delivery import Delivery
+from pyffpf.errors import BadGraph, NotSupported, WrongState, raised_by_ffpfd
+from pyffpf.flow import ALLOWED, BATCH_ROWS, Flow, Node, Readable
+from pyffpf.graph import Counters, Graph, GraphInstance, warn_unclosed
+from pyffpf.graph_nodes import FilterError, nodes_of
+from pyffpf.remote_plan import Plan, plan
+from pyffpf.shared_flow import NodeState, SharedFlow
+
+if TYPE_CHECKING:
+    from pyffpf.batch import Batch
+    from pyffpf.compose import Part
+    from pyffpf.remote_graph import RemoteGraph
+
+KERNEL = "kernel"
+ALL = 0xFFFFFFFF
+BY_HOOK = "the hook of ffpfd runs it"
+
+
+class Delivered(CustomFilter):
+    """Of a flow that several nodes of ffpfd deliver to: the packets that came out of one of them."""
+
+    name = "delivered"
+    summary = "packets that came out of a node of ffpfd"
+    arguments = "BIT"
+
+    def __init__(self, arguments: str) -> None:
+        self._bit = np.uint32(1 << int(arguments))
+
+    def filter(self, batch: Batch) -> npt.NDArray[Any]:
+        return np.where(batch["result"] & self._bit, np.uint32(ALL), np.uint32(0))
+
+
+class Delivers(Readable):
+    """Reads what arrives in this process, as any node of it."""
+
+    def _reader(self) -> Readable:
+        raise NotImplementedError
+
+    def read_batch(self, size: int = BATCH_ROWS, *, timeout: float | None = None) -> Batch | None:
+        return self._reader().read_batch(size, timeout=timeout)
+
+    def begin(self) -> Self:
+        self._reader().begin()
+        return self
+
+    def wait(self, packets: int, timeout: float | None = None) -> int:
+        return self._reader().wait(packets, timeout)
+
+    def on_packets(self, callback: Callable[[Batch], object], packets: int = 1, seconds: float = 0.0) -> None:
+        self._reader().on_packets(callback, packets, seconds)
+
+    @property
+    def reader(self) -> dict[str, int]:
+        return self._reader().reader
+
+
+class RemoteNode(Delivers, Node):
+    """A node of a flow in ffpfd."""
+
+    _flow: RemoteFlow
+
+    def __init__(self, flow: RemoteFlow, number: int, node: GraphNode) -> None:
+        self._flow = flow
+        self._number = self.number = number
+        self.name = node.name
+        self.class_name = node.kind
+        self.expression = node.argument
+        self.inputs = node.inputs
+        self.instance = flow.instance_of(number)
+
+    @property
+    def counters(self) -> Counters:
+        """What went in and out. Of a device: what the hook was given since ffpfd opened it. What was lost on the way to
+        this process is among the drops of the node that delivers, or, where several do, of the device."""
+        self._flow._for("read")
+        return self._flow.counters_of(self.number)
+
+    @property
+    def mbuf(self) -> npt.NDArray[Any]:
+        """Its MBuf where it lies; in the kernel it can only be read, unless the flow shares nothing. NotSupported: it
+        has none."""
+        self._flow._for("read")
+        local = self._flow.local(self.number)
+        kernel = self._flow.kernel_mbuf(self.number)
+        if kernel is not None:
+            return kernel
+        if local is None or self._flow.level_of(self.number) == KERNEL:
+            raise NotSupported(f"{self.class_name}: it has no MBuf")
+        return local[-1].mbuf
+
+    def report(self) -> dict[str, Any]:
+        self._flow._for("read")
+        kernel = self._flow.kernel_mbuf(self.number)
+        if kernel is not None:
+            return mbuf_report.facts(self.class_name, self.expression, kernel)
+        local = self._flow.local(self.number)
+        return local[-1].report() if local and self._flow.level_of(self.number) != KERNEL else {}
+
+    def report_text(self) -> str:
+        local = self._flow.local(self.number)
+        if local is not None and self._flow.level_of(self.number) != KERNEL:
+            return local[-1].report_text()
+        return mbuf_report.text(self.report())
+
+    def _reader(self) -> Readable:
+        return self._flow.reader_of((self.number,), str(self))
+
+    def __str__(self) -> str:
+        return self.name or f"({self.class_name},{self.expression})"
+
+
+class RemoteFlow(Delivers, Flow):
+    """A flow of ffpfd. graph: a RemoteGraph, None for one of its own, which it closes. deliver: names or positions of
+    nodes whose packets are to be read. share: False makes it run nodes of its own, whose MBufs can be written."""
+
+    def __init__(
+        self,
+        text: str | Part | None = None,
+        *,
+        name: str | None = None,
+        graph: Graph | None = None,
+        share: bool = True,
+        engine: str = "shared",
+        deliver: Iterable[str | int] = (),
+    ) -> None:
+        from pyffpf.remote_graph import RemoteGraph
+
+        self._closed = True
+        if graph is not None and not isinstance(graph, RemoteGraph):
+            raise ValueError("a flow of ffpfd needs a graph of ffpfd: Graph(engine='shared')")
+        self._owns_graph = graph is None
+        self.graph: RemoteGraph = graph if graph is not None else RemoteGraph()
+        self._closed = False
+        self._flow = self
+        self._number = -1
+        self._state = "created"
+        self._pending: dict[int, deque[Batch]] = {}
+        self._text = b""
+        self._name = name if name is not None else f"flow{self.graph.next_number()}"
+        self._private = not share
+        self._deliver = tuple(deliver)
+        self._nodes: list[GraphNode] = []
+        self._plan = Plan((), ())
+        self._parts: list[SharedFlow] = []
+        self._states: list[list[NodeState]] = []
+        self._instances: list[int] = []
+        self._devices: list[Flow | None] = []  # by part: what it delivers, as a flow of this process
+        self._locals: dict[int, Flow] = {}  # by position: what delivers its packets here, or runs it
+        self._joined: dict[tuple[int, ...], Flow] = {}
+        self.graph.enlist(self)
+        if text is not None:
+            try:
+                self.populate(text)
+            except BaseException:
+                self.close()
+                raise
+
+    # ---- states ----
+
+    @property
+    def state(self) -> str:
+        return self._state
+
+    def _for(self, call: str) -> Any:
+        if self._state not in ALLOWED[call]:
+            raise WrongState(f"the flow {self._name!r} is {self._state}: {call} has no meaning")
+        return None
+
+    def populate(self, text: str | Part) -> Self:
+        """Says what the flow is. Raises BadGraph, with the place; NotSupported: it continues from another flow."""
+        self._for("populate")
+        words = str(text)
+        try:
+            nodes = nodes_of(words)
+        except BadGraph:
+            raise
+        except ValueError as refusal:
+            raise NotSupported(str(refusal)) from refusal
+        self._nodes, self._text, self._state = nodes, words.encode(), "populated"
+        return self
+
+    def instantiate(self) -> Self:
+        """Makes or finds its nodes in ffpfd. Raises Denied, NoServer, NotSupported, BadGraph with ffpfd's reason; the
+        flow is then still populated."""
+        self._for("instantiate")
+        self._plan = plan(self._nodes, [self._position(key) for key in self._deliver], private=self._private)
+        try:
+            for part in self._plan.parts:
+                self._open(part.source)
+                self._states.append(self._parts[-1].instantiate(part.nodes, self.text))
+            self._make_locals()
+        except BaseException as failure:
+            self._end()
+            if isinstance(failure, ControlError):
+                raise raised_by_ffpfd(failure.code, str(failure)) from failure
+            if isinstance(failure, FilterError):
+                raise BadGraph(str(failure), None, None, None) from failure
+            raise
+        self._state = "instantiated"
+        return self
+
+    def _open(self, source: str) -> None:
+        graph = self.graph
+        self._parts.append(
+            SharedFlow(source, program=graph.program, group=graph.group, promisc=graph.promisc, snap_len=graph.snaplen,
+                       socket=graph.socket)
+        )  # fmt: skip
+
+    def activate(self) -> Self:
+        """Packets count from now on: one store in ffpfd for each of its sources."""
+        self._for("activate")
+        for flow in self._hidden():
+            if flow.state == "instantiated":
+                flow.activate()
+        self._ask(lambda part: part.activate())
+        self._state = "active"
+        return self
+
+    def pause(self) -> Self:
+        """Its nodes stand still, but for those that other flows have on. What was delivered before can be read."""
+        self._for("pause")
+        self._ask(lambda part: part.pause())
+        self._state = "paused"
+        return self
+
+    def close(self) -> None:
+        """Ends the flow; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._state = "closed"
+        self._end()
+        if self._owns_graph:
+            self.graph.close()
+
+    def _end(self) -> None:
+        try:
+            for flow in reversed(list(self._hidden())):
+                flow.close()
+        finally:
+            self._devices, self._locals, self._joined = [], {}, {}
+            for part in self._parts:
+                part.close()
+            self._parts, self._states, self._instances = [], [], []
+
+    def _ask(self, call: Callable[[SharedFlow], Any]) -> list[Any]:
+        try:
+            return [call(part) for part in self._parts]
+        except ControlError as refused:
+            raise raised_by_ffpfd(refused.code, str(refused)) from refused
+
+    def check(self) -> None:
+        """Raises Denied, DeviceGone or NoServer if ffpfd has ended the flow since."""
+        for part, events in zip(self._parts, self._ask(lambda part: part.pending_events()), strict=True):
+            for event in events:
+                if event.get("event") == "revoked":
+                    raise raised_by_ffpfd("denied", f"ffpfd has ended the flow: {event.get('reason')}")
+                if event.get("event") == "source" and event.get("state") == "gone":
+                    raise raised_by_ffpfd("no-such-device", f"{part.source}: the interface has gone")
+
+    def __del__(self) -> None:
+        if not self._closed:
+            warn_unclosed(f"the flow {self._name!r}", self)
+            self.close()
+
+    # ---- packets ----
+
+    @property
+    def delivers(self) -> bool:
+        """Whether any packet comes to this process."""
+        return any(flow is not None for flow in self._devices)
+
+    def packets_seen(self) -> dict[str, int]:
+        """By source: packets that its hook was given since ffpfd opened it."""
+        self._ask(lambda part: part.counters())
+        return {part.source: part.packets for part in self._parts}
+
+    def _hidden(self) -> list[Flow]:
+        """Flows of this process, those first that others begin from."""
+        return [*(flow for flow in self._devices if flow), *self._locals.values(), *self._joined.values()]
+
+    def _here(self, text: str) -> Flow:
+        made = Flow(text, name=f"here{self.graph.next_number()}", graph=self.graph)
+        try:
+            return made.instantiate()
+        except BaseException:
+            made.close()
+            raise
+
+    def _make_locals(self) -> None:
+        for number, (planned, part) in enumerate(zip(self._plan.parts, self._parts, strict=True)):
+            self._devices.append(self._deliver_here(part) if part.delivered else None)
+            for bit, at in enumerate(part.delivered):
+                position, device = planned.positions[at], self._devices[number]
+                assert device is not None
+                if len(part.delivered) == 1:
+                    self._locals[position] = device
+                else:
+                    self.graph.add_hidden(Delivered)
+                    self._locals[position] = self._here(f"{device[-1].name} -> {self._new_name()}=(delivered,{bit})")
+        for position, node in enumerate(self._nodes):
+            if self.level_of(position) != KERNEL:
+                self._locals[position] = self._run_here(node)
+
+    def _new_name(self) -> str:
+        return f"ffpfd{self.graph.next_number()}"
+
+    def _deliver_here(self, part: SharedFlow) -> Flow:
+        name = self._new_name()
+        Delivery(part).give(self.graph.core.pointer, name)
+        return self._here(f"{name}=(device,given:{name})")
+
+    def _run_here(self, node: GraphNode) -> Flow:
+        inputs = " | ".join(self._locals[at][-1].name for at in node.inputs)
+        quoted = node.argument.replace("\\", "\\\\").replace('"', '\\"')
+        size = f",{node.mbuf}" if node.mbuf is not None else ""
+        self.graph.add_installed([node.kind])
+        return self._here(f'{inputs} -> {self._new_name()}=({node.kind},"{quoted}"{size})')
+
+    def reader_of(self, positions: tuple[int, ...], words: str) -> Readable:
+        """What reads the packets of these nodes. NotSupported: they are not delivered."""
+        self._for("read")
+        missing = [self._nodes[at] for at in positions if at not in self._locals]
+        if missing:
+            raise NotSupported(
+                f"packets of {missing[0]} stay in the kernel: name it in deliver=(...) when the flow is made"
+            )
+        if len(positions) == 1:
+            return self._locals[positions[0]][-1]
+        if positions not in self._joined:
+            joined = self._here(" | ".join(self._locals[at][-1].name for at in positions))
+            self._joined[positions] = joined.activate() if self._state != "instantiated" else joined
+        return self._joined[positions]
+
+    def _reader(self) -> Readable:
+        return self.reader_of(self._plan.ends, self._name)
+
+    # ---- nodes ----
+
+    @property
+    def nodes(self) -> list[Node]:
+        return [] if self._closed else [RemoteNode(self, number, node) for number, node in enumerate(self._nodes)]
+
+    def _position(self, key: str | int) -> int:
+        return self[key].number if self._state in ALLOWED["read"] else self._find(key)
+
+    def _find(self, key: str | int) -> int:
+        """As __getitem__, before there are instances."""
+        if isinstance(key, int):
+            if not 0 <= key < len(self._nodes):
+                raise IndexError(f"{self._name} has no node {key}: it has {len(self._nodes)}")
+            return key
+        found = [at for at, node in enumerate(self._nodes) if node.name == key]
+        found = found or [at for at, node in enumerate(self._nodes) if node.kind == key]
+        if len(found) != 1:
+            raise KeyError(f"{self._name} has {len(found)} nodes {key!r}")
+        return found[0]
+
+    def _place(self, position: int) -> tuple[int, int] | None:
+        """Part of the plan, and position in it; None: it runs here."""
+        number = self._plan.part_of(position)
+        return None if number is None else (number, self._plan.parts[number].positions.index(position))
+
+    def state_of(self, position: int) -> NodeState | None:
+        """What ffpfd said of it; None: ffpfd does not know it."""
+        place = self._place(position)
+        return None if place is None or not self._states else self._states[place[0]][place[1]]
+
+    def level_of(self, position: int) -> str:
+        """Where a node runs: "kernel" or "userspace"."""
+        state = self.state_of(position)
+        return state.level if state else "userspace"
+
+    def local(self, position: int) -> Flow | None:
+        """What delivers its packets here, or runs it."""
+        return self._locals.get(position)
+
+    def kernel_mbuf(self, position: int) -> npt.NDArray[Any] | None:
+        """Its MBuf in the kernel."""
+        place = self._place(position)
+        if place is None or not self._parts:
+            return None
+        try:
+            return self._parts[place[0]].mbuf(place[1])
+        except KeyError:
+            return None
+
+    def instance_of(self, position: int) -> int:
+        """The id among Graph.instances(); 0 before instantiate."""
+        if not self._parts:
+            return 0
+        if not self._instances:
+            for at, _ in enumerate(self._nodes):
+                place, state = self._place(at), self.state_of(at)
+                if place is not None and state is not None and state.level == KERNEL:
+                    key: tuple[Any, ...] = (self._parts[place[0]].source, state.number)
+                else:
+                    key = ("", self._locals[at][-1].instance)
+                self._instances.append(self.graph.instance_id(key))
+        return self._instances[position]
+
+    def counters_of(self, position: int) -> Counters:
+        """Of one node, as it stands."""
+        place = self._place(position)
+        if place is None or self.level_of(position) != KERNEL:
+            return self._locals[position][-1].counters
+        number, at = place
+        part = self._parts[number]
+        state = self._ask(lambda one: one.counters() if one is part else [])[number][at]
+        lost = self._lost(number, position)
+        came = part.packets if state.came is None else state.came
+        out = part.packets if state.out is None else state.out
+        return Counters(came, out - sum(lost.values()), came - out, lost)
+
+    def _lost(self, number: int, position: int) -> dict[str, int]:
+        """What was lost between ffpfd and this process, if this node is the one that says so."""
+        device = self._devices[number]
+        part, at = self._parts[number], self._plan.parts[number].positions.index(position)
+        tells = part.delivered == [at] or (len(part.delivered) != 1 and self._nodes[position].kind == DEVICE)
+        if device is None or not tells:
+            return {}
+        return dict(device[-1].counters.dropped)
+
+    def instances(self) -> list[GraphInstance]:
+        """What serves this flow, in the order of its nodes."""
+        found = []
+        for position, node in enumerate(self._nodes):
+            state = self.state_of(position)
+            number, inputs = self.instance_of(position), tuple(self.instance_of(at) for at in node.inputs)
+            if state is not None and state.level == KERNEL:
+                mbuf = self.kernel_mbuf(position)
+                size = mbuf.nbytes if mbuf is not None else 0
+                reason = BY_HOOK + (", for other flows too" if state.shared and node.kind != DEVICE else "")
+            else:
+                size = self.graph.mbuf_bytes_here(self._locals[position][-1].instance)
+                reason = state.reason if state else "packets of several sources come to it"
+            found.append(
+                GraphInstance(number, node.kind, node.argument, size, inputs, 1, int(self._state == "active"),
+                              self.level_of(position), reason, self.counters_of(position))
+            )  # fmt: skip
+        return found
+
+    def explain(self) -> str:
+        """A line for each node: where it runs, and why."""
+        lines = []
+        for position, node in enumerate(self._nodes):
+            state = self.state_of(position)
+            why = (state.reason if state else "packets of several sources come to it") or BY_HOOK
+            lines.append(f"{node}: {self.level_of(position)}: {why}")
+        return "\n".join(lines)

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Flows in ffpfd as it is run, from Python, on a veth pair of a network namespace. Needs root and eBPF."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compat_tests.netns import Netns, wait_until
+from fpl.graph.node import Node as GraphNode
+from pyffpf import Flow, Graph
+from pyffpf.daemon.test_kernel import IPV4, IPV6, Ffpfd, frames
+from pyffpf.daemon.testing import as_user, open_to_all
+from pyffpf.errors import BadGraph, NoServer, NoSuchDevice, NotSupported, WrongState
+from pyffpf.remote_plan import plan
+
+CONFIG = """
+[buffers]
+bytes = "512 KiB"
+[limits]
+nodes = 12
+[[allow]]
+groups = ["4243"]
+"""
+GROUP = 4243
+
+
+@pytest.fixture(scope="module")
+def ns() -> Iterator[Netns]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    with Netns() as made:
+        wait_until(lambda: made.is_up(made.left), "the interface")
+        made.sender(made.right)  # opened by root, kept for users
+        yield made
+
+
+@pytest.fixture(scope="module")
+def running(ns: Netns, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ffpfd]:
+    folder = tmp_path_factory.mktemp("ffpfd")
+    open_to_all(folder)
+    made = Ffpfd(ns, folder, CONFIG)
+    try:
+        yield made
+        made.stop()
+    finally:
+        made.clear_up()
+
+
+@pytest.fixture
+def graph(ns: Netns, running: Ffpfd) -> Iterator[Graph]:
+    """Of ffpfd. Reads nothing of the namespace but the names that flows give."""
+    with ns.entered(), graph_at(running) as made:
+        yield made
+
+
+def graph_at(running: Ffpfd, **more: Any) -> Graph:
+    from pyffpf.remote_graph import RemoteGraph
+
+    return RemoteGraph(socket=running.path, promisc=False, **more)
+
+
+def read(node: Any, packets: int) -> list[bytes]:
+    """So many packets of a node."""
+    found: list[bytes] = []
+    while len(found) < packets:
+        batch = node.read_batch(timeout=20)
+        assert len(batch), f"{len(found)} packets instead of {packets}"
+        found += batch.datas
+    return found
+
+
+def kinds(packets: list[bytes]) -> list[int]:
+    return [int.from_bytes(packet[12:14], "big") for packet in packets]
+
+
+# ---- the plan
+
+
+def test_a_plan_has_a_part_for_each_source_and_leaves_here_what_comes_from_several() -> None:
+    nodes = [
+        GraphNode("device", "eth0"), GraphNode("BPF", "tcp", (0,)), GraphNode("device", "live:eth1"),
+        GraphNode("sampler", "2", (1, 2)), GraphNode("packetcount", "", (1,)),
+    ]  # fmt: skip
+    made = plan(nodes)
+    assert [(part.source, part.positions) for part in made.parts] == [("eth0", (0, 1, 4)), ("eth1", (2,))]
+    assert made.parts[0].nodes[2].inputs == (1,)
+    assert [node.deliver for part in made.parts for node in part.nodes] == [None, True, None, True]
+    assert (made.ends, made.part_of(3), made.part_of(4)) == ((3, 4), None, 0)
+    assert [node.private for node in plan(nodes, private=True).parts[0].nodes] == [False, True, True]
+
+
+@pytest.mark.parametrize("device", ["/tmp/a.pcap", "file:a.pcap", "hook:mine", "-"])
+def test_devices_of_the_process_are_none_of_ffpfds(device: str) -> None:
+    with pytest.raises(NotSupported, match="read by the process itself"):
+        plan([GraphNode("device", device)])
+
+
+def test_there_are_two_engines() -> None:
+    with pytest.raises(ValueError, match="no engine 'both' for flows; there are embedded, shared"):
+        Flow("(device,lo)", engine="both")
+
+
+def test_no_ffpfd_is_no_server(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FFPF_SOCKET", str(tmp_path / "nobody"))
+    flow = Flow("(device,lo) -> (packetcount)", engine="shared")
+    with pytest.raises(NoServer, match="ffpfd is not running"):
+        flow.instantiate()
+    assert flow.state == "populated"
+    flow.close()
+
+
+# ---- in ffpfd
+
+
+def test_the_kernel_counts_and_python_reads_its_memory(ns: Netns, graph: Graph) -> None:
+    with graph.flow(f'(device,{ns.left}) -> ip=(BPF,"ip") -> n=(packetcount)') as flow:
+        assert [node.level for node in flow.nodes] == ["kernel"] * 3
+        ns.send(ns.right, frames(IPV4, 20) + frames(IPV6, 5))
+        wait_until(lambda: int(flow["n"].mbuf["packets"]) == 20, "20 packets")
+        flow.pause()
+        ns.send(ns.right, frames(IPV4, 5))
+        flow.activate()
+        ns.send(ns.right, frames(IPV4, 1))
+        wait_until(lambda: int(flow["n"].mbuf["packets"]) == 21, "one packet more")
+        counters = flow["ip"].counters
+        assert (counters.packets_in, counters.packets_out, counters.filtered) == (26, 21, 5)
+        assert flow["n"].report() == {"packets": 21}
+        assert flow["n"].report_text() == "packets 21\n"
+        with pytest.raises(ValueError, match="read-only"):
+            flow["n"].mbuf["packets"] = 0
+        with pytest.raises(NotSupported, match=r"packets of n stay in the kernel: name it in deliver"):
+            flow.read_batch()
+        with pytest.raises(WrongState, match="is active: populate has no meaning"):
+            flow.populate("(device,lo)")
+    assert flow.state == "closed"
+    with pytest.raises(WrongState, match="is closed"):
+        flow.read_batch()
+
+
+def test_packets_of_the_last_stage_come_here(ns: Netns, graph: Graph) -> None:
+    with graph.flow(f'(device,{ns.left}) -> (BPF,"ip6")') as flow:
+        ns.send(ns.right, frames(IPV4, 5) + frames(IPV6, 30))
+        batch = flow.read_batch(timeout=20)
+        assert batch is not None
+        assert batch["result"].tolist() == [262144] * len(batch)
+        assert kinds(batch.datas + read(flow, 30 - len(batch))) == [IPV6] * 30
+        assert flow.read_batch(timeout=0.05) is not None
+        reader = flow.reader
+        assert (reader["let_through"], reader["delivered"], reader["dropped_ibuf"]) == (30, 30, 0)
+
+
+def test_several_delivered_nodes_are_told_apart(ns: Netns, graph: Graph) -> None:
+    text = f'(device,{ns.left}) -> four=(BPF,"ip") | six=(BPF,"ip6") -> n=(packetcount)'
+    with graph.flow(text, deliver=("four", "six")) as flow:
+        four, six = flow["four"].begin(), flow["six"].begin()
+        ns.send(ns.right, frames(IPV4, 4) + frames(IPV6, 6) + frames(0x88B5, 3))
+        assert kinds(read(six, 6)) == [IPV6] * 6
+        assert kinds(read(four, 4)) == [IPV4] * 4
+        assert int(flow["n"].mbuf["packets"]) == 10
+
+
+def test_what_the_kernel_cannot_run_runs_here_behind_what_it_can(ns: Netns, graph: Graph) -> None:
+    text = f'(device,{ns.left}) -> ip=(BPF,"ip") -> (distinct,of=ip.src) -> (dedup) -> (packetcount)'
+    with graph.flow(text) as flow:
+        assert [node.level for node in flow.nodes] == ["kernel", "kernel", "userspace", "userspace", "userspace"]
+        assert "kernel has no distinct" in flow[2].serving.reason
+        ns.send(ns.right, frames(IPV4, 10) + frames(IPV6, 5))
+        wait_until(lambda: graph.run(0, 0.05).packets >= 0 and flow[2].counters.packets_in == 10, "ten packets")
+        assert flow["distinct"].report()
+        assert flow["packetcount"].mbuf["packets"] == flow[3].counters.packets_out
+        assert flow["ip"].counters.packets_out == 10
+
+
+def test_two_sources_join_here(ns: Netns, graph: Graph) -> None:
+    text = f'[(device,{ns.left}) -> (BPF,"ip and inbound")] | [(device,{ns.right}) -> (BPF,"ip and outbound")]'
+    with graph.flow(text + " -> n=(packetcount)") as flow:
+        assert [node.level for node in flow.nodes] == ["kernel"] * 4 + ["userspace"]
+        ns.send(ns.right, frames(IPV4, 8))
+        wait_until(lambda: graph.run(0, 0.05).packets >= 0 and int(flow["n"].mbuf["packets"]) == 16, "both ways")
+
+
+def test_a_flow_that_shares_nothing_has_writable_mbufs(ns: Netns, graph: Graph) -> None:
+    text = f'(device,{ns.left}) -> (BPF,"ip") -> n=(packetcount)'
+    with graph.flow(text, share=False) as own, graph.flow(text) as shared:
+        own["n"].mbuf["packets"] = 100
+        ns.send(ns.right, frames(IPV4, 3))
+        wait_until(lambda: int(shared["n"].mbuf["packets"]) == 3, "three packets")
+        assert int(own["n"].mbuf["packets"]) == 103
+        assert own["n"].instance != shared["n"].instance
+
+
+def test_refusals_are_exceptions_with_ffpfds_words(ns: Netns, graph: Graph) -> None:
+    flow = graph.flow("(device,nothere)")
+    with pytest.raises(NoSuchDevice, match="nothere"):
+        flow.instantiate()
+    with pytest.raises(BadGraph, match="syntax error"):
+        graph.flow(f'(device,{ns.left}) -> (BPF,"no such filter")').instantiate()
+    with pytest.raises(BadGraph, match="ffpfd refuses"):
+        graph.flow(f"(device,{ns.left}) -> (sampler,zero)").instantiate()
+    with pytest.raises(NotSupported, match="cannot continue from another flow's node"):
+        graph.flow("other -> (packetcount)")
+    assert flow.state == "populated"
+
+
+def by_user(running: Ffpfd, uid: int, work: Callable[[Graph], Any]) -> Any:
+    def run() -> Any:
+        with graph_at(running) as graph:
+            return work(graph)
+
+    with running.ns.entered():
+        return as_user(uid, run, GROUP)
+
+
+def test_two_users_share_what_runs(ns: Netns, running: Ffpfd) -> None:
+    """Users without any right of their own, in processes of their own."""
+
+    def run(graph: Graph) -> Any:
+        with graph.flow(f'(device,{ns.left}) -> ip=(BPF,"ip") -> n=(packetcount)') as flow:
+            before = int(flow["n"].mbuf["packets"])
+            ns.send(ns.right, frames(IPV4, 10))
+            wait_until(lambda: int(flow["n"].mbuf["packets"]) == before + 10, "ten packets")
+            picture = graph.picture().dot()
+            reasons = [one.reason for one in graph.instances()]
+            return os.getuid(), before, flow["ip"].counters.packets_out, "#" in picture, reasons
+
+    text = f'(device,{ns.left}) -> ip=(BPF,"ip") -> n=(packetcount)'
+    with ns.entered(), graph_at(running, group=str(GROUP)) as kept, kept.flow(text) as flow:
+        assert by_user(running, 4310, run)[:4] == [4310, 0, 10, True]
+        uid, before, counted, _, reasons = by_user(running, 4311, run)
+        assert (uid, before, counted) == (4311, 10, 20)
+        assert reasons[1:] == ["the hook of ffpfd runs it, for other flows too"] * 2
+        assert int(flow["n"].mbuf["packets"]) == 20
+
+
+def test_histogram_and_topk_of_the_kernel_tell_what_those_of_userspace_do(ns: Netns, graph: Graph) -> None:
+    text = f'(device,{ns.left}) -> (BPF,"ip") -> (histogram,of=len bins=4 from=0 to=2000) | (topk,k=3 of=ip.src)'
+    with graph.flow(text) as flow:
+        ns.send(ns.right, frames(IPV4, 12))
+        wait_until(lambda: int(flow["topk"].mbuf["total"] + flow["topk"].mbuf["none"]) == 12, "twelve packets")
+        assert sum(one["count"] for one in flow["histogram"].report()["bins"]) == 12
+        assert flow["topk"].report()["packets"] + flow["topk"].report()["none"] == 12
+        assert np.all(flow["histogram"].mbuf["counts"][1:] == 0)
