@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Denied,
         DeviceGone,
         FfpfError,
+        Lapped,
         NoServer,
         NoSuchDevice,
         NotPermitted,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from pyffpf.writer import Writer
 
 _ERRORS = ("BadFile", "BadFilter", "BadGraph", "Busy", "Closed", "Denied", "DeviceGone", "FfpfError",
-           "NoServer", "NoSuchDevice", "NotPermitted", "NotSupported", "StillViewed", "SystemFailure",
+           "Lapped", "NoServer", "NoSuchDevice", "NotPermitted", "NotSupported", "StillViewed", "SystemFailure",
            "WrongState")  # fmt: skip
 _HOMES = {
     "ROW": "batch", "Batch": "batch", "Capture": "capture", "Totals": "capture", "open": "capture",
@@ -63,6 +64,7 @@ __all__ = [
     "FfpfError",
     "Flow",
     "Graph",
+    "Lapped",
     "NoServer",
     "NoSuchDevice",
     "Node",

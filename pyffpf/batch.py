@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
 from itertools import repeat
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from pyffpf import fields as _fields
 from pyffpf._core import ffi, lib
+from pyffpf.errors import Lapped
 from pyffpf.packet import Packet
 
 # struct ffpf_row of csrc/columns/rows.h
@@ -45,13 +47,44 @@ class Batch:
     machine sent; flags. `octets` holds the packets one after the other; it is None when they were not asked for.
 
     A batch that was read with copy=True, as by default, is its own memory: it stays. One that was read with copy=False
-    lies in the reader's memory; see Capture.read_batch.
+    lies in the reader's memory; see Capture.read_batch. `with batch:` releases it at the end. Where its packets may be
+    overwritten meanwhile, under fast reader preference, it has octets only in that block, whose end raises Lapped if
+    some were.
     """
 
     def __init__(self, rows: Rows, octets: Octets | None, link_type: int) -> None:
         self.rows = rows
         self.octets = octets
         self.link_type = link_type
+        self._in_place = False
+        self._racing: Octets | None = None  # octets that may be overwritten ...
+        self._overwritten: Callable[[int], Rows] | None = None  # ... and who knows which were
+        self._lapped: Rows | None = None
+
+    @classmethod
+    def in_place(cls, rows: Rows, octets: Octets, link_type: int, overwritten: Callable[[int], Rows] | None) -> Self:
+        """A batch in the reader's memory. `overwritten`, where the writer does not wait: which rows of n have been
+        overwritten by now, asked once, when no more use is made of them."""
+        batch = cls(rows, octets if overwritten is None else None, link_type)
+        batch._in_place = True
+        if overwritten is not None:
+            batch._racing, batch._overwritten = octets, overwritten
+        return batch
+
+    def __enter__(self) -> Self:
+        if self._racing is not None:
+            self.octets = self._racing
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._in_place:
+            return
+        self.release()
+        # packets that changed while they were looked at explain errors, but no interrupts
+        if self._lapped is not None and len(self._lapped) and (value is None or isinstance(value, Exception)):
+            raise Lapped(self._lapped, len(self.rows))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -134,7 +167,9 @@ class Batch:
 
     def release(self) -> None:
         """Lets go of the octets; rows stay. Of a batch that was not copied the capture can then go on."""
-        self.octets = None
+        if self._racing is not None and self._overwritten is not None:
+            self._lapped = self._overwritten(len(self.rows))
+        self.octets = self._racing = None
 
     def select(self, rows: npt.NDArray[Any]) -> Batch:
         """The batch of some of its packets, in the order given: by a mask (n,) or row numbers. Octets are shared."""
@@ -142,6 +177,8 @@ class Batch:
 
     def _needed(self) -> Octets:
         if self.octets is None:
+            if self._racing is not None:
+                raise ValueError("packets of this batch may be overwritten while they are looked at: use `with batch:`")
             raise ValueError("this batch has no octets: it was read without them, or has been released")
         return self.octets
 

@@ -209,8 +209,10 @@ class Capture:
 
         octets=False leaves out the packets' octets: only `rows`. copy=False does not copy them: they are read where
         the reader has them (of a live capture with slow reader preference, in the buffer that all share), some hundred
-        at a time. They leave the batch with the next read, or with batch.release(); and while a view of them
-        lives, the capture cannot go on: reads raise StillViewed.
+        at a time. They leave the batch with the next read, with batch.release(), or at the end of `with batch:`; and
+        while a view of them lives, the capture cannot go on: reads raise StillViewed. With fast reader preference the
+        buffer does not wait for readers: there the batch has octets only within `with batch:`, and if packets were
+        overwritten before its end, that raises Lapped with their row numbers. They are counted as lapped.
         """
         rows = self._arena("rows", size, ROW)
         want = ffi.new("struct ffpf_rows *", {"room": size, "in_place": octets and not copy})
@@ -227,7 +229,8 @@ class Capture:
             return Batch(rows, arena[: want.octets_used], self._link_type)
         if not want.in_place:
             return Batch(rows, None, self._link_type)
-        batch = Batch(rows, self._in_place(rows, want), self._link_type)
+        overwritten = self._overwritten if want.races else None
+        batch = Batch.in_place(rows, self._in_place(rows, want), self._link_type, overwritten)
         self._lent = weakref.ref(batch)
         return batch
 
@@ -249,6 +252,12 @@ class Capture:
         octets: Octets = np.frombuffer(ffi.buffer(memory, length), np.uint8)
         octets.flags.writeable = False
         return octets
+
+    def _overwritten(self, n: int) -> npt.NDArray[Any]:
+        """Which of the n packets that the last read left in place have been overwritten by now: row numbers."""
+        marks = np.zeros(n, np.uint8)
+        self._call(lib.ffpf_pull_overwritten, ffi.from_buffer("uint8_t[]", marks))
+        return np.flatnonzero(marks)
 
     def _release_lent(self) -> None:
         """The batch before, if it was not copied, has nothing to do with the reader any more."""

@@ -14,15 +14,20 @@ FfpfError
   WrongState(RuntimeError)      a call that a flow's state forbids
   Busy(RuntimeError)            another thread is in it, or it belongs to another process
   StillViewed(BufferError)      views of packets live that would be overwritten
+  Lapped                        packets read in place were overwritten meanwhile: `rows` says which
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyffpf._core import ffi, lib
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 class FfpfError(Exception):
@@ -92,6 +97,18 @@ class Busy(FfpfError, RuntimeError):
 
 class StillViewed(FfpfError, BufferError):
     """Views of packets live whose memory would be given back: let go of them, or read copies."""
+
+
+class Lapped(FfpfError):
+    """Packets of a batch in place were overwritten while it was in use: nothing made from them can be relied on.
+
+    `rows` (n,): their numbers in the batch, growing. They count as lapped; all other rows were whole to the end.
+    """
+
+    def __init__(self, rows: npt.NDArray[np.intp], of: int) -> None:
+        shown = ", ".join(map(str, rows[:10].tolist())) + (", ..." if len(rows) > 10 else "")
+        super().__init__(f"{len(rows)} of {of} packets were overwritten while the batch was in use: rows {shown}")
+        self.rows = rows
 
 
 _BY_CODE: dict[int, type[FfpfError]] = {

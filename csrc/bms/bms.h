@@ -21,7 +21,7 @@ struct ffpf_bms {
 	const char *name; /* "srp", "frp" */
 
 	/* Records are overwritten under the readers' eyes: the writer must store them by words (FFPF_STORE_WORDS), and
-	 * fetch copies them. */
+	 * fetch copies them, or leaves it to its caller to ask still_whole. */
 	bool readers_race;
 
 	/* May the next entry of the IBuf be written? False may mean that the IBuf was evicted: ibuf->evicted says so.
@@ -33,6 +33,11 @@ struct ffpf_bms {
 	/* Fills the empty stage from view->next on, and moves view->next past what was fetched or lost. The items stay
 	 * as they are until R passes them (SRP), or until the stage is filled again (FRP). */
 	void (*fetch)(struct ffpf_view *view, struct ffpf_stage *stage);
+
+	/* readers_race only, else NULL: had the record of an item that was left in place not been touched by anything
+	 * that came before this look? The caller puts an acquire fence between his loads of the packet and the look.
+	 */
+	bool (*still_whole)(const struct ffpf_view *view, const struct ffpf_fetched *item);
 };
 
 extern const struct ffpf_bms ffpf_bms_srp;

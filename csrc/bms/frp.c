@@ -9,7 +9,7 @@
  *
  * The reader copies, validates, and only then delivers: whoever was handed a packet cannot be told afterwards that it
  * had better forgotten it. One look at the intents validates all that was copied before it, as in the paper's example
- * of a set of packets.
+ * of a set of packets. A consumer that asks for packets in place looks by itself, when it is done with them.
  */
 #include "bms/bms.h"
 
@@ -51,7 +51,8 @@ frp_grant_cells(struct ffpf_lane *lane, uint32_t cells)
 /* Copies the record that the entry at view->next points to. False: no room. A record that has been overwritten may say
  * anything; then what was copied is nonsense within bounds, and validation tells. */
 static bool
-copy_item(const struct ffpf_view *view, struct ffpf_fetched *item, uint64_t w, uint8_t *to, size_t room, size_t *used)
+copy_item(const struct ffpf_view *view, struct ffpf_fetched *item, uint64_t w, uint8_t *to, size_t room, size_t *used,
+	  bool in_place)
 {
 	const struct ffpf_index *entry = &view->entries[view->next & view->mask];
 	/* acquire: pairs with ffpf_ibuf_append; who reads an entry sees the intent that was announced before it */
@@ -62,7 +63,8 @@ copy_item(const struct ffpf_view *view, struct ffpf_fetched *item, uint64_t w, u
 
 	item->result = atomic_load_explicit(&entry->result, memory_order_acquire);
 	item->pos = view->next;
-	item->data = to + FFPF_STAGE_HEAD;
+	item->data = in_place ? cell + FFPF_RECORD_DATA : to + FFPF_STAGE_HEAD;
+	item->in_place = in_place;
 	ffpf_words_read(&item->rec, cell, FFPF_RECORD_WORDS);
 	*used = 0;
 	if (item->rec.stamp != position || item->rec.cap_len > view->packet_max) {
@@ -70,6 +72,8 @@ copy_item(const struct ffpf_view *view, struct ffpf_fetched *item, uint64_t w, u
 		item->data = NULL;
 		return true;
 	}
+	if (in_place)
+		return true;
 	words = (item->rec.cap_len + sizeof(uint64_t) - 1) / sizeof(uint64_t);
 	if (FFPF_STAGE_HEAD + words * sizeof(uint64_t) > room)
 		return false;
@@ -121,13 +125,22 @@ frp_fetch(struct ffpf_view *view, struct ffpf_stage *stage)
 	while (copied < FFPF_STAGE_ITEMS && view->next != published) {
 		size_t used;
 
-		if (!copy_item(view, &stage->items[copied], w, stage->arena + at, stage->arena_bytes - at, &used))
+		if (!copy_item(view, &stage->items[copied], w, stage->arena + at, stage->arena_bytes - at, &used,
+			       stage->in_place))
 			break;
 		at += used;
 		copied++;
 		view->next++;
 	}
 	validate(view, stage, copied);
+}
+
+static bool
+frp_still_whole(const struct ffpf_view *view, const struct ffpf_fetched *item)
+{
+	/* Relaxed, behind the caller's fence: a load before that fence that read something too young read what was
+	 * stored, by release, after the intent it belongs to. */
+	return atomic_load_explicit(&view->lane->intent, memory_order_relaxed) <= item->rec.stamp + view->size;
 }
 
 const struct ffpf_bms ffpf_bms_frp = {
@@ -137,4 +150,5 @@ const struct ffpf_bms ffpf_bms_frp = {
 	.grant_index = frp_grant_index,
 	.grant_cells = frp_grant_cells,
 	.fetch = frp_fetch,
+	.still_whole = frp_still_whole,
 };

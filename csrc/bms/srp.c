@@ -142,6 +142,7 @@ srp_fetch(struct ffpf_view *view, struct ffpf_stage *stage)
 			continue;
 		}
 		item->data = cell + FFPF_RECORD_DATA;
+		item->in_place = false; /* nothing overwrites it */
 		item->pos = view->next;
 		item->result = atomic_load_explicit(&entry->result, memory_order_relaxed);
 		stage->count++;

@@ -130,6 +130,25 @@ shared_counters(struct ffpf_reader *r, struct ffpf_counters *out)
 	return 0;
 }
 
+/* ---- packets in place ---- */
+
+/* Cooked packets are made from copies. */
+static bool
+shared_set_in_place(struct ffpf_reader *r, bool on)
+{
+	struct shared *s = (struct shared *)r;
+
+	return !s->cooked && s->lanes->ops->set_in_place(s->lanes, on);
+}
+
+static uint32_t
+shared_overwritten(struct ffpf_reader *r, uint32_t first, uint32_t n, uint8_t *marks)
+{
+	struct shared *s = (struct shared *)r;
+
+	return s->lanes->ops->overwritten(s->lanes, first, n, marks);
+}
+
 /* ---- changes while reading ---- */
 
 static int
@@ -215,6 +234,8 @@ const struct ffpf_reader_ops shared_ops = {
 	.release = shared_release,
 	.settle = shared_settle,
 	.set_filter = shared_set_filter,
+	.set_in_place = shared_set_in_place,
+	.overwritten = shared_overwritten,
 	.set_link_type = shared_set_link_type,
 	.set_direction = shared_set_direction,
 	.set_nonblock = shared_set_nonblock,

@@ -27,6 +27,8 @@ struct ffpf_pull {
 
 	struct ffpf_batch batch;
 	uint32_t at;                /* descriptors of it that were taken */
+	uint32_t racing;            /* the last of which may be overwritten until they are checked */
+	bool races;                 /* the reader serves in place what a writer may overwrite */
 	enum ffpf_outcome deferred; /* what ended the gathering before; FFPF_BATCH: nothing */
 	struct ffpf_row slice[SLICE];
 };
@@ -159,6 +161,39 @@ ffpf_pull_forget(struct ffpf_pull *pull)
 	ffpf_pull_drop(pull);
 }
 
+/* ---- packets that may be overwritten ---- */
+
+int
+ffpf_pull_overwritten(struct ffpf_pull *pull, uint8_t *marks, struct ffpf_error *err)
+{
+	int rc = enter(pull, err);
+
+	if (rc)
+		return rc;
+	if (pull->racing)
+		rc = (int)pull->reader->ops->overwritten(pull->reader, pull->at - pull->racing, pull->racing, marks);
+	leave(pull);
+	return rc;
+}
+
+/* The reader's descriptors begin anew. */
+static void
+forget_batch(struct ffpf_pull *pull)
+{
+	pull->batch.count = pull->at = pull->racing = 0;
+}
+
+static void
+serve_in_place(struct ffpf_pull *pull, bool on)
+{
+	if (on == pull->races || !pull->reader->ops->set_in_place)
+		return;
+	if (pull->reader->ops->set_in_place(pull->reader, on)) {
+		forget_batch(pull);
+		pull->races = on;
+	}
+}
+
 /* ---- gathering ---- */
 
 /* How many of n rows fit into the octets that are left; copies them. */
@@ -257,6 +292,8 @@ pull_entered(struct ffpf_pull *pull, struct ffpf_rows *out, struct ffpf_error *e
 	const bool waits = !pull->nonblock;
 	enum ffpf_outcome outcome = pull->deferred;
 
+	serve_in_place(pull, out->in_place);
+	pull->racing = 0;
 	pull->deferred = FFPF_BATCH;
 	if (outcome == FFPF_BATCH) {
 		outcome = gather(pull, out);
@@ -270,6 +307,8 @@ pull_entered(struct ffpf_pull *pull, struct ffpf_rows *out, struct ffpf_error *e
 	if (out->count || out->octets_needed) {
 		if (outcome == FFPF_END || outcome == FFPF_FAILED)
 			pull->deferred = outcome;
+		out->races = pull->races;
+		pull->racing = pull->races ? out->count : 0;
 		if (out->octets)
 			out->base = out->octets;
 		return FFPF_BATCH;
@@ -285,6 +324,7 @@ ffpf_pull_next(struct ffpf_pull *pull, struct ffpf_rows *out, struct ffpf_error 
 	out->count = 0;
 	out->octets_used = out->octets_needed = out->caplen_sum = out->len_sum = 0;
 	out->base = NULL;
+	out->races = false;
 	if (!out->room) {
 		ffpf_error_set(err, FFPF_E_INVALID, "there is no room for a row");
 		return FFPF_FAILED;
@@ -336,7 +376,7 @@ again(struct ffpf_pull *pull, struct ffpf_bpf_prog *prog)
 	int rc = pull->reader->ops->set_filter(pull->reader, prog);
 
 	if (rc == 0)
-		pull->batch.count = pull->at = 0;
+		forget_batch(pull);
 	return rc;
 }
 
@@ -377,6 +417,7 @@ ffpf_pull_set_link_type(struct ffpf_pull *pull, int dlt, struct ffpf_error *err)
 		return rc;
 	if (!pull->reader->ops->set_link_type)
 		return cannot(pull, "another link type", err);
+	serve_in_place(pull, false); /* of another link type, packets may be made anew from copies */
 	rc = pull->reader->ops->set_link_type(pull->reader, dlt);
 	return done(pull, rc ? rc : again(pull, pull->prog), err);
 }

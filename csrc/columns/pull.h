@@ -41,6 +41,8 @@ struct ffpf_rows {
 	const uint8_t *base; /* of the rows' offsets: octets, or with in_place the reader's memory; else NULL */
 	uint64_t caplen_sum, len_sum;
 	uint64_t octets_needed; /* FFPF_BATCH with count 0: octets_room is less than the next packet, which has these */
+	bool races; /* in_place, where the writer does not wait: their octets, but not the rows, may be overwritten
+		     * under the caller's eyes. He asks ffpf_pull_overwritten when he is done with them. */
 };
 
 /* Takes over reader, and fp, which the reader reads (NULL: none), also on failure. `stream`: next() may wait though it
@@ -59,6 +61,13 @@ int ffpf_pull_close(struct ffpf_pull *pull, struct ffpf_error *err);
  * something fail with -FFPF_E_VIEWED, so R passes none of them. forget may be called from any thread. */
 int ffpf_pull_view(struct ffpf_pull *pull, struct ffpf_error *err);
 void ffpf_pull_forget(struct ffpf_pull *pull);
+
+/*
+ * Which packets of the last pull, which raced, have been overwritten by now: marks (room for its rows) are 1 for them,
+ * else 0. How many, which are lapped and not delivered; or -code. To be called behind every use of the packets; a
+ * second call says the same as the first. Nothing, once something was set that gives packets back, or a pull made.
+ */
+int ffpf_pull_overwritten(struct ffpf_pull *pull, uint8_t *marks, struct ffpf_error *err);
 
 /*
  * Waits as the reader was told to, for the first packet only. FFPF_BATCH: out->count rows. What ended the gathering

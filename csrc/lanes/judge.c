@@ -66,10 +66,15 @@ judge(struct lanes *l, struct item *item)
 {
 	uint32_t result = UINT32_MAX;
 
-	if (l->prog)
-		result = judged_by_hook(l, item) ? item->fetched->result : run(l, item);
-	else if (l->cfg.hooks_results)
+	item->lapped = false;
+	if (l->prog && !judged_by_hook(l, item)) {
+		result = run(l, item);
+		item->lapped = !lanes_item_is_whole(l, item);
+	} else if (l->prog || l->cfg.hooks_results) {
 		result = item->fetched->result;
+	}
+	if (item->lapped)
+		result = 0; /* whatever the filter may have seen */
 	item->misdirected = result && !direction_passes(l, item->fetched->rec.pkt_type);
 	return item->misdirected ? 0 : result;
 }
@@ -135,7 +140,7 @@ describe(struct lanes *l, struct ffpf_packet *p, const struct item *item, uint32
 		cut(p, rec, result);
 	/* before a copy lies its free head, before a packet in PBuf the end of its record header */
 	p->flags |= FFPF_PACKET_HEAD_READABLE;
-	if (l->bms->readers_race)
+	if (l->bms->readers_race && !item->fetched->in_place)
 		p->flags |= FFPF_PACKET_HEAD_WRITABLE;
 }
 

@@ -13,7 +13,10 @@ static void
 pass_turned_away(struct lanes *l)
 {
 	for (; l->open < l->count && !l->items[l->open].passes; l->open++) {
-		l->filtered++;
+		if (l->items[l->open].lapped)
+			l->lapped++;
+		else
+			l->filtered++;
 		l->misdirected += l->items[l->open].misdirected;
 		l->carried++;
 	}
@@ -37,13 +40,9 @@ lanes_release(struct ffpf_reader *r, uint32_t n)
 	}
 }
 
-/* Tells the writers, and whoever shows states, how far we are. Release: pairs with take_r in bms/srp.c, where the
- * writer takes the memory below R as read. */
-static void
-give_back(struct lanes *l, bool keep_last)
+void
+lanes_unread(const struct lanes *l, uint64_t r[FFPF_FLOW_LANES_MAX])
 {
-	uint64_t r[FFPF_FLOW_LANES_MAX];
-
 	for (uint32_t i = 0; i < l->lane_count; i++) {
 		const struct ffpf_stage *stage = &l->lanes[i].stage;
 
@@ -51,6 +50,16 @@ give_back(struct lanes *l, bool keep_last)
 	}
 	for (uint32_t i = l->count; i-- > l->open;)
 		r[l->items[i].lane] = l->items[i].fetched->pos;
+}
+
+/* Tells the writers, and whoever shows states, how far we are. Release: pairs with take_r in bms/srp.c, where the
+ * writer takes the memory below R as read. */
+static void
+give_back(struct lanes *l, bool keep_last)
+{
+	uint64_t r[FFPF_FLOW_LANES_MAX];
+
+	lanes_unread(l, r);
 	if (keep_last && l->has_last)
 		r[l->last_lane] = l->last_pos;
 	for (uint32_t i = 0; i < l->lane_count; i++)
@@ -69,11 +78,12 @@ serve_items(struct lanes *l, struct ffpf_batch *batch)
 	uint32_t n = lanes_judge(l);
 
 	l->again = false;
+	l->served = l->open;
 	if (!n) {
 		pass_turned_away(l);
 		return false;
 	}
-	*batch = (struct ffpf_batch){ l->packets, n, l->mem_lo, l->mem_hi };
+	*batch = (struct ffpf_batch){ l->packets, n, l->in_place ? NULL : l->mem_lo, l->in_place ? NULL : l->mem_hi };
 	return true;
 }
 
@@ -82,7 +92,7 @@ static enum ffpf_outcome
 shut_out(struct lanes *l, uint32_t state)
 {
 	l->evicted += lanes_waiting(l);
-	l->count = l->open = 0;
+	l->count = l->open = l->served = l->checked = 0;
 	l->again = false;
 	for (uint32_t i = 0; i < l->lane_count; i++) {
 		struct lane *lane = &l->lanes[i];
@@ -143,6 +153,7 @@ lanes_next(struct ffpf_reader *r, struct ffpf_batch *batch)
 	bool over = l->cfg.nonblock;
 
 	lanes_disarm(l);
+	lanes_check(l);
 	if (!l->again)
 		pass_turned_away(l);
 	l->again = l->open < l->count; /* packets that were not released come again */
@@ -256,6 +267,7 @@ lanes_close(struct ffpf_reader *r)
 		if (l->ops->close)
 			l->ops->close(l->remote);
 	} else {
+		lanes_check(l);
 		pass_turned_away(l);
 		give_back(l, false);
 		lanes_disarm(l);
@@ -282,6 +294,8 @@ const struct ffpf_reader_ops lanes_ops = {
 	.release = lanes_release,
 	.settle = lanes_settle,
 	.set_filter = lanes_set_filter,
+	.set_in_place = lanes_set_in_place,
+	.overwritten = lanes_overwritten,
 	.set_direction = lanes_set_direction,
 	.set_nonblock = lanes_set_nonblock,
 	.inject = lanes_inject,

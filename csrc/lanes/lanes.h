@@ -6,11 +6,12 @@
  *
  * Beyond reader.h, for this kind of reader:
  * - SRP: data points into PBuf, which is mapped read-only; R follows in next() and settle(). FRP: packets are copied
- * and validated before they are delivered; FFPF_LAPPED comes before the first packet behind a loss.
+ * and validated before they are delivered; FFPF_LAPPED comes before the first packet behind a loss. With set_in_place
+ * data points into PBuf there too, and `overwritten` validates.
  * - Order: a lane's packets come as it stored them. Of packets of several lanes the older comes first; one is held back
  *   while another lane may still bring an older one (FFPF_WOULD_BLOCK for a non-blocking reader, and at most a
  *   millisecond's wait at a time).
- * - mem_lo and mem_hi are NULL for the zero-copy batches of several lanes, which lie in no one range.
+ * - mem_lo and mem_hi are NULL for the zero-copy batches of several lanes, which lie in no one range, and of FRP.
  * - FFPF_PACKET_HEAD_WRITABLE is set where packets are copied.
  * - FFPF_END: every lane was closed and read. FFPF_FAILED with -FFPF_E_DENIED: evicted or detached.
  * - FFPF_FAILED with -FFPF_E_DEVICE_GONE: the source said so, and all was read.

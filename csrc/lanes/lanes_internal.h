@@ -2,8 +2,8 @@
 #ifndef FFPF_LANES_LANES_INTERNAL_H
 #define FFPF_LANES_LANES_INTERNAL_H
 /*
- * The lanes reader's state, shared by lanes.c (operations), merge.c (order), judge.c (filters, descriptors), count.c,
- * succeed.c (lanes that move), wait.c, event.c.
+ * The lanes reader's state, shared by lanes.c (operations), merge.c (order), judge.c (filters, descriptors),
+ * in_place.c (FRP without copies), count.c, succeed.c (lanes that move), wait.c, event.c.
  *
  *     IBuf of each lane --fetch--> stage of the lane --merge--> items --judge--> packets (the batch)
  *
@@ -44,6 +44,8 @@ struct item {
 	uint32_t lane;
 	bool passes;      /* it has a descriptor */
 	bool misdirected; /* it would, but for its direction */
+	bool lapped;      /* overwritten in place: while it was judged, or until it was checked */
+	int64_t key;      /* of its lane, before it was taken */
 };
 
 struct lanes {
@@ -58,6 +60,7 @@ struct lanes {
 	const struct ffpf_counts_page *counts; /* NULL: the lanes count what they see */
 	const uint8_t *mem_lo, *mem_hi;
 	uint8_t *arenas;
+	bool in_place; /* under FRP: arenas are not used, and items are checked when they are done with */
 
 	const struct ffpf_bpf_prog *prog;
 	uint64_t generation; /* of prog in the hooks; 0: they do not know it */
@@ -67,6 +70,8 @@ struct lanes {
 	struct item items[LANES_BATCH];
 	struct ffpf_packet packets[LANES_BATCH];
 	uint32_t count, open;
+	uint32_t served;  /* the item that the last batch began with */
+	uint32_t checked; /* items before this one are known to be whole, or not */
 	uint32_t carried; /* turned away since the last descriptor, and done with */
 	bool again;
 	bool has_last; /* the packet that was released last, whose memory settle must keep */
@@ -86,6 +91,7 @@ struct lanes {
 	uint64_t delivered, filtered, misdirected, lapped, invalid, evicted;
 	bool lapped_news;          /* to be reported */
 	int64_t latest_ns;         /* time of the packet that was taken last */
+	int64_t latest_before_ns;  /* ... before items[0] was */
 	int64_t second, second_ns; /* the second that the packet described last lies in, and its first nanosecond */
 	struct ffpf_error ended;   /* why a lane goes on nowhere */
 
@@ -103,6 +109,16 @@ void lanes_use_filter(struct lanes *l, const struct ffpf_bpf_prog *prog);
 
 /* lanes.c */
 extern const struct ffpf_reader_ops lanes_ops;
+
+/* Positions of the first entry of each lane that is not done with. */
+void lanes_unread(const struct lanes *l, uint64_t r[FFPF_FLOW_LANES_MAX]);
+
+/* in_place.c */
+bool lanes_set_in_place(struct ffpf_reader *r, bool on);
+uint32_t lanes_overwritten(struct ffpf_reader *r, uint32_t first, uint32_t n, uint8_t *marks);
+void lanes_check(struct lanes *l); /* those that were released and overwritten are lapped */
+/* Looks at one item, now that all loads of its packet are over. */
+bool lanes_item_is_whole(const struct lanes *l, const struct item *item);
 
 /* count.c */
 int lanes_counters(struct ffpf_reader *r, struct ffpf_counters *out);

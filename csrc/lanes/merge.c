@@ -111,10 +111,11 @@ take(struct lanes *l, struct lane *lane)
 {
 	struct item *item = &l->items[l->count++];
 
+	item->key = lane->key;
 	lane->key = key_of(lane);
 	item->fetched = &lane->stage.items[lane->stage.head++];
 	item->lane = (uint32_t)(lane - l->lanes);
-	item->passes = false;
+	item->passes = item->lapped = false;
 	if (l->counts)
 		never_back(l, &item->fetched->rec.time_ns);
 	if (is_empty(lane))
@@ -126,7 +127,8 @@ lanes_merge(struct lanes *l)
 {
 	bool bounded = false;
 
-	l->count = l->open = 0;
+	l->count = l->open = l->served = l->checked = 0;
+	l->latest_before_ns = l->latest_ns;
 	if (l->lane_count == 1) {
 		fill(l, &l->lanes[0]);
 		while (l->count < LANES_BATCH && !is_empty(&l->lanes[0]))

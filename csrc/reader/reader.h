@@ -15,6 +15,8 @@
  *   release(n)    after next; the first n descriptors not yet released are done with
  *   settle        when the consumer returns to its own caller: see below
  *   set_filter    at any time, also from within the handling of a packet: see below
+ *   set_in_place  at any time: see below
+ *   overwritten   after release, before next and all that gives descriptors back
  *   wake          at any time before close, from anywhere (async-signal-safe)
  *   close         last; NULL is legal
  *
@@ -119,6 +121,21 @@ struct ffpf_reader_ops {
 	 * fails the new filter. The current packet's memory stays. The reader keeps a pointer to prog until the next
 	 * set_filter or close; the caller keeps prog alive. 0 or -code; on failure the old filter stays in force. */
 	int (*set_filter)(struct ffpf_reader *r, const struct ffpf_bpf_prog *prog);
+
+	/*
+	 * Both NULL: no writer overwrites what this reader serves, and copying it would be for nothing. Else true: from
+	 * now on (on) packets that a writer may overwrite meanwhile are served where they lie, read-only, or (!on, as
+	 * from the start) as copies that were checked; descriptors not yet released are given back, as by set_filter.
+	 * False: it makes no difference.
+	 */
+	bool (*set_in_place)(struct ffpf_reader *r, bool on);
+	/*
+	 * For a consumer that has used packets in place, and uses them no more: marks[i] is 1 if descriptor first + i
+	 * of the last batch had been overwritten by now, else 0; how many are 1. All n were released. Lengths, times
+	 * and results are right in any case. What was overwritten is not delivered but lapped, from the first call for
+	 * it on; whoever never asks is taken to have used his packets until the following next() or close().
+	 */
+	uint32_t (*overwritten)(struct ffpf_reader *r, uint32_t first, uint32_t n, uint8_t *marks);
 
 	/* Each may be NULL: not supported by this kind of reader. 0 or -code, r->err set. */
 	int (*set_link_type)(struct ffpf_reader *r, int dlt);

@@ -43,6 +43,7 @@ struct ffpf_fetched {
 	const uint8_t *data; /* in PBuf or in the stage's arena */
 	uint64_t pos;        /* of its entry in IBuf */
 	uint32_t result;
+	bool in_place; /* in PBuf, where the writer may overwrite it: whole if still_whole says so behind every use */
 };
 
 /* What was fetched from one lane and not taken yet: items[head] to items[count - 1]. */
@@ -51,6 +52,7 @@ struct ffpf_stage {
 	uint32_t head, count;
 	uint8_t *arena; /* for copies: room for the head and the largest packet at least; NULL when nothing is copied */
 	size_t arena_bytes;
+	bool in_place;            /* FRP: fetch copies headers only */
 	uint64_t lapped, invalid; /* packets lost in the fetch, by cause; the caller takes them */
 };
 
