@@ -21,6 +21,7 @@ BENCHES = {
     "paper": "bench.paper",
     "classify": "bench.classify",
     "graph": "bench.graph",
+    "embedded": "bench.embedded",
     "hook": "bench.hook",
     "python": "bench.python",
 }
