@@ -84,6 +84,7 @@ open_live(struct device *device, const struct ffpf_engine_config *cfg, const cha
 		.nonblock = true,
 		.tstamp_type = FFPF_TSTAMP_DEFAULT,
 		.tick = FFPF_TICK_NS,
+		.stamp_in_ring = true,
 	};
 	struct ffpf_reader *reader;
 	int status = ffpf_live_open(&reader, &live, NULL, err);

@@ -295,11 +295,12 @@ open_ring(struct live *l, const struct ffpf_live_config *cfg, struct ffpf_error 
 
 /* Stamps are taken when the packet enters the stack, not when it enters the ring, once any socket asks for that. */
 static int
-set_precision(struct live *l, struct ffpf_error *err)
+set_precision(struct live *l, bool stamp_in_ring, struct ffpf_error *err)
 {
 	int on = 1;
 
-	if (l->reader.info.tick == FFPF_TICK_NS && setsockopt(l->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)) < 0)
+	if (l->reader.info.tick == FFPF_TICK_NS && !stamp_in_ring &&
+	    setsockopt(l->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)) < 0)
 		return ffpf_error_set(err, FFPF_E_TSTAMP_PRECISION, "setsockopt: unable to set SO_TIMESTAMPNS");
 	return 0;
 }
@@ -316,7 +317,7 @@ open_all(struct live *l, const struct ffpf_live_config *cfg, enum ffpf_live_warn
 		return rc;
 	if (l->cooked && l->reader.info.snap_len < COOKED_MAX_BYTES + 1)
 		l->reader.info.snap_len = COOKED_MAX_BYTES + 1;
-	if ((rc = set_precision(l, err)))
+	if ((rc = set_precision(l, cfg->stamp_in_ring, err)))
 		return rc;
 	rc = ffpf_timestamp_enable(l->fd, l->device, cfg->tstamp_type, err);
 	if (rc < 0)

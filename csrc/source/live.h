@@ -26,6 +26,9 @@ struct ffpf_live_config {
 	int protocol; /* host order ETH_P_*; 0: ETH_P_ALL */
 	enum ffpf_tstamp_type tstamp_type;
 	enum ffpf_tick tick;
+	/* Nanoseconds, taken when the packet enters the ring: what the filter turns away costs no stamp. Else, as with
+	 * libpcap, whoever wants nanoseconds has every packet stamped when it enters the stack, a little earlier. */
+	bool stamp_in_ring;
 };
 
 enum ffpf_live_warning {
