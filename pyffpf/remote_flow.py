@@ -13,6 +13,7 @@ In ffpfd a flow ends with the connection that made it: there is none that outliv
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
@@ -20,16 +21,16 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from fpl.graph.node import DEVICE
+from fpl.graph.node import DEVICE, last
 from fpl.graph.node import Node as GraphNode
-from pyffpf import mbuf_report
 from pyffpf.cli.control import ControlError
 from pyffpf.custom import CustomFilter
 from pyffpf.delivery import Delivery
 from pyffpf.errors import BadGraph, NotSupported, WrongState, raised_by_ffpfd
-from pyffpf.flow import ALLOWED, BATCH_ROWS, Flow, Node, Readable
+from pyffpf.flow import ALLOWED, Flow, Node, Readable
 from pyffpf.graph import Counters, Graph, GraphInstance, warn_unclosed
 from pyffpf.graph_nodes import FilterError, nodes_of
+from pyffpf.remote_node import KERNEL, Delivers, RemoteNode
 from pyffpf.remote_plan import Plan, plan
 from pyffpf.shared_flow import NodeState, SharedFlow
 
@@ -38,9 +39,13 @@ if TYPE_CHECKING:
     from pyffpf.compose import Part
     from pyffpf.remote_graph import RemoteGraph
 
-KERNEL = "kernel"
 ALL = 0xFFFFFFFF
 BY_HOOK = "the hook of ffpfd runs it"
+
+
+def _is_interface(name: str) -> bool:
+    """Only interfaces can be promiscuous."""
+    return any(name == known for _, known in socket.if_nameindex())
 
 
 class Delivered(CustomFilter):
@@ -55,85 +60,6 @@ class Delivered(CustomFilter):
 
     def filter(self, batch: Batch) -> npt.NDArray[Any]:
         return np.where(batch["result"] & self._bit, np.uint32(ALL), np.uint32(0))
-
-
-class Delivers(Readable):
-    """Reads what arrives in this process, as any node of it."""
-
-    def _reader(self) -> Readable:
-        raise NotImplementedError
-
-    def read_batch(self, size: int = BATCH_ROWS, *, timeout: float | None = None) -> Batch | None:
-        return self._reader().read_batch(size, timeout=timeout)
-
-    def begin(self) -> Self:
-        self._reader().begin()
-        return self
-
-    def wait(self, packets: int, timeout: float | None = None) -> int:
-        return self._reader().wait(packets, timeout)
-
-    def on_packets(self, callback: Callable[[Batch], object], packets: int = 1, seconds: float = 0.0) -> None:
-        self._reader().on_packets(callback, packets, seconds)
-
-    @property
-    def reader(self) -> dict[str, int]:
-        return self._reader().reader
-
-
-class RemoteNode(Delivers, Node):
-    """A node of a flow in ffpfd."""
-
-    _flow: RemoteFlow
-
-    def __init__(self, flow: RemoteFlow, number: int, node: GraphNode) -> None:
-        self._flow = flow
-        self._number = self.number = number
-        self.name = node.name
-        self.class_name = node.kind
-        self.expression = node.argument
-        self.inputs = node.inputs
-        self.instance = flow.instance_of(number)
-
-    @property
-    def counters(self) -> Counters:
-        """What went in and out. Of a device: what the hook was given since ffpfd opened it. What was lost on the way to
-        this process is among the drops of the node that delivers, or, where several do, of the device."""
-        self._flow._for("read")
-        return self._flow.counters_of(self.number)
-
-    @property
-    def mbuf(self) -> npt.NDArray[Any]:
-        """Its MBuf where it lies; in the kernel it can only be read, unless the flow shares nothing. NotSupported: it
-        has none."""
-        self._flow._for("read")
-        local = self._flow.local(self.number)
-        kernel = self._flow.kernel_mbuf(self.number)
-        if kernel is not None:
-            return kernel
-        if local is None or self._flow.level_of(self.number) == KERNEL:
-            raise NotSupported(f"{self.class_name}: it has no MBuf")
-        return local[-1].mbuf
-
-    def report(self) -> dict[str, Any]:
-        self._flow._for("read")
-        kernel = self._flow.kernel_mbuf(self.number)
-        if kernel is not None:
-            return mbuf_report.facts(self.class_name, self.expression, kernel)
-        local = self._flow.local(self.number)
-        return local[-1].report() if local and self._flow.level_of(self.number) != KERNEL else {}
-
-    def report_text(self) -> str:
-        local = self._flow.local(self.number)
-        if local is not None and self._flow.level_of(self.number) != KERNEL:
-            return local[-1].report_text()
-        return mbuf_report.text(self.report())
-
-    def _reader(self) -> Readable:
-        return self._flow.reader_of((self.number,), str(self))
-
-    def __str__(self) -> str:
-        return self.name or f"({self.class_name},{self.expression})"
 
 
 class RemoteFlow(Delivers, Flow):
@@ -165,7 +91,7 @@ class RemoteFlow(Delivers, Flow):
         self._text = b""
         self._name = name if name is not None else f"flow{self.graph.next_number()}"
         self._private = not share
-        self._deliver = tuple(deliver)
+        self._deliver = list(deliver)
         self._nodes: list[GraphNode] = []
         self._plan = Plan((), ())
         self._parts: list[SharedFlow] = []
@@ -206,6 +132,16 @@ class RemoteFlow(Delivers, Flow):
         self._nodes, self._text, self._state = nodes, words.encode(), "populated"
         return self
 
+    def deliver(self, key: str | int) -> None:
+        """Packets of this node are to be read: to be said before instantiate."""
+        self._for("instantiate")
+        self._deliver.append(key)
+
+    def deliver_last(self) -> None:
+        """The same of what the last stage lets through, also if it counts."""
+        self._for("instantiate")
+        self._deliver += last(self._nodes)
+
     def instantiate(self) -> Self:
         """Makes or finds its nodes in ffpfd. Raises Denied, NoServer, NotSupported, BadGraph with ffpfd's reason; the
         flow is then still populated."""
@@ -228,8 +164,9 @@ class RemoteFlow(Delivers, Flow):
 
     def _open(self, source: str) -> None:
         graph = self.graph
+        promisc = graph.promisc and _is_interface(source)
         self._parts.append(
-            SharedFlow(source, program=graph.program, group=graph.group, promisc=graph.promisc, snap_len=graph.snaplen,
+            SharedFlow(source, program=graph.program, group=graph.group, promisc=promisc, snap_len=graph.snaplen,
                        socket=graph.socket)
         )  # fmt: skip
 
@@ -342,7 +279,11 @@ class RemoteFlow(Delivers, Flow):
         quoted = node.argument.replace("\\", "\\\\").replace('"', '\\"')
         size = f",{node.mbuf}" if node.mbuf is not None else ""
         self.graph.add_installed([node.kind])
-        return self._here(f'{inputs} -> {self._new_name()}=({node.kind},"{quoted}"{size})')
+        try:
+            return self._here(f'{inputs} -> {self._new_name()}=({node.kind},"{quoted}"{size})')
+        except BadGraph as error:  # its place is in a text that nobody wrote
+            words = str(error).partition("\n")[0].removeprefix(f"{error.line}:{error.column}: ")
+            raise BadGraph(f"{node}: {words}", None, None, None) from error
 
     def reader_of(self, positions: tuple[int, ...], words: str) -> Readable:
         """What reads the packets of these nodes. NotSupported: they are not delivered."""

@@ -47,6 +47,7 @@ class RemoteGraph(Graph):
         self._ids: dict[Hashable, int] = {}  # of instances, by what they are
         self._numbers = 0
         self._hidden_classes: set[str] = set()
+        self._told: int | None = None  # packets of all sources, as run has said
 
     def flow(
         self,
@@ -96,15 +97,19 @@ class RemoteGraph(Graph):
 
     def run(self, packets: int = 0, seconds: float | None = None) -> Ran:
         """Lets packets pass that ffpfd delivers, for so long (None: for ever); sleeps where it delivers none. packets:
-        ends when ffpfd's sources have had so many since the call; Ran.packets is that number, and 0 when it was not
-        asked for. Raises Denied, DeviceGone or NoServer when ffpfd has ended a flow."""
-        deadline, before = Deadline(seconds), self._seen() if packets else 0
+        ends when ffpfd's sources have had so many, since this was first asked for, or since the last call that asked;
+        Ran.packets is that number, or a few more, and 0 when it was not asked for. Raises Denied, DeviceGone or
+        NoServer when ffpfd has ended a flow."""
+        deadline = Deadline(seconds)
+        if packets and self._told is None:
+            self._told = self._seen()
         delivers = any(flow.delivers for flow in self.flows)
         while True:
             for flow in self.flows:
                 flow.check()
-            seen = self._seen() - before if packets else 0
+            seen = self._seen() - (self._told or 0) if packets else 0
             if deadline.over() or (packets and seen >= packets):
+                self._told = (self._told or 0) + seen if packets else self._told
                 return Ran(seen, False)
             left = deadline.milliseconds() / 1000
             wait = LOOK_S if left < 0 else min(LOOK_S, left)

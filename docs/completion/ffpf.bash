@@ -45,12 +45,15 @@ _ffpf_flow() {
 	case $previous in
 	--classes) _ffpf_words "$(ffpf-flow --classes 2>/dev/null | while read -r name _; do echo "$name"; done)" "$current" ;;
 	--follow) _ffpf_words "flow1" "$current" ;;
+	--engine) _ffpf_words "auto shared embedded" "$current" ;;
+	--group) _ffpf_groups "$current" ;;
+	--socket) _ffpf_files "$current" ;;
 	--format) _ffpf_words "text pcap" "$current" ;;
 	--every | --seconds) _ffpf_words "1 2 5 10" "$current" ;;
 	--graph) _ffpf_files "$current" ;;
 	*)
-		_ffpf_words "--classes --check --explain --follow --format --count --seconds --every --json --graph --quiet \
-			--snaplen --immediate --no-promisc --help" "$current"
+		_ffpf_words "--classes --check --explain --list --follow --format --count --seconds --every --json --graph \
+			--quiet --engine --group --socket --verbose --snaplen --immediate --no-promisc --help" "$current"
 		;;
 	esac
 }

@@ -12,7 +12,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from pyffpf.cli import flow_run, flow_show
+from pyffpf.cli import flow_engine, flow_run, flow_show
+from pyffpf.cli.control import socket_path
 from pyffpf.errors import BadGraph, FfpfError
 from pyffpf.flow import Flow
 from pyffpf.graph import Graph, check_text
@@ -70,12 +71,14 @@ def octets(text: str) -> int:
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="ffpf-flow",
-        usage="ffpf-flow [OPTIONS] FLOW [FLOW ...]\n       ffpf-flow --classes [CLASS]",
+        usage="ffpf-flow [OPTIONS] FLOW [FLOW ...]\n       ffpf-flow --classes [CLASS]\n       ffpf-flow --list",
         description="Runs flows, each a filter graph as text: '(device,eth0) -> (BPF,tcp) -> (packetcount)'. Flows "
-        "that begin alike share what they have in common. Results are shown at the end, and on SIGUSR1.",
+        "that begin alike share what they have in common. Results are shown at the end, and on SIGUSR1; SIGUSR2 pauses "
+        "the flows, and lets them go on.",
         epilog="A NODE is a name that the text gives (web=(BPF,...)), FLOW.NUMBER, or a flow: what its last stage lets "
         "through. Flows are flow1, flow2 ... in their order. Exit codes: 0 done, 1 a device or filter failed, 2 wrong "
-        "use or wrong graph text. See ffpf-filter(7) for graph text.",
+        "use or wrong graph text. Environment: FFPF_ENGINE is --engine, FFPF_GROUP is --group, FFPF_SOCKET is "
+        "--socket. See ffpf-filter(7) for graph text.",
     )  # fmt: skip
     parser.add_argument("flows", nargs="*", metavar="FLOW", help="graph text; one argument a flow")
     what = parser.add_argument_group("what is done").add_mutually_exclusive_group()
@@ -86,6 +89,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         "--check", action="store_true", help="only makes the flows, as if to run, and prints them in their one form"
     )
     what.add_argument("--explain", action="store_true", help="only makes them, and says where each node runs, and why")
+    what.add_argument("--list", action="store_true", help="lists the flows of ffpfd, of whomever you may know of")
     what.add_argument("--follow", metavar="NODE", help="writes the packets that NODE lets through to standard output")
     parser.add_argument(
         "--format", choices=("text", "pcap"), help="of --follow: lines, or a pcap file (default: text on a terminal)"
@@ -103,6 +107,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         "--graph", type=picture_file, metavar="FILE", help="draws the graph at the end (.svg, .dot, .png)"
     )
     parser.add_argument("--quiet", action="store_true", help="no results at the end, no progress bar")
+    where = parser.add_argument_group("where flows run")
+    where.add_argument(
+        "--engine",
+        choices=flow_engine.ENGINES,
+        help="in ffpfd, which captures for all and runs nodes in the kernel (shared), or in this process (embedded). "
+        "Default: auto, ffpfd where it is there and serves all flows, else this process",
+    )
+    where.add_argument("--group", metavar="NAME", help="of ffpfd: flow group to share with (default: yours)")
+    where.add_argument("--socket", metavar="PATH", help="where ffpfd listens (default: /run/ffpf/ffpfd.sock)")
+    where.add_argument("--verbose", action="store_true", help="says where the flows run, and why not in ffpfd")
     live = parser.add_argument_group("interfaces")
     live.add_argument("--snaplen", type=octets, default=0, metavar="OCTETS", help="captured of a packet, at most")
     live.add_argument("--immediate", action="store_true", help="every packet at once, at a higher cost")
@@ -110,7 +124,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.classes is not None and args.flows:
         parser.error("--classes takes no flows")
-    if args.classes is None and not args.flows:
+    if args.list and args.flows:
+        parser.error("--list takes no flows")
+    if args.classes is None and not args.list and not args.flows:
         parser.error("no FLOW given")
     if args.format and not args.follow:
         parser.error("--format goes with --follow")
@@ -119,26 +135,27 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return args
 
 
-def make(args: argparse.Namespace, graph: Graph) -> list[Flow]:
+def make(args: argparse.Namespace) -> tuple[Graph, list[Flow]]:
     """All flows, instantiated; the errors say which is wrong, and where."""
-    flows: list[Flow] = []
-    for number, text in enumerate(args.flows, 1):
-        try:
-            flows.append(graph.flow(text, name=f"flow{number}").instantiate())
-        except BadGraph as error:
-            raise MisuseError(f"flow {number}: {error}") from error
-        except FfpfError as error:
-            raise FailedError(f"flow {number}: {words_of(error)}") from error
-    return flows
+    try:
+        return flow_engine.make(args, os.environ, sys.stderr)
+    except flow_engine.FlowError as error:
+        words = f"flow {error.number}: {words_of(error.cause)}"
+        raise (MisuseError if isinstance(error.cause, BadGraph) else FailedError)(words) from error
+    except (ValueError, flow_run.NoSuchNodeError) as error:
+        raise MisuseError(str(error)) from error
 
 
 def run(args: argparse.Namespace) -> int:
     if args.classes is not None:
         flow_show.show_classes(args.classes, sys.stdout)
         return 0
+    if args.list:
+        flow_engine.show_list(socket_path(args.socket, os.environ), sys.stdout, as_json=args.json)
+        return 0
     asked = flow_run.Asked()
-    with Graph(snaplen=args.snaplen, promisc=not args.no_promisc, immediate=args.immediate) as graph:
-        flows = make(args, graph)
+    graph, flows = make(args)
+    with graph:
         if args.check:
             for flow in flows:
                 print(check_text(flow.text))

@@ -14,6 +14,7 @@ from pyffpf.cli import flow_follow, flow_show
 from pyffpf.cli.flow_progress import Progress
 from pyffpf.flow import Flow, Readable
 from pyffpf.graph import Graph
+from pyffpf.remote_graph import RemoteGraph
 
 SLICE_S = 0.1  # between two looks at signals and at the clock
 SLICE_PACKETS = 65536  # offline, between two looks at the progress
@@ -50,14 +51,20 @@ def find_node(flows: list[Flow], words: str) -> Readable:
 
 
 class Asked:
-    """SIGUSR1 asks for results: heard from the first moment on, since unheard it would end the process."""
+    """SIGUSR1 asks for results, SIGUSR2 to pause and to go on: heard from the first moment on, since unheard they would
+    end the process."""
 
     def __init__(self) -> None:
         self.now = False
+        self.paused = False
         signal.signal(signal.SIGUSR1, self._ask)
+        signal.signal(signal.SIGUSR2, self._toggle)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.now = True
+
+    def _toggle(self, number: int, frame: FrameType | None) -> None:
+        self.paused = not self.paused
 
 
 class Run:
@@ -110,10 +117,23 @@ class Run:
         if left is not None and left <= 0:
             return False
         wait = SLICE_S if left is None else min(SLICE_S, left)
+        if self._stands_still():
+            time.sleep(wait)
+            self._show_when_due()
+            return True
         goes_on = self._follow(writer, wait) if writer else self._count(wait)
         progress.update(self._packets)
         self._show_when_due()
         return goes_on
+
+    def _stands_still(self) -> bool:
+        """Pauses the flows, or lets them go on, as was asked."""
+        for flow in self._flows:
+            if self._asked.paused and flow.state == "active":
+                flow.pause()
+            elif not self._asked.paused and flow.state == "paused":
+                flow.activate()
+        return self._asked.paused
 
     def _follow(self, writer: flow_follow.Writer, wait: float) -> bool:
         assert self._followed is not None
@@ -126,9 +146,9 @@ class Run:
         return not self._args.count or self._packets < self._args.count
 
     def _count(self, wait: float) -> bool:
-        most = SLICE_PACKETS
+        most = 0 if isinstance(self._graph, RemoteGraph) else SLICE_PACKETS  # ffpfd is asked only if it matters
         if self._args.count:
-            most = min(most, self._args.count - self._packets)
+            most = min(SLICE_PACKETS, self._args.count - self._packets)
         ran = self._graph.run(most, wait)
         self._packets += ran.packets
         return not ran.ended and (not self._args.count or self._packets < self._args.count)
