@@ -25,6 +25,7 @@ from nbformat import NotebookNode
 
 CELL_TIMEOUT_S = 60
 FOLDERS = re.compile(r"(?<=file:)(?:/[^/\s)\"<]*)*/")  # in what a picture says of a device
+FONT_CACHE = re.compile(r"^(Matplotlib is building the font cache.*\n)+$")  # on a slow machine, in a new folder
 KEPT = ("text/plain", "text/html", "image/svg+xml", "image/png")  # forms of an output that are stored
 
 
@@ -64,7 +65,8 @@ def manager(folder: Path, command: list[str] | None = None) -> KernelManager:
 def executed(notebook: NotebookNode, folder: Path, extra: Mapping[str, str] | None = None) -> NotebookNode:
     """The notebook as it is after a run of all its cells, in the folder docs/; CellExecutionError for one that fails.
 
-    folder: for what the kernel writes. extra: environment variables.
+    folder: for what the kernel writes. extra: environment variables. What matplotlib says when it is first used in a
+    folder is left out.
     """
     fresh: NotebookNode = nbformat.from_dict(notebook)
     for cell in fresh.cells:
@@ -78,6 +80,9 @@ def executed(notebook: NotebookNode, folder: Path, extra: Mapping[str, str] | No
             client.execute(cwd=str(docs), env=environ)
         finally:
             kernel.shutdown_kernel(now=True)
+    for cell in fresh.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not FONT_CACHE.search(output.get("text", ""))]
     return fresh
 
 

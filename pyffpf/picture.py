@@ -30,6 +30,7 @@ INK, FAINT, DROPS = "#222222", "#9a9a9a", "#b3261e"
 TEXT_WIDTH = 16  # characters of an expression that fit a line in a circle
 TEXT_LINES = 2
 DOT_TIMEOUT_S = 60.0
+SOFT_BREAKS = re.compile(r"(?<=[-_,&|])|(?=\.)")  # where a line may end within a word
 FOLDERS = re.compile(r"(?:file:)?(?<![^\s='\":|])(?:/[^/\s'\"]+)*/(?=[^/\s'\"]+)")
 
 
@@ -165,21 +166,23 @@ def quoted(text: str) -> str:
 
 
 def wrapped(text: str, width: int = TEXT_WIDTH, lines: int = TEXT_LINES) -> list[str]:
-    """The text in at most so many lines, broken at blanks where there are some; cut text ends in an ellipsis. Of paths
-    the folders are left out: "/a/b/c.pcap" is "c.pcap"."""
+    """The text in at most so many lines, broken at blanks where there are some, else at the marks within a name; cut
+    text ends in an ellipsis. Of paths the folders are left out: "/a/b/c.pcap" is "c.pcap"."""
     rest = FOLDERS.sub("", " ".join(text.split()))
-    found: list[str] = []
-    while rest and len(found) < lines:
+    pieces: list[str] = []
+    while rest and len(pieces) < lines:
         if len(rest) <= width:
             piece, rest = rest, ""
         else:
             at = rest.rfind(" ", 1, width + 1)
-            at = at if at > width // 3 else width
+            if at <= width // 3:
+                softly = (found.start() for found in SOFT_BREAKS.finditer(rest, width // 3 + 1, width + 1))
+                at = max(softly, default=width)
             piece, rest = rest[:at], rest[at:].lstrip()
-        found.append(piece)
+        pieces.append(piece)
     if rest:
-        found[-1] = found[-1][: width - 1] + "…"
-    return found
+        pieces[-1] = pieces[-1][: width - 1] + "…"
+    return pieces
 
 
 def short_count(number: int) -> str:

@@ -175,6 +175,10 @@ def test_wrapped() -> None:
         "net 10.0.0.0/8"
     ]
     assert picture.wrapped("udp port 53 and host 10.0.0.1", 16, 2) == ["udp port 53 and", "host 10.0.0.1"]
+    assert picture.wrapped("bgp-4byte-asn.pcap") == ["bgp-4byte-asn", ".pcap"]
+    assert picture.wrapped("device bgp-4byte-asn.pcap", 22) == ["device bgp-4byte-asn", ".pcap"]
+    assert picture.wrapped("of10_s4810_long_name", 16) == ["of10_s4810_long_", "name"]
+    assert picture.wrapped("-" + "x" * 30, 16) == ["-" + "x" * 15, "x" * 15]
     assert picture.wrapped("x" * 40, 16, 2) == ["x" * 16, "x" * 15 + "…"]
     assert all(len(line) <= 16 for line in picture.wrapped("a bb ccc dddd eeeee ffffff ggggggg", 16, 2))
 
