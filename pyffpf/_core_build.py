@@ -48,9 +48,9 @@ with build.locked():
     core = build.build_core("normal")
 ffi.set_source(
     "pyffpf._core",
-    '#include "ffpf.h"\n#include "_objects.h"',
+    '#include "ffpf.h"\n#include "_objects.h"\n#include "_packet.h"',
     include_dirs=[str(ROOT / "csrc"), str(ROOT / "pyffpf")],
-    depends=[str(ROOT / "pyffpf" / "_objects.h")],
+    depends=[str(ROOT / "pyffpf" / name) for name in ("_objects.h", "_packet.h")],
     extra_compile_args=["-std=gnu11", "-D_GNU_SOURCE", "-O2"],
     extra_objects=[str(core)],
     libraries=["bpf", "dl", "pthread"],

@@ -7,7 +7,6 @@ import ctypes
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
-from itertools import repeat
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +16,7 @@ import numpy.typing as npt
 from pyffpf import fields as _fields
 from pyffpf._core import ffi, lib
 from pyffpf.errors import Lapped
-from pyffpf.packet import Packet
+from pyffpf.packet import Packet, packets
 
 # struct ffpf_row of csrc/columns/rows.h
 ROW = np.dtype(
@@ -95,14 +94,14 @@ class Batch:
         return column
 
     def __iter__(self) -> Iterator[Packet]:
-        return map(Packet, repeat(self), range(len(self.rows)))
+        return iter(packets(self, 0, len(self.rows)))
 
     def packet(self, row: int) -> Packet:
         """The packet of a row; negative numbers count from the end. Raises IndexError."""
         n = len(self.rows)
         if not -n <= row < n:
             raise IndexError(f"no row {row} in a batch of {n}")
-        return Packet(self, row % n)
+        return packets(self, row % n, 1)[0]
 
     def view(self, row: int) -> memoryview:
         """The octets of one packet where they lie, read-only, no copy."""

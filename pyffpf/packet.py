@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import ctypes
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from pyffpf.batch import Batch
@@ -41,27 +42,58 @@ def decode(octets: bytes, link_type: int, how: str = "dpkt") -> Any:
     return getattr(import_module(module), name)(octets)
 
 
+# Made with the interpreter's lock, which cffi's calls let go of: pyffpf/_packet.h.
+_core = ctypes.PyDLL(str(import_module("pyffpf._core").__file__))
+_core.pyffpf_packet_type.argtypes = []
+_core.pyffpf_packet_type.restype = ctypes.py_object
+_core.pyffpf_packets.argtypes = [ctypes.py_object, ctypes.py_object, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32]
+_core.pyffpf_packets.restype = ctypes.py_object
+
+T = TypeVar("T")
+
+
+def _of_core(described: type[T]) -> type[T]:
+    """The core's type of packets, with what the class has beside it: what is made in Python costs twice as much."""
+    made: Any = _core.pyffpf_packet_type()
+    for name, value in vars(described).items():
+        if name not in vars(made) and name not in ("__dict__", "__weakref__", "__annotations__"):
+            setattr(made, name, value)
+    made.__doc__ = described.__doc__
+    kept: type[T] = made
+    return kept
+
+
+def packets(batch: Batch, first: int, n: int) -> list[Packet]:
+    """Packets of n rows of a batch, which has them."""
+    found: list[Packet] = _core.pyffpf_packets(Packet, batch, batch.rows.ctypes.data, first, n)
+    return found
+
+
+def _packet(batch: Batch, row: int) -> Packet:
+    return packets(batch, row, 1)[0]
+
+
+@_of_core
 class Packet:
     """A packet of a batch: a row number, and what the batch knows of it. Everything is looked up when it is asked for.
 
     It keeps its batch's memory alive; who keeps few packets of many takes `bytes(packet)`.
     """
 
-    __slots__ = ("_batch", "_row")
+    _batch: Batch
+    _row: int
+    ts_ns: int  # nanoseconds since 1970, UTC
+    data: bytes  # the captured octets, link header first; a copy
+    caplen: int  # octets captured
+    len: int  # octets on the wire
 
-    def __init__(self, batch: Batch, row: int) -> None:
-        self._batch = batch
-        self._row = row
-
-    @property
-    def ts_ns(self) -> int:
-        """Nanoseconds since 1970, UTC."""
-        return self._batch.times[self._row]
+    def __reduce__(self) -> Any:
+        return _packet, (self._batch, self._row)
 
     @property
     def ts(self) -> float:
         """Seconds since 1970, UTC; a float has about 200 ns of them left."""
-        return self._batch.times[self._row] / 1e9
+        return self.ts_ns / 1e9
 
     @property
     def time(self) -> datetime:
@@ -69,26 +101,11 @@ class Packet:
         seconds, ns = divmod(self.ts_ns, 1_000_000_000)
         return datetime.fromtimestamp(seconds, UTC).replace(microsecond=ns // 1000)
 
-    @property
-    def data(self) -> bytes:
-        """The captured octets, link header first; a copy."""
-        return self._batch.datas[self._row]
-
     def __bytes__(self) -> bytes:
         return self.data
 
     def __len__(self) -> int:
         return self.caplen
-
-    @property
-    def caplen(self) -> int:
-        """Octets captured."""
-        return int(self._batch.rows["caplen"][self._row])
-
-    @property
-    def len(self) -> int:
-        """Octets on the wire."""
-        return int(self._batch.rows["len"][self._row])
 
     @property
     def ifindex(self) -> int:

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import gzip
 import io
 import os
+import pickle
 import random
 import signal
 import struct
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -380,3 +383,29 @@ def test_packets_decode(imix: Path, expected: list[tuple[int, bytes]]) -> None:
     assert packet.time.timestamp() == pytest.approx(packet.ts, abs=1e-5)
     with pytest.raises(ValueError, match="decoder"):
         packet.decode("wireshark")
+
+
+def test_packets_are_objects_of_the_core_that_keep_their_batch_and_nothing_else(imix: Path) -> None:
+    with pyffpf.open(imix) as capture:
+        batch = capture.read_batch(20)
+        assert batch is not None
+    gone = weakref.ref(batch)
+    packets = [*batch, batch.packet(-1)]
+    with pytest.raises(TypeError, match=r"batch\.packet"):
+        pyffpf.Packet(batch, 0)  # type: ignore[call-arg]
+    for of, packet in zip([*range(20), 19], packets, strict=True):
+        assert isinstance(packet, pyffpf.Packet)
+        assert not gc.is_tracked(packet)
+        assert (packet.ts_ns, packet.caplen, packet.len) == tuple(
+            int(batch[name][of]) for name in ("ts_ns", "caplen", "len")
+        )
+        assert packet.data == bytes(batch.view(of)) and len(packet) == packet.caplen
+        with pytest.raises(AttributeError):
+            packet.data = b""
+    again = copy.copy(packets[4]), pickle.loads(pickle.dumps(packets[4]))
+    assert {(p.ts_ns, p.data) for p in again} == {(packets[4].ts_ns, packets[4].data)}
+    kept = packets[7]
+    del packets, packet, again, batch
+    assert gone() is not None and kept.data
+    del kept
+    assert gone() is None
