@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from compat_tests import notebook
 from compat_tests.capture_packets import ethernet, udp4
 from compat_tests.netns import Netns, wait_until
+from compat_tests.shared import Ffpfd
 
 TIMEOUT_S = 60
 READY = "it waits"
@@ -21,9 +22,9 @@ FRAMES = [ethernet(udp4(bytes([number]) * 20, "10.0.0.2", "10.0.0.1", 4000, 53))
 class Kernel:
     """A kernel in a network namespace."""
 
-    def __init__(self, folder: Path, ns: Netns) -> None:
+    def __init__(self, folder: Path, ns: Netns, extra: Mapping[str, str] | None = None) -> None:
         self._manager = notebook.manager(folder, ns.command([]))
-        with notebook.environment(folder) as environ:
+        with notebook.environment(folder, extra) as environ:
             self._manager.start_kernel(env=environ)
         self._client = self._manager.client()
         self._client.start_channels()
@@ -129,3 +130,24 @@ flow = pyffpf.Flow("(device,{ns.left}) -> (BPF,udp) -> count=(packetcount)").ins
     assert kernel.interrupted("for packet in flow:\n    pass") == "KeyboardInterrupt"
     ns.send(ns.right, FRAMES)
     assert kernel.run("print(flow.wait(3), flow['count'].mbuf['packets'])\nflow.close()") == "3 3\n"
+
+
+def test_what_ffpfd_captures(tmp_path: Path, ns: Netns) -> None:
+    with Ffpfd(ns) as ffpfd:
+        kernel = Kernel(tmp_path, ns, {"FFPF_SOCKET": str(ffpfd.socket)})
+        try:
+            kernel.run(f"""
+from itertools import islice
+import pyffpf
+capture = pyffpf.open({ns.left!r}, "udp", engine="shared")
+text = "(device,{ns.left}) -> (BPF,udp) -> count=(packetcount)"
+flow = pyffpf.Flow(text, engine="shared", deliver=["count"]).instantiate().activate()
+""")
+            for code in ("for packet in capture:\n    pass", "capture.count()", "for packet in flow:\n    pass"):
+                assert kernel.interrupted(code) == "KeyboardInterrupt", code
+            ns.send(ns.right, FRAMES)
+            assert kernel.run("print([packet.data[-1] for packet in islice(capture, 3)])") == "[0, 1, 2]\n"
+            assert kernel.run("print([packet.data[-1] for packet in islice(flow, 3)])") == "[0, 1, 2]\n"
+            assert kernel.run("print(flow['count'].mbuf['packets'])\nflow.close()\ncapture.close()") == "3\n"
+        finally:
+            kernel.close()
