@@ -331,6 +331,8 @@ class Flow(Readable):
         deliver: Iterable[str | int] = (),
     ) -> None:
         self._closed = True  # for __del__, until there is something to close
+        if engine != "embedded":
+            raise ValueError("a class of flows of ffpfd is made of pyffpf.remote_flow.RemoteFlow")
         self.graph = graph if graph is not None else default_graph()
         self._handle = _Handle(self.graph, name, share)
         self._closed = False

@@ -265,6 +265,8 @@ class Graph:
         immediate: bool = False,
         engine: str = "embedded",
     ) -> None:
+        if engine != "embedded":
+            raise ValueError("a class of graphs of ffpfd is made of pyffpf.remote_graph.RemoteGraph")
         config = ffi.new(
             "struct ffpf_engine_config *",
             {

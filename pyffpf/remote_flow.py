@@ -230,6 +230,11 @@ class RemoteFlow(Delivers, Flow):
     # ---- packets ----
 
     @property
+    def parts(self) -> list[SharedFlow]:
+        """What it is in ffpfd: a flow for each source. None before instantiate."""
+        return list(self._parts)
+
+    @property
     def delivers(self) -> bool:
         """Whether any packet comes to this process."""
         return any(flow is not None for flow in self._devices)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,17 +13,22 @@ import pytest
 
 from compat_tests.netns import Netns, wait_until
 from fpl.graph.node import Node as GraphNode
-from pyffpf import Flow, Graph
+from pyffpf import Flow
 from pyffpf.daemon.test_kernel import IPV4, IPV6, Ffpfd, frames
 from pyffpf.daemon.testing import as_user, open_to_all
-from pyffpf.errors import BadGraph, NoServer, NoSuchDevice, NotSupported, WrongState
+from pyffpf.errors import BadGraph, Denied, NoServer, NoSuchDevice, NotSupported, WrongState
+from pyffpf.remote_flow import RemoteFlow
+from pyffpf.remote_graph import RemoteGraph
 from pyffpf.remote_plan import plan
 
 CONFIG = """
 [buffers]
 bytes = "512 KiB"
+stall_ms = 200
 [limits]
 nodes = 12
+[daemon]
+admin_group = "0"
 [[allow]]
 groups = ["4243"]
 """
@@ -52,15 +58,13 @@ def running(ns: Netns, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ffp
 
 
 @pytest.fixture
-def graph(ns: Netns, running: Ffpfd) -> Iterator[Graph]:
+def graph(ns: Netns, running: Ffpfd) -> Iterator[RemoteGraph]:
     """Of ffpfd. Reads nothing of the namespace but the names that flows give."""
     with ns.entered(), graph_at(running) as made:
         yield made
 
 
-def graph_at(running: Ffpfd, **more: Any) -> Graph:
-    from pyffpf.remote_graph import RemoteGraph
-
+def graph_at(running: Ffpfd, **more: Any) -> RemoteGraph:
     return RemoteGraph(socket=running.path, promisc=False, **more)
 
 
@@ -117,7 +121,7 @@ def test_no_ffpfd_is_no_server(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -
 # ---- in ffpfd
 
 
-def test_the_kernel_counts_and_python_reads_its_memory(ns: Netns, graph: Graph) -> None:
+def test_the_kernel_counts_and_python_reads_its_memory(ns: Netns, graph: RemoteGraph) -> None:
     with graph.flow(f'(device,{ns.left}) -> ip=(BPF,"ip") -> n=(packetcount)') as flow:
         assert [node.level for node in flow.nodes] == ["kernel"] * 3
         ns.send(ns.right, frames(IPV4, 20) + frames(IPV6, 5))
@@ -142,7 +146,7 @@ def test_the_kernel_counts_and_python_reads_its_memory(ns: Netns, graph: Graph) 
         flow.read_batch()
 
 
-def test_packets_of_the_last_stage_come_here(ns: Netns, graph: Graph) -> None:
+def test_packets_of_the_last_stage_come_here(ns: Netns, graph: RemoteGraph) -> None:
     with graph.flow(f'(device,{ns.left}) -> (BPF,"ip6")') as flow:
         ns.send(ns.right, frames(IPV4, 5) + frames(IPV6, 30))
         batch = flow.read_batch(timeout=20)
@@ -154,7 +158,7 @@ def test_packets_of_the_last_stage_come_here(ns: Netns, graph: Graph) -> None:
         assert (reader["let_through"], reader["delivered"], reader["dropped_ibuf"]) == (30, 30, 0)
 
 
-def test_several_delivered_nodes_are_told_apart(ns: Netns, graph: Graph) -> None:
+def test_several_delivered_nodes_are_told_apart(ns: Netns, graph: RemoteGraph) -> None:
     text = f'(device,{ns.left}) -> four=(BPF,"ip") | six=(BPF,"ip6") -> n=(packetcount)'
     with graph.flow(text, deliver=("four", "six")) as flow:
         four, six = flow["four"].begin(), flow["six"].begin()
@@ -164,7 +168,7 @@ def test_several_delivered_nodes_are_told_apart(ns: Netns, graph: Graph) -> None
         assert int(flow["n"].mbuf["packets"]) == 10
 
 
-def test_what_the_kernel_cannot_run_runs_here_behind_what_it_can(ns: Netns, graph: Graph) -> None:
+def test_what_the_kernel_cannot_run_runs_here_behind_what_it_can(ns: Netns, graph: RemoteGraph) -> None:
     text = f'(device,{ns.left}) -> ip=(BPF,"ip") -> (distinct,of=ip.src) -> (dedup) -> (packetcount)'
     with graph.flow(text) as flow:
         assert [node.level for node in flow.nodes] == ["kernel", "kernel", "userspace", "userspace", "userspace"]
@@ -176,7 +180,7 @@ def test_what_the_kernel_cannot_run_runs_here_behind_what_it_can(ns: Netns, grap
         assert flow["ip"].counters.packets_out == 10
 
 
-def test_two_sources_join_here(ns: Netns, graph: Graph) -> None:
+def test_two_sources_join_here(ns: Netns, graph: RemoteGraph) -> None:
     text = f'[(device,{ns.left}) -> (BPF,"ip and inbound")] | [(device,{ns.right}) -> (BPF,"ip and outbound")]'
     with graph.flow(text + " -> n=(packetcount)") as flow:
         assert [node.level for node in flow.nodes] == ["kernel"] * 4 + ["userspace"]
@@ -184,7 +188,7 @@ def test_two_sources_join_here(ns: Netns, graph: Graph) -> None:
         wait_until(lambda: graph.run(0, 0.05).packets >= 0 and int(flow["n"].mbuf["packets"]) == 16, "both ways")
 
 
-def test_a_flow_that_shares_nothing_has_writable_mbufs(ns: Netns, graph: Graph) -> None:
+def test_a_flow_that_shares_nothing_has_writable_mbufs(ns: Netns, graph: RemoteGraph) -> None:
     text = f'(device,{ns.left}) -> (BPF,"ip") -> n=(packetcount)'
     with graph.flow(text, share=False) as own, graph.flow(text) as shared:
         own["n"].mbuf["packets"] = 100
@@ -194,7 +198,7 @@ def test_a_flow_that_shares_nothing_has_writable_mbufs(ns: Netns, graph: Graph) 
         assert own["n"].instance != shared["n"].instance
 
 
-def test_refusals_are_exceptions_with_ffpfds_words(ns: Netns, graph: Graph) -> None:
+def test_refusals_are_exceptions_with_ffpfds_words(ns: Netns, graph: RemoteGraph) -> None:
     flow = graph.flow("(device,nothere)")
     with pytest.raises(NoSuchDevice, match="nothere"):
         flow.instantiate()
@@ -207,7 +211,7 @@ def test_refusals_are_exceptions_with_ffpfds_words(ns: Netns, graph: Graph) -> N
     assert flow.state == "populated"
 
 
-def by_user(running: Ffpfd, uid: int, work: Callable[[Graph], Any]) -> Any:
+def by_user(running: Ffpfd, uid: int, work: Callable[[RemoteGraph], Any]) -> Any:
     def run() -> Any:
         with graph_at(running) as graph:
             return work(graph)
@@ -219,7 +223,7 @@ def by_user(running: Ffpfd, uid: int, work: Callable[[Graph], Any]) -> Any:
 def test_two_users_share_what_runs(ns: Netns, running: Ffpfd) -> None:
     """Users without any right of their own, in processes of their own."""
 
-    def run(graph: Graph) -> Any:
+    def run(graph: RemoteGraph) -> Any:
         with graph.flow(f'(device,{ns.left}) -> ip=(BPF,"ip") -> n=(packetcount)') as flow:
             before = int(flow["n"].mbuf["packets"])
             ns.send(ns.right, frames(IPV4, 10))
@@ -237,7 +241,7 @@ def test_two_users_share_what_runs(ns: Netns, running: Ffpfd) -> None:
         assert int(flow["n"].mbuf["packets"]) == 20
 
 
-def test_histogram_and_topk_of_the_kernel_tell_what_those_of_userspace_do(ns: Netns, graph: Graph) -> None:
+def test_histogram_and_topk_of_the_kernel_tell_what_those_of_userspace_do(ns: Netns, graph: RemoteGraph) -> None:
     text = f'(device,{ns.left}) -> (BPF,"ip") -> (histogram,of=len bins=4 from=0 to=2000) | (topk,k=3 of=ip.src)'
     with graph.flow(text) as flow:
         ns.send(ns.right, frames(IPV4, 12))
@@ -245,3 +249,74 @@ def test_histogram_and_topk_of_the_kernel_tell_what_those_of_userspace_do(ns: Ne
         assert sum(one["count"] for one in flow["histogram"].report()["bins"]) == 12
         assert flow["topk"].report()["packets"] + flow["topk"].report()["none"] == 12
         assert np.all(flow["histogram"].mbuf["counts"][1:] == 0)
+
+
+def revoke(running: Ffpfd, flow: RemoteFlow) -> None:
+    with running.connect() as administrator:
+        administrator.ask("revoke", flow=flow.parts[0].id, reason="enough of it")
+
+
+def test_a_revoked_flow_says_why(ns: Netns, running: Ffpfd, graph: RemoteGraph) -> None:
+    with graph.flow(f"(device,{ns.left}) -> (packetcount)") as counting:
+        graph.run(0, 0.01)
+        revoke(running, counting)
+        with pytest.raises(Denied, match="ffpfd has ended the flow: enough of it"):
+            graph.run(0, 20)
+    with graph.flow(f'(device,{ns.left}) -> (BPF,"ip")') as delivering:
+        delivering.read_batch(timeout=0)
+        revoke(running, delivering)
+        with pytest.raises(Denied):
+            delivering.read_batch(timeout=20)
+
+
+def test_a_reader_that_was_left_behind_goes_on(ns: Netns, graph: RemoteGraph) -> None:
+    """Its lanes move: it reads the old ones to their end, and asks ffpfd where they go on."""
+    one, all_ip = f'(device,{ns.left}) -> (BPF,"ip")', f'(device,{ns.left}) -> (BPF,"ip or ip6")'
+    with graph.flow(one) as slow, graph_like(graph) as other, other.flow(all_ip) as quick:
+        slow.begin()
+        events: list[Any] = []
+
+        def moved() -> bool:
+            ns.send(ns.right, frames(IPV4, 500))
+            while batch := quick.read_batch(timeout=0.05):
+                assert len(batch)
+            events.extend(slow.parts[0].pending_events())
+            return any(event["event"] == "moved" for event in events)
+
+        wait_until(moved, "the slow one to be left behind", 60)
+        seen = 0
+        while batch := slow.read_batch(timeout=0.5):
+            seen += len(batch)
+        assert seen > 0
+        ns.send(ns.right, frames(IPV4, 9))
+        assert len(read(slow, 9)) == 9
+
+
+def graph_like(graph: RemoteGraph) -> RemoteGraph:
+    return RemoteGraph(socket=graph.socket, promisc=False)
+
+
+def test_a_thread_that_waits_hears_of_the_close(ns: Netns, graph: RemoteGraph) -> None:
+    flow = graph.flow(f'(device,{ns.left}) -> (BPF,"ip6")').instantiate().activate()
+    closer = threading.Timer(0.2, flow.close)
+    closer.start()
+    with pytest.raises(WrongState, match="closed"):
+        flow.read_batch(timeout=20)
+    closer.join()
+
+
+def test_runs_count_what_the_hook_was_given(ns: Netns, graph: RemoteGraph) -> None:
+    with graph.flow(f'(device,{ns.left}) -> (BPF,"ip6") -> (packetcount)') as flow:
+        assert graph.run(1, 0.01).packets == 0
+        ns.send(ns.right, frames(IPV4, 12))
+        assert graph.run(12, 20) == (12, False)
+        assert graph.run(1, 0.01).packets == 0
+        assert int(flow[2].mbuf["packets"]) == 0
+
+
+def test_a_class_of_ones_own_is_none_of_ffpfds() -> None:
+    class Mine(Flow):
+        pass
+
+    with pytest.raises(ValueError, match="RemoteFlow"):
+        Mine("(device,lo)", engine="shared")
