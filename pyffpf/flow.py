@@ -287,6 +287,9 @@ class Node(Readable):
         finally:
             lib.ffpf_text_free(out)
 
+    def __str__(self) -> str:
+        return self.name or f"({self.class_name}{',' if self.expression else ''}{self.expression})"
+
     def __repr__(self) -> str:
         name = f"{self.name}=" if self.name and self.class_name else self.name
         words = f"({self.class_name},{self.expression})" if self.class_name else ""
@@ -482,6 +485,10 @@ class Flow(Readable):
             raise KeyError(f"{self._name} has {len(named)} nodes of the class {key!r}: give them names")
         known = ", ".join(node.name or node.class_name for node in nodes)
         raise KeyError(f"{self._name} has no node {key!r}; there are {known}")
+
+    def explain(self) -> str:
+        """A line for each node: where it runs, and why."""
+        return "\n".join(f"{node!s}: {one.level}: {one.reason}" for node in self.nodes for one in [node.serving])
 
     def picture(self) -> Picture:
         """The whole graph that it belongs to."""

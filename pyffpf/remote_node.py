@@ -100,6 +100,3 @@ class RemoteNode(Delivers, Node):
 
     def _reader(self) -> Readable:
         return self._flow.reader_of((self.number,), str(self))
-
-    def __str__(self) -> str:
-        return self.name or f"({self.class_name},{self.expression})"

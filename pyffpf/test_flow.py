@@ -489,3 +489,10 @@ def test_an_interface() -> None:
             got += [bytes(packet) for packet in batch]
         assert got == [frame for frame in frames() if is_tcp(frame)]
         assert flow["packetcount"].mbuf["packets"] == TCP
+
+
+def test_flows_explain_where_their_nodes_run(capture: Path) -> None:
+    with Flow(text(capture, "n=(packetcount)")) as flow:
+        lines = flow.explain().splitlines()
+        assert lines[0].startswith("(device,")
+        assert lines[-1] == f"n: userspace: {flow['n'].serving.reason}"
