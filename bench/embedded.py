@@ -186,12 +186,14 @@ def interface(rounds: int, load: live.Load, folder: Path) -> list[list[str]]:
     stock = {"tcpdump, filter: stock": ["-w", "/dev/null", "tcp port 80"], "tcpdump: stock": ["-w", "/dev/null"]}
     runs: dict[str, list[live.Capture]] = {name: [] for name in (*flows, *stock)}
     idle: list[float] = []
-    for _ in range(rounds):
+    for first in range(rounds):
         idle.append(live.send(load.count, load.size, load.rate))
-        for name, texts in flows.items():
-            runs[name].append(follow(texts, load))
-        for name, options in stock.items():
-            runs[name].append(live.capture("stock", options, load, folder))
+        order = list(runs)
+        for name in order[first % len(order) :] + order[: first % len(order)]:  # whoever comes after idle changes
+            if name in flows:
+                runs[name].append(follow(flows[name], load))
+            else:
+                runs[name].append(live.capture("stock", stock[name], load, folder))
     rows = []
     for name, found in runs.items():
         kernel = measure.Spread.of([one.sender - least for one, least in zip(found, idle, strict=True)])
