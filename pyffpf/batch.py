@@ -55,7 +55,7 @@ class Batch:
         self.rows = rows
         self.octets = octets
         self.link_type = link_type
-        self._in_place = False
+        self._in_place = False  # octets are the reader's memory, of which only the packets are sure to be mapped
         self._racing: Octets | None = None  # octets that may be overwritten ...
         self._overwritten: Callable[[int], Rows] | None = None  # ... and who knows which were
         self._lapped: Rows | None = None
@@ -144,13 +144,20 @@ class Batch:
     @cached_property
     def starts(self) -> list[int]:
         """Where each packet begins in octet_bytes."""
-        starts: list[int] = self.rows["offset"].tolist()
+        starts: list[int] = (self._ends - self.rows["caplen"]).tolist()
         return starts
 
     @cached_property
     def ends(self) -> list[int]:
         """... and ends."""
-        ends: list[int] = (self.rows["offset"] + self.rows["caplen"]).tolist()
+        ends: list[int] = self._ends.tolist()
+        return ends
+
+    @property
+    def _ends(self) -> npt.NDArray[np.uint64]:
+        if self._in_place:
+            return np.cumsum(self.rows["caplen"], dtype=np.uint64)
+        ends: npt.NDArray[np.uint64] = self.rows["offset"] + self.rows["caplen"]
         return ends
 
     @cached_property
@@ -162,7 +169,7 @@ class Batch:
     @cached_property
     def octet_bytes(self) -> bytes:
         """All octets as one object, of which packets are slices."""
-        return self._needed().tobytes()
+        return b"".join(self.datas) if self._in_place else self._needed().tobytes()
 
     def release(self) -> None:
         """Lets go of the octets; rows stay. Of a batch that was not copied the capture can then go on."""
@@ -172,7 +179,9 @@ class Batch:
 
     def select(self, rows: npt.NDArray[Any]) -> Batch:
         """The batch of some of its packets, in the order given: by a mask (n,) or row numbers. Octets are shared."""
-        return Batch(self.rows[rows], self.octets, self.link_type)
+        batch = Batch(self.rows[rows], self.octets, self.link_type)
+        batch._in_place = self._in_place
+        return batch
 
     def _needed(self) -> Octets:
         if self.octets is None:

@@ -213,6 +213,9 @@ class Capture:
         while a view of them lives, the capture cannot go on: reads raise StillViewed. With fast reader preference the
         buffer does not wait for readers: there the batch has octets only within `with batch:`, and if packets were
         overwritten before its end, that raises Lapped with their row numbers. They are counted as lapped.
+
+        batch.octets then reaches from the first packet to the last, wherever these lie: of live captures what is
+        between packets may be anybody's, or not be there at all. batch.view, headers, fields and packets know.
         """
         rows = self._arena("rows", size, ROW)
         want = ffi.new("struct ffpf_rows *", {"room": size, "in_place": octets and not copy})
@@ -245,10 +248,12 @@ class Capture:
         """The reader's own memory, read-only. What it is views of counts as a view until the last of them goes."""
         if not want.count:
             return np.empty(0, np.uint8)
+        lowest = int(rows["offset"].min())
+        rows["offset"] -= lowest
         length = int((rows["offset"] + rows["caplen"]).max())
         self._call(lib.ffpf_pull_view)
         pull = self._pull
-        memory = ffi.gc(ffi.cast("uint8_t *", want.base), lambda _: lib.ffpf_pull_forget(pull))
+        memory = ffi.gc(ffi.cast("uint8_t *", want.base) + lowest, lambda _: lib.ffpf_pull_forget(pull))
         octets: Octets = np.frombuffer(ffi.buffer(memory, length), np.uint8)
         octets.flags.writeable = False
         return octets

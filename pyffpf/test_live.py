@@ -88,7 +88,18 @@ def test_columns_headers_and_batches_in_place(ns: Netns, open_live: Open) -> Non
                 else:
                     batch = capture.read_batch(copy=False)
                     assert batch is not None
-                    ports += batch.fields("udp.dport")["udp.dport"].tolist()
+                    with batch:
+                        some = batch.fields("udp.dport")["udp.dport"].tolist()
+                        assert [packet.data for packet in batch] == frames[len(ports) : len(ports) + len(batch)]
+                        # as one piece, though they lie scattered over the memory of several processors
+                        half = batch.select(batch["len"] > 0)
+                        for whole in (batch, half):
+                            cuts = zip(whole.starts, whole.ends, strict=True)
+                            octets = whole.octet_bytes
+                            assert [octets[a:b] for a, b in cuts] == [packet.data for packet in batch]
+                        del half, whole
+                    assert batch.octets is None
+                    ports += some
             assert ports == list(range(1000, 1400)), way
 
 
