@@ -13,6 +13,7 @@ In ffpfd a flow ends with the connection that made it: there is none that outliv
 
 from __future__ import annotations
 
+import os
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -26,7 +27,7 @@ from fpl.graph.node import Node as GraphNode
 from pyffpf.cli.control import ControlError
 from pyffpf.custom import CustomFilter
 from pyffpf.delivery import Delivery
-from pyffpf.errors import BadGraph, NotSupported, WrongState, raised_by_ffpfd
+from pyffpf.errors import BadGraph, Busy, NotSupported, WrongState, raised_by_ffpfd
 from pyffpf.flow import ALLOWED, Flow, Node, Readable
 from pyffpf.graph import Counters, Graph, GraphInstance, warn_unclosed
 from pyffpf.graph_nodes import FilterError, nodes_of
@@ -87,6 +88,7 @@ class RemoteFlow(Delivers, Flow):
         self._flow = self
         self._number = -1
         self._state = "created"
+        self._process = os.getpid()
         self._pending: dict[int, deque[Batch]] = {}
         self._text = b""
         self._name = name if name is not None else f"flow{self.graph.next_number()}"
@@ -208,6 +210,8 @@ class RemoteFlow(Delivers, Flow):
             self._parts, self._states, self._instances = [], [], []
 
     def _ask(self, call: Callable[[SharedFlow], Any]) -> list[Any]:
+        if os.getpid() != self._process:  # two would read one another's answers
+            raise Busy(f"the flow {self._name!r} belongs to the process that this one was forked from")
         try:
             return [call(part) for part in self._parts]
         except ControlError as refused:

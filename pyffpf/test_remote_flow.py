@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from fpl.graph.node import Node as GraphNode
 from pyffpf import Flow
 from pyffpf.daemon.test_kernel import IPV4, IPV6, Ffpfd, frames
 from pyffpf.daemon.testing import as_user, open_to_all
-from pyffpf.errors import BadGraph, Denied, NoServer, NoSuchDevice, NotSupported, WrongState
+from pyffpf.errors import BadGraph, Busy, Denied, NoServer, NoSuchDevice, NotSupported, WrongState
 from pyffpf.remote_flow import RemoteFlow
 from pyffpf.remote_graph import RemoteGraph
 from pyffpf.remote_plan import plan
@@ -312,6 +313,44 @@ def test_runs_count_what_the_hook_was_given(ns: Netns, graph: RemoteGraph) -> No
         assert graph.run(12, 20) == (12, False)
         assert graph.run(1, 0.01).packets == 0
         assert int(flow[2].mbuf["packets"]) == 0
+
+
+def test_a_forked_process_leaves_the_flow_to_its_maker(ns: Netns, graph: RemoteGraph) -> None:
+    with graph.flow(f'(device,{ns.left}) -> ip=(BPF,"ip")') as flow:
+
+        def child() -> str:
+            try:
+                flow["ip"].counters  # noqa: B018
+            except Busy as refusal:
+                flow.close()
+                return str(refusal)
+            return ""
+
+        assert "belongs to the process that this one was forked from" in as_user(0, child, 0)
+        assert flow.state == "active"
+        ns.send(ns.right, frames(IPV4, 3))
+        assert len(read(flow, 3)) == 3
+
+
+def test_under_frp_a_slow_reader_loses_packets_and_all_are_accounted_for(ns: Netns, tmp_path: Path) -> None:
+    open_to_all(tmp_path)
+    made = Ffpfd(ns, tmp_path, CONFIG.replace("[buffers]", '[buffers]\nbms = "frp"'))
+    try:
+        with ns.entered(), graph_at(made) as graph, graph.flow(f'(device,{ns.left}) -> ip=(BPF,"ip")') as flow:
+            flow.begin()
+            ns.send(ns.right, frames(IPV4, 500) * 40)
+            wait_until(lambda: flow["ip"].counters.packets_in == 20_000, "all packets")
+            seen = 0
+            while batch := flow.read_batch(timeout=0.2):
+                seen += len(batch)
+            counters = flow["ip"].counters
+            assert 0 < seen < 20_000
+            assert counters.dropped["lapped"] > 0
+            assert counters.packets_out == seen
+            assert counters.packets_in == counters.packets_out + counters.filtered + sum(counters.dropped.values())
+        made.stop()
+    finally:
+        made.clear_up()
 
 
 def test_a_class_of_ones_own_is_none_of_ffpfds() -> None:
