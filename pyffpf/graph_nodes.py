@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import ctypes
 import struct
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fpl.graph.node import COUNTING, Node
@@ -24,30 +26,69 @@ class FilterError(ValueError):
     """The text of a BPF node cannot be compiled: in libpcap's words, or why the hook could not run it."""
 
 
-def nodes_of(text: str) -> list[Node]:
+Before = Callable[
+    [str, str], Sequence[Node]
+]  # of a flow ("": any) and a name: that node, last, behind what leads to it
+
+
+def _nothing_before(flow: str, name: str) -> Sequence[Node]:
+    raise ValueError(f"{name}: a flow of ffpfd cannot continue from another flow's node")
+
+
+def nodes_of(text: str, before: Before = _nothing_before) -> list[Node]:
     """The nodes of a flow's text (csrc/graph/parse.h). Packets that the last stage lets through are delivered, unless
-    its nodes count. BadGraph: where the text is wrong. ValueError: it continues from another flow's node."""
+    its nodes count. Where the text names a node of another flow, what leads to it is among the nodes: in ffpfd equal
+    nodes are one. BadGraph: where the text is wrong. ValueError, or what `before` raises: there is no such node."""
     octets = text.encode()
     out, error = ffi.new("struct ffpf_graph_text **"), ffi.new("struct ffpf_graph_error *")
     if lib.ffpf_graph_text_parse(out, octets, len(octets), error) < 0:
         raise text_error(error, octets)
     graph = ffi.gc(out[0], lib.ffpf_graph_text_free)
     ends = {int(graph.ends[number]) for number in range(graph.end_count)}
-    return [_node(graph.nodes[position], position in ends) for position in range(graph.count)]
+    nodes: list[Node] = []
+    places: list[int] = []  # by position in the text
+    for position in range(graph.count):
+        said = graph.nodes[position]
+        if text_at(getattr(said, "class")):
+            nodes.append(_node(said, places, position in ends))
+        else:
+            _join(nodes, before(text_at(said.flow), text_at(said.name)))
+        places.append(len(nodes) - 1)
+    return nodes
 
 
-def _node(said: Any, is_end: bool) -> Node:
+def _join(nodes: list[Node], leading: Sequence[Node]) -> None:
+    """Behind the others, so that inputs come first."""
+    first = len(nodes)
+    for node in leading:
+        nodes.append(replace(node, inputs=tuple(first + at for at in node.inputs), deliver=None))
+
+
+def _node(said: Any, places: Sequence[int], is_end: bool) -> Node:
     kind = text_at(getattr(said, "class"))
-    if not kind:
-        raise ValueError(f"{text_at(said.name)}: a flow of ffpfd cannot continue from another flow's node")
     return Node(
         kind,
         text_at(said.expression),
-        tuple(int(said.inputs[number]) for number in range(said.input_count)),
+        tuple(places[said.inputs[number]] for number in range(said.input_count)),
         int(said.mbuf_bytes) if said.has_mbuf else None,
         text_at(said.name),
         deliver=True if is_end and kind not in COUNTING else None,
     )
+
+
+def leading_to(nodes: Sequence[Node], position: int) -> list[Node]:
+    """A node, last, behind all that leads to it; only it keeps its name."""
+    wanted = {position}
+    for at in range(position, -1, -1):
+        if at in wanted:
+            wanted |= set(nodes[at].inputs)
+    kept = sorted(wanted)
+    number = {at: new for new, at in enumerate(kept)}
+    return [
+        replace(nodes[at], inputs=tuple(number[one] for one in nodes[at].inputs),
+                name=nodes[at].name if at == position else "")
+        for at in kept
+    ]  # fmt: skip
 
 
 def compile_filter(text: str, link_type: int, snap_len: int = SNAP_LEN_MAX) -> bytes | None:

@@ -122,15 +122,11 @@ class RemoteFlow(Delivers, Flow):
         return None
 
     def populate(self, text: str | Part) -> Self:
-        """Says what the flow is. Raises BadGraph, with the place; NotSupported: it continues from another flow."""
+        """Says what the flow is. It may continue from a node of another flow of this graph, by its name: what leads to
+        that is then this flow's too, and in the kernel the same. Raises BadGraph, with the place where there is one."""
         self._for("populate")
         words = str(text)
-        try:
-            nodes = nodes_of(words)
-        except BadGraph:
-            raise
-        except ValueError as refusal:
-            raise NotSupported(str(refusal)) from refusal
+        nodes = nodes_of(words, self.graph.leading_to)
         self._nodes, self._text, self._state = nodes, words.encode(), "populated"
         return self
 
@@ -317,6 +313,16 @@ class RemoteFlow(Delivers, Flow):
     @property
     def nodes(self) -> list[Node]:
         return [] if self._closed else [RemoteNode(self, number, node) for number, node in enumerate(self._nodes)]
+
+    @property
+    def graph_nodes(self) -> list[GraphNode]:
+        """Its nodes as ffpfd is asked for them."""
+        return list(self._nodes)
+
+    @property
+    def shares(self) -> bool:
+        """Whether other flows may have its nodes too."""
+        return not self._private
 
     def _position(self, key: str | int) -> int:
         return self[key].number if self._state in ALLOWED["read"] else self._find(key)

@@ -13,7 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fpl.graph.node import Node
+from pyffpf.errors import BadGraph
 from pyffpf.graph import Deadline, Graph, GraphInstance, Ran
+from pyffpf.graph_nodes import leading_to
 from pyffpf.remote_flow import RemoteFlow
 
 if TYPE_CHECKING:
@@ -64,6 +67,20 @@ class RemoteGraph(Graph):
     def flows(self) -> list[Any]:
         """The flows in ffpfd that are not closed, oldest first."""
         return [flow for flow in super().flows if isinstance(flow, RemoteFlow)]
+
+    def leading_to(self, owner: str, name: str) -> list[Node]:
+        """The node of that name of a flow ("": of any), last, behind what leads to it. BadGraph: there is none, or
+        several flows have different ones."""
+        found = [
+            leading_to(flow.graph_nodes, position)
+            for flow in self.flows
+            for position, node in enumerate(flow.graph_nodes)
+            if node.name == name and (not owner or flow.name == owner) and flow.shares
+        ]
+        if not found or any(one != found[0] for one in found):
+            words = "several flows have such a node" if found else "no flow of this graph has such a node to share"
+            raise BadGraph(f"{owner}{'.' if owner else ''}{name}: {words}", None, None, None)
+        return found[0]
 
     def next_number(self) -> int:
         """For names: never the same."""

@@ -181,6 +181,21 @@ def test_what_the_kernel_cannot_run_runs_here_behind_what_it_can(ns: Netns, grap
         assert flow["ip"].counters.packets_out == 10
 
 
+def test_a_later_flow_continues_from_a_node_by_its_name(ns: Netns, graph: RemoteGraph) -> None:
+    first = graph.flow(f'(device,{ns.left}) -> ip=(BPF,"ip") -> s=(sampler,2) -> (packetcount)', name="one")
+    with first, graph.flow("s -> (bytecount)") as by_name, graph.flow("one.ip | one.s -> n=(packetcount)") as both:
+        ns.send(ns.right, frames(IPV4, 10) + frames(IPV6, 4))
+        wait_until(lambda: int(both["n"].mbuf["packets"]) == 10, "ten packets")
+        assert by_name["s"].instance == first["s"].instance == both["s"].instance
+        assert first["s"].counters.packets_in == 10
+        assert by_name["bytecount"].counters.packets_in == 5
+        assert [node.level for node in by_name.nodes] == ["kernel"] * 4
+        assert len(graph.flow("s -> (packetcount)").nodes) == 4  # they are one
+        graph.flow(f"(device,{ns.left}) -> s=(sampler,3)")
+        with pytest.raises(BadGraph, match="s: several flows have such a node"):
+            graph.flow("s -> (packetcount)")
+
+
 def test_two_sources_join_here(ns: Netns, graph: RemoteGraph) -> None:
     text = f'[(device,{ns.left}) -> (BPF,"ip and inbound")] | [(device,{ns.right}) -> (BPF,"ip and outbound")]'
     with graph.flow(text + " -> n=(packetcount)") as flow:
@@ -207,7 +222,7 @@ def test_refusals_are_exceptions_with_ffpfds_words(ns: Netns, graph: RemoteGraph
         graph.flow(f'(device,{ns.left}) -> (BPF,"no such filter")').instantiate()
     with pytest.raises(BadGraph, match="ffpfd refuses"):
         graph.flow(f"(device,{ns.left}) -> (sampler,zero)").instantiate()
-    with pytest.raises(NotSupported, match="cannot continue from another flow's node"):
+    with pytest.raises(BadGraph, match="other: no flow of this graph has such a node"):
         graph.flow("other -> (packetcount)")
     assert flow.state == "populated"
 
