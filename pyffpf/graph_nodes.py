@@ -61,7 +61,7 @@ def _join(nodes: list[Node], leading: Sequence[Node]) -> None:
     """Behind the others, so that inputs come first."""
     first = len(nodes)
     for node in leading:
-        nodes.append(replace(node, inputs=tuple(first + at for at in node.inputs), deliver=None))
+        nodes.append(replace(node, inputs=tuple(first + at for at in node.inputs)))
 
 
 def _node(said: Any, places: Sequence[int], is_end: bool) -> Node:
@@ -77,7 +77,7 @@ def _node(said: Any, places: Sequence[int], is_end: bool) -> Node:
 
 
 def leading_to(nodes: Sequence[Node], position: int) -> list[Node]:
-    """A node, last, behind all that leads to it; only it keeps its name."""
+    """A node, last, behind all that leads to it; only it keeps its name. Nobody asked for their packets."""
     wanted = {position}
     for at in range(position, -1, -1):
         if at in wanted:
@@ -86,7 +86,7 @@ def leading_to(nodes: Sequence[Node], position: int) -> list[Node]:
     number = {at: new for new, at in enumerate(kept)}
     return [
         replace(nodes[at], inputs=tuple(number[one] for one in nodes[at].inputs),
-                name=nodes[at].name if at == position else "")
+                name=nodes[at].name if at == position else "", deliver=None)
         for at in kept
     ]  # fmt: skip
 

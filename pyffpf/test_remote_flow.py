@@ -190,6 +190,8 @@ def test_a_later_flow_continues_from_a_node_by_its_name(ns: Netns, graph: Remote
         assert first["s"].counters.packets_in == 10
         assert by_name["bytecount"].counters.packets_in == 5
         assert [node.level for node in by_name.nodes] == ["kernel"] * 4
+        graph.flow(f"(device,{ns.left}) -> end=(sampler,5)")
+        assert len(graph.flow("end -> (packetcount)").nodes) == len(graph.flow("end").nodes) + 1 == 3
         assert len(graph.flow("s -> (packetcount)").nodes) == 4  # they are one
         graph.flow(f"(device,{ns.left}) -> s=(sampler,3)")
         with pytest.raises(BadGraph, match="s: several flows have such a node"):
