@@ -159,6 +159,18 @@ def test_packets_of_the_last_stage_come_here(ns: Netns, graph: RemoteGraph) -> N
         assert (reader["let_through"], reader["delivered"], reader["dropped_ibuf"]) == (30, 30, 0)
 
 
+def test_cooked_packets_of_any_are_judged_here_as_in_the_kernel(ns: Netns, graph: RemoteGraph) -> None:
+    """A BPF node behind one that the kernel has not sees the cooked header."""
+    with graph.flow(
+        '(device,any) -> kernel=(BPF,"ip6 and inbound") -> (distinct) -> here=(BPF,"ip6 and inbound")'
+    ) as f:
+        assert [node.level for node in f.nodes] == ["kernel", "kernel", "userspace", "userspace"]
+        f.begin()
+        ns.send(ns.right, frames(IPV4, 3) + frames(IPV6, 6))
+        assert len(read(f, 6)) == 6
+        assert f["kernel"].counters.packets_out == f["here"].counters.packets_out == f["distinct"].counters.packets_in
+
+
 def test_several_delivered_nodes_are_told_apart(ns: Netns, graph: RemoteGraph) -> None:
     text = f'(device,{ns.left}) -> four=(BPF,"ip") | six=(BPF,"ip6") -> n=(packetcount)'
     with graph.flow(text, deliver=("four", "six")) as flow:
