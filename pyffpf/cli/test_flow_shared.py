@@ -19,6 +19,7 @@ import pytest
 from compat_tests import shared
 from compat_tests.netns import Netns, wait_until
 from pyffpf.daemon.test_kernel import IPV4, IPV6, frames
+from pyffpf.daemon.testing import open_to_all
 
 SHARED = shared.User(61001, 61009)  # two users of a group, so that they share what runs
 OTHER = shared.User(61002, 61009)
@@ -81,10 +82,8 @@ def active(ffpfd: shared.Ffpfd) -> list[dict[str, Any]]:
 
 
 def test_users_without_rights_count_in_the_kernel(ns: Netns, ffpfd: shared.Ffpfd, tmp_path: Path) -> None:
+    open_to_all(tmp_path)
     tmp_path.chmod(0o777)
-    for folder in tmp_path.parents:
-        if folder.stat().st_uid == os.geteuid() and folder != Path("/") and "pytest" in folder.name:
-            folder.chmod(0o755)
     picture = tmp_path / "flow.dot"
     text = f"(device,{ns.left}) -> (BPF,ip) -> n=(packetcount)"
     words = ["--no-promisc", "--json", "--verbose", text]
