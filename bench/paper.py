@@ -60,13 +60,17 @@ def figure_12(curves: Curves, seconds: float, folder: Path, daemon: shared.Daemo
 
 
 def highest_rate(peer: str, number: int, seconds: float, folder: Path, daemon: shared.Daemon) -> int:
-    """The last of rising rates at which nothing was lost; 0 when something was at the first."""
+    """The last of rising rates at which nothing was lost; 0 when something was at the first. Where the sender takes all
+    of its processor, and nothing is lost yet, the rate that it reached: then the sender is the limit."""
     rate, good = float(FIRST_RATE), 0
     while rate < RATE_MAX:
         load = live.Load(int(rate * seconds), OCTETS, int(rate))
         one = shared.capture(peer, number, [str(COUNTER), live.SIDES[1]], load, folder, daemon)
         if one.captured != number * load.count:
             break
+        reached = 1e9 / one.sender
+        if reached < rate:
+            return max(good, int(reached))
         good, rate = int(rate), rate * STEP
     return good
 
@@ -99,7 +103,7 @@ def plot(curves: Mapping[str, Mapping[int, Sequence[float]]], label: str, title:
     pyplot.close(figure)
 
 
-def inside(rounds: int, seconds: float, plots: Path) -> None:
+def inside(rounds: int, seconds: float, plots: Path, only_rates: bool) -> None:
     """What runs in the namespace."""
     measure.make_veth_pair(*live.SIDES)
     eleven: Curves = {}
@@ -109,16 +113,19 @@ def inside(rounds: int, seconds: float, plots: Path) -> None:
         folder = Path(name)
         with shared.running(folder) as daemon:
             for _ in range(rounds):
-                figure_11(eleven, seconds, folder, daemon)
-                figure_12(twelve, seconds, folder, daemon)
+                if not only_rates:
+                    figure_11(eleven, seconds, folder, daemon)
+                    figure_12(twelve, seconds, folder, daemon)
                 for (peer, number), good in rates.items():
                     good.append(highest_rate(peer, number, seconds, folder, daemon))
     print(f"packets of {OCTETS} octets, {rounds} rounds in turns, {seconds} s each; {measure.machine()}")
-    print(f"\nFigure 11: idle %, one tcpdump -w /dev/null\n\n{table(eleven, 'packets/s')}")
-    print(f"\nFigure 12: idle %, {RATE_OF_TOOLS:,} packets/s\n\n{table(twelve, 'tcpdumps')}")
     rows = [[NAMES[peer], *(measure.Spread.of(rates[peer, n]).text(0) for n in COUNTERS)] for peer in shared.PEERS]
     print(f"\nHighest rate without loss, packets/s, in steps of {STEP}; readers that count\n")
     print(measure.table(["on", *(f"{n} reader{'s' * (n > 1)}" for n in COUNTERS)], rows))
+    if only_rates:
+        return
+    print(f"\nFigure 11: idle %, one tcpdump -w /dev/null\n\n{table(eleven, 'packets/s')}")
+    print(f"\nFigure 12: idle %, {RATE_OF_TOOLS:,} packets/s\n\n{table(twelve, 'tcpdumps')}")
     plots.mkdir(parents=True, exist_ok=True)
     plot(eleven, "packets/s", f"One tcpdump, packets of {OCTETS} octets (Figure 11)", plots / "figure11.svg")
     title = f"{RATE_OF_TOOLS:,} packets/s of {OCTETS} octets (Figure 12)"
@@ -130,15 +137,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--plots", type=Path, default=measure.ROOT / "build" / "plots")
+    parser.add_argument("--only-rates", action="store_true", help="the highest rate without loss, and no figure")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.inside:
-        inside(args.rounds, args.seconds, args.plots)
+        inside(args.rounds, args.seconds, args.plots, args.only_rates)
         return
     with build.locked():
         build.build_bench_program(measure.ROOT / "bench" / "send.c")
         build.build_bench_program(measure.ROOT / "bench" / "count.c", ["-lpcap"])
     options = ["--rounds", str(args.rounds), "--seconds", str(args.seconds), "--plots", str(args.plots)]
+    options += ["--only-rates"] * args.only_rates
     raise SystemExit(measure.again_in_namespace("bench.paper", options))
 
 
