@@ -54,6 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True, wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """The wait comes before the test's own time begins."""
+    # pypcap's reading puts a handler of its own in place in C, for good and unknown to Python: Ctrl-C would be lost.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with turns.taken(TURNS, turn_of(item)):
         return (yield)
 

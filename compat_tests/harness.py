@@ -282,6 +282,16 @@ def unchanged(stream: str, content: bytes) -> bytes:
     return content
 
 
+# tcpflow's report tells what the run cost and when it was.
+REPORT_COSTS = re.compile(
+    rb"<(utime|stime|maxrss|minflt|majflt|nswap|inblock|oublock|clocktime|start_time|nvcsw|nivcsw)>[^<]*</\1>"
+)
+
+
+def without_costs(stream: str, content: bytes) -> bytes:
+    return REPORT_COSTS.sub(b"", content) if stream == "report.xml" else content
+
+
 @dataclass(frozen=True)
 class Expect:
     """What a comparison demands beyond equality. Counters are in packets; None: not asked.

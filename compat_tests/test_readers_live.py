@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from compat_tests import capture_packets, harness, live, pcapngfile
-from compat_tests.harness import Expect
+from compat_tests.harness import Expect, without_costs
 from compat_tests.live import LiveCase
 from compat_tests.netns import Netns
-from compat_tests.test_readers_offline import without_costs
 
 pytestmark = pytest.mark.live
 

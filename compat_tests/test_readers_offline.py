@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -11,17 +10,9 @@ from pathlib import Path
 import pytest
 
 from compat_tests import harness, offline
-from compat_tests.harness import Case, Expect, Outcome
+from compat_tests.harness import Case, Expect, Outcome, without_costs
 
-# tcpflow's report tells what the run cost and when it was.
-REPORT_COSTS = re.compile(
-    rb"<(utime|stime|maxrss|minflt|majflt|nswap|inblock|oublock|clocktime|start_time|nvcsw|nivcsw)>[^<]*</\1>"
-)
 NO_HANDLE = Expect(handles=0)
-
-
-def without_costs(stream: str, content: bytes) -> bytes:
-    return REPORT_COSTS.sub(b"", content) if stream == "report.xml" else content
 
 
 def well_formed(captures: tuple[Path, ...]) -> tuple[Path, ...]:
