@@ -242,16 +242,7 @@ class Checker:
 
 def _calls(index: tree.Expr, sub: tree.Sub | None) -> bool:
     """An EXTERN is somewhere in there."""
-    todo: list[object] = [index, sub]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, tree.Extern):
-            return True
-        if isinstance(node, (tree.Node, tree.Sub)):
-            todo += list(vars(node).values())
-        elif isinstance(node, list):
-            todo += node
-    return False
+    return any(isinstance(node, tree.Extern) for node in tree.within(index, sub))
 
 
 @dataclass(frozen=True)

@@ -248,14 +248,6 @@ class Names:
 def _moved(expr: tree.Expr, at: int) -> tree.Expr:
     """A copy that stands where the macro's name stood, so that errors show the program, not the macro."""
     moved = copy.deepcopy(expr)
-    todo: list[object] = [moved]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, tree.Node):
-            node.at = at
-            todo += list(vars(node).values())
-        elif isinstance(node, list):
-            todo += node
-        elif isinstance(node, tree.Sub):
-            todo.append(node.index)
+    for node in tree.within(moved):
+        node.at = at
     return moved

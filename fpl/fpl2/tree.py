@@ -7,6 +7,7 @@ resolve -> Register, Memory, Packet, Fact, Number, Binary ... in its place: no N
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 REGISTERS = 16  # R[0] to R[15], 64 bits each
@@ -230,3 +231,16 @@ class Macro(Statement):
 
 
 Program = list[Statement]
+
+
+def within(*roots: object) -> Iterator[Node]:
+    """Every node of these, themselves included, in no order; what is no node, list or Sub is passed over."""
+    waiting = list(roots)
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Node):
+            yield item
+        if isinstance(item, (Node, Sub)):
+            waiting += list(vars(item).values())
+        elif isinstance(item, list):
+            waiting += item
