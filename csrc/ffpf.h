@@ -11,6 +11,7 @@
 #include "columns/rows.h"
 #include "common/error.h"
 #include "common/text.h"
+#include "externs/externs.h"
 #include "feed/feed.h"
 #include "graph/class.h"
 #include "graph/class_bytecount.h"
