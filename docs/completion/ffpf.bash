@@ -103,10 +103,10 @@ _fplc() {
 	--link) _ffpf_words "ethernet raw sll sll2" "$current" ;;
 	--target) _ffpf_words "x86-64 aarch64" "$current" ;;
 	--stage) _ffpf_words "tree resolved ir optimised assembly" "$current" ;;
-	--macros | --output) _ffpf_files "$current" ;;
+	--fields | --output) _ffpf_files "$current" ;;
 	*)
 		if [[ $current == -* ]]; then
-			_ffpf_words "--mbuf --link --macros --target --stage --output --binary --max-steps --max-rounds --help" "$current"
+			_ffpf_words "--mbuf --link --fields --target --stage --output --binary --max-steps --max-rounds --help" "$current"
 		elif ((COMP_CWORD == 1)); then
 			_ffpf_words "check format explain dump compile names" "$current"
 		else

@@ -7,14 +7,20 @@ compile_native(text, ...)    -> native.Code
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fpl.fpl2 import native, tree
 from fpl.fpl2.check import Checker, Cost, Policy
+from fpl.fpl2.files import Folders
+from fpl.fpl2.found import LINKS
 from fpl.fpl2.lower import Lower
-from fpl.fpl2.names import LINKS, Names, Scope, prologue, standard_macros
+from fpl.fpl2.names import Names
 from fpl.fpl2.parse import parse
+from fpl.fpl2.prologue import prologue
 from fpl.fpl2.report import Source
+from fpl.fpl2.scope import Scope, standard
 
 MBUF_MIN = 8
 
@@ -34,6 +40,14 @@ class Checked:
         return Lower(self.mbuf_bytes, self.cost).module(self.program)
 
 
+def interface_number(name: str) -> int | None:
+    """IFINDEX of an interface, in the network namespace of this process."""
+    try:
+        return socket.if_nametoindex(name)
+    except (OSError, ValueError):  # there is none; or the name has a 0 in it
+        return None
+
+
 def mbuf_size(asked: int) -> int:
     """Octets that an MBuf gets: a power of two, at least 8; 0 stays 0."""
     return 0 if asked == 0 else max(MBUF_MIN, 1 << (asked - 1).bit_length())
@@ -46,10 +60,13 @@ def check(
     mbuf_bytes: int = 0,
     link: str = "ethernet",
     policy: Policy | None = None,
-    macros: str = "",
+    fields: Sequence[Source] = (),
+    files: Folders | None = None,
+    interface: Callable[[str], int | None] = interface_number,
 ) -> Checked:
-    """mbuf_bytes: as asked for; mbuf_size() has what it becomes. macros: text of MACRO definitions of the user's.
-    Raises FplError, whose text is the report."""
+    """mbuf_bytes: as asked for; mbuf_size() has what it becomes. fields: macros of the user's, each text seeing those
+    before it; files: what USE may name; interface: numbers of interfaces by name. Raises FplError, whose text is the
+    report."""
     policy = policy or Policy()
     source = Source(text, name)
     if link not in LINKS:
@@ -57,15 +74,11 @@ def check(
     size = mbuf_size(mbuf_bytes)
     if size > policy.mbuf_bytes:
         raise source.error(f"an MBuf of {mbuf_bytes} octets is larger than {policy.mbuf_bytes}", 0)
-    scope = Scope(source, dict(standard_macros()))
-    if macros:
-        own = Scope(Source(macros, "<macros>"), scope.macros)
-        for macro in parse(own.source, "macros"):
-            assert isinstance(macro, tree.Macro)
-            own.define(macro)
-    names = Names(scope)
+    names = Names(Scope(source, standard()), files=files, interface=interface)
+    for text_of_fields in fields:
+        names.use(text_of_fields)
     program = names.program(parse(source))
-    before = prologue(link) if names.found_used else []
+    before = prologue(names.found, link)
     cost = Checker(source, policy, size).program(before + program)
     return Checked(source, before + program, cost, size, link)
 

@@ -4,7 +4,7 @@
 takes    a checked program
 gives    text of an LLVM module with one function:
              i32 @filter(ptr packet, i32 captured, i32 on the wire, ptr facts, ptr memory, ptr externals)
-         facts: u32 each, of names.FACTS without LEN and CAPLEN, in that order; externals: pointers to
+         facts: u32 each, of scope.FACTS without LEN and CAPLEN, in that order; externals: pointers to
              i64 (ptr packet, i32 captured, ptr memory, i64 read at, i64 write at), in the order of Cost.externals
 
 Guards are what this pass puts in, and nothing else makes the program safe: emit.Guards has them all. meaning.py says
@@ -18,13 +18,13 @@ from collections.abc import Callable
 from fpl.fpl2 import meaning, tree
 from fpl.fpl2.check import SCAN_MAX, Cost, loop_of
 from fpl.fpl2.emit import Guards, Lines
-from fpl.fpl2.names import FACTS
+from fpl.fpl2.scope import FACTS
+from fpl.fpl2.strings import is_letter
 
 OWN_FACTS = [name for name in FACTS if name not in ("LEN", "CAPLEN")]
 BINARY = {"+": "add", "-": "sub", "*": "mul", "&": "and", "|": "or", "^": "xor"}
 RELATIONS = {"==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
 ATOMIC = {"+": "add", "-": "sub", "&": "and", "|": "or", "^": "xor"}
-REGISTERS = tree.REGISTERS + tree.HIDDEN
 _Made = Callable[[], str]
 
 
@@ -40,15 +40,18 @@ class Lower:
         out = self._out
         self._block(program)
         body = out.lines
+        hidden = sorted({node.index.value for node in tree.within(program) if isinstance(node, tree.Register)
+                         and isinstance(node.index, tree.Number) and node.index.value >= tree.REGISTERS})  # fmt: skip
         return "\n".join([
             "declare i16 @llvm.bswap.i16(i16)", "declare i32 @llvm.bswap.i32(i32)", "declare i64 @llvm.bswap.i64(i64)",
             "define i32 @filter(ptr noalias readonly %packet, i32 %captured, i32 %wire, ptr noalias readonly %facts, "
             "ptr noalias %memory, ptr noalias readonly %externals) nounwind \"no-jump-tables\"=\"true\" {",
             "entry:",
-            f"  %registers = alloca [{REGISTERS} x i64], align 8",
+            f"  %registers = alloca [{tree.REGISTERS} x i64], align 8",
             *self._constants,
-            *(f"  {line}" for at in range(REGISTERS) for line in (
-                f"%r{at} = getelementptr i64, ptr %registers, i64 {at}", f"store i64 0, ptr %r{at}, align 8")),
+            *(f"  %r{at} = getelementptr i64, ptr %registers, i64 {at}" for at in range(tree.REGISTERS)),
+            *(f"  %r{at} = alloca i64, align 8" for at in hidden),  # no index reaches these
+            *(f"  store i64 0, ptr %r{at}, align 8" for at in (*range(tree.REGISTERS), *hidden)),
             "  %captured.wide = zext i32 %captured to i64", "  %wire.wide = zext i32 %wire to i64",
             *body, "  ret i32 0",
             "reject:", "  ret i32 0", "}", "",
@@ -398,6 +401,8 @@ class Lower:
         hits: list[str] = []
         for i, octet in enumerate(octets):
             here = out.let(f"load i8, ptr {out.let(f'getelementptr i8, ptr {place}, i64 {i}')}, align 1")
+            if expr.any_case and is_letter(octet):
+                here = out.let(f"or i8 {here}, 32")
             same = out.let(f"icmp eq i8 {here}, {octet - 256 if octet > 127 else octet}")
             nearer = out.label("same") if i + 1 < len(octets) else found
             hits.append(self._current(look, i))

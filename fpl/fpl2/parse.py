@@ -7,24 +7,40 @@ gives    tree.Program, names as they were written
 
 from __future__ import annotations
 
-import codecs
-import ipaddress
+import re
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from lark import Lark, Token, Transformer, v_args
 from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedToken
 
-from fpl.fpl2 import tree
+from fpl.fpl2 import literals, tree
+from fpl.fpl2.literals import LiteralError
 from fpl.fpl2.report import FplError, Source
 
 WORDS_MAX = 65536  # octets of a program's text
 DEPTH_MAX = 40  # of nested statements and parentheses: all passes recurse
-NUMBER_MAX = (1 << 64) - 1
+CHAIN_MAX = 64  # operands of a - b - c ...: each is one deeper
+EVEN = (
+    "||",
+    "&&",
+    "|",
+    "^",
+    "&",
+    "+",
+    "*",
+)  # a chain of one of these is as deep as its logarithm: any grouping will do
+_Read = TypeVar("_Read")
+# Strings and comments are passed over, and so is whatever is of no interest; group 1 is what nests.
+_NESTING = re.compile(
+    r"\"(?:[^\"\\\n]|\\.)*\"|//[^\n]*|/\*(?s:.*?)\*/|(\b(?:if|for|fi|rof)\b|[()\[\]{}!~-])|\w+|\S", re.IGNORECASE
+)
 
 SAID = {
-    "NUMBER": "a number", "NAME": "a name", "STRING": "a string", "SEMICOLON": "';'", "RPAR": "')'", "LPAR": "'('",
+    "ADDRESS": "an address", "NUMBER": "a number",
+    "NAME": "a name", "STRING": "a string", "SEMICOLON": "';'", "RPAR": "')'", "LPAR": "'('",
     "RSQB": "']'", "LSQB": "'['", "LBRACE": "'{'", "RBRACE": "'}'", "COMMA": "','", "ASSIGN": "'='",
     "STEP": "'++' or '--'", "THEN": "THEN", "FI": "FI", "ROF": "ROF", "ELSE": "ELSE", "$END": "the end",
 }  # fmt: skip
@@ -46,24 +62,21 @@ def _start(meta: Any) -> int:
     return int(getattr(meta, "start_pos", 0))
 
 
-def number_of(token: Token) -> int:
-    text = str(token).lower()
-    if len(text) > 1 and text[0] == "0" and text.isdigit():
-        raise _RefusedError(
-            f"'{token}' begins with 0", token.start_pos or 0, "Octal numbers are not known; write 0x for hex."
-        )
-    value = int(text, 0)
-    if value > NUMBER_MAX:
-        raise _RefusedError(f"{token} needs more than 64 bits", token.start_pos or 0)
-    return value
-
-
-def _octets(token: Token) -> bytes:
-    """A string's octets: C's escapes, \\xHH among them."""
+def _literal(read: Callable[[str], _Read], token: Token) -> _Read:
+    """What a token means; its place is that of the error where it means nothing."""
     try:
-        return codecs.escape_decode(str(token)[1:-1].encode())[0]
-    except ValueError as error:
-        raise _RefusedError(f"a string's escape is not known: {error}", token.start_pos or 0) from None
+        return read(str(token))
+    except LiteralError as error:
+        raise _RefusedError(error.message, token.start_pos or 0, error.hint) from None
+
+
+def number_of(token: Token) -> int:
+    return _literal(literals.number, token)
+
+
+def _halves(at: int, value: int, text: str = "") -> tree.Wide:
+    low = value & literals.NUMBER_MAX
+    return tree.Wide(at, tree.Number(at, value >> 64), tree.Number(at, low), text)
 
 
 @v_args(meta=True)
@@ -106,25 +119,44 @@ class _Builder(Transformer[Token, Any]):
     def extern(self, meta: Any, items: list[Any]) -> tree.Extern:
         name, read_at, write_at = items
         quoted = name.type == "STRING"
-        return tree.Extern(_start(meta), _octets(name).decode(errors="replace") if quoted else str(name), quoted,
-                           read_at, write_at)  # fmt: skip
+        plain = _literal(literals.octets, name)[0].decode(errors="replace") if quoted else str(name)
+        return tree.Extern(_start(meta), plain, quoted, read_at, write_at)
+
+    def use(self, meta: Any, items: list[Any]) -> tree.Use:
+        return tree.Use(_start(meta), *self._file(items[0]))
+
+    def listed(self, meta: Any, items: list[Any]) -> tree.Listed:
+        return tree.Listed(_start(meta), *self._file(items[0]))
+
+    @staticmethod
+    def _file(token: Token) -> tuple[str, str]:
+        return _literal(literals.octets, token)[0].decode(errors="replace"), str(token)
 
     # ---- expressions
 
     def number(self, meta: Any, items: list[Any]) -> tree.Number:
         return tree.Number(_start(meta), number_of(items[0]), str(items[0]))
 
-    def address(self, meta: Any, items: list[Any]) -> tree.Number:
-        return tree.Number(_start(meta), _address(items[0]), str(items[0]))
+    def address(self, meta: Any, items: list[Any]) -> tree.Address:
+        return tree.Address(_start(meta), _literal(literals.address, items[0]), str(items[0]))
+
+    def address6(self, meta: Any, items: list[Any]) -> tree.Wide:
+        return _halves(_start(meta), _literal(literals.address6, items[0]), str(items[0]))
+
+    def mac(self, meta: Any, items: list[Any]) -> tree.Number:
+        return tree.Number(_start(meta), literals.mac(str(items[0])), str(items[0]))
+
+    def text(self, meta: Any, items: list[Any]) -> tree.Text:
+        octets, any_case = _literal(literals.octets, items[0])
+        if any_case:
+            raise _RefusedError("a name has one case", _start(meta), "Leave out the i behind it.")
+        return tree.Text(_start(meta), octets, str(items[0]))
 
     def network(self, meta: Any, items: list[Any]) -> tree.Range:
-        at, text = _start(meta), str(items[0])
-        try:
-            network = ipaddress.IPv4Network(text)
-        except ValueError as error:
-            raise _RefusedError(f"{text} is no network", at, f"{error}.") from None
-        low, high = int(network.network_address), int(network.broadcast_address)
-        return tree.Range(at, tree.Number(at, low), tree.Number(at, high), text)
+        at, span = _start(meta), _literal(literals.network, items[0])
+        if span.wide:
+            return tree.Range(at, _halves(at, span.low), _halves(at, span.high), str(items[0]))
+        return tree.Range(at, tree.Address(at, span.low), tree.Address(at, span.high), str(items[0]))
 
     def element(self, meta: Any, items: list[Any]) -> tree.Range:
         if isinstance(items[0], tree.Range):
@@ -134,17 +166,26 @@ class _Builder(Transformer[Token, Any]):
 
     def member(self, meta: Any, items: list[Any]) -> tree.Member:
         value, negated, *elements = items
-        return tree.Member(_start(meta), value, [e for e in elements if e is not None], negated is not None)
+        ranges = [each for each in elements if isinstance(each, tree.Range)]
+        listed = [each for each in elements if isinstance(each, tree.Listed)]
+        return tree.Member(_start(meta), value, ranges, negated is not None, listed)
 
-    def contains(self, meta: Any, items: list[Any]) -> tree.Contains:
-        value, text = items
-        return tree.Contains(_start(meta), value, _octets(text), str(text))
+    def contains(self, meta: Any, items: list[Any], op: str = "CONTAINS") -> tree.Search:
+        value, negated, token = items
+        octets, any_case = _literal(literals.octets, token)
+        return tree.Search(_start(meta), value, op, octets, any_case, negated is not None, str(token))
+
+    def starts(self, meta: Any, items: list[Any]) -> tree.Search:
+        return self.contains(meta, items, "STARTS WITH")
 
     def group(self, meta: Any, items: list[Any]) -> tree.Group:
         return tree.Group(_start(meta), items[0])
 
     def hash(self, meta: Any, items: list[Any]) -> tree.Hash:
         return tree.Hash(_start(meta), *items)
+
+    def pair(self, meta: Any, items: list[Any]) -> tree.Wide:
+        return tree.Wide(_start(meta), *items)
 
     def index(self, meta: Any, items: list[Any]) -> tree.Expr:
         return cast(tree.Expr, items[0])
@@ -160,12 +201,24 @@ class _Builder(Transformer[Token, Any]):
 
     def _chain(self, meta: Any, items: list[Any], op: str = "") -> tree.Expr:
         """a op b op c, from the left; the operators are tokens among the items, or all are `op`."""
-        rest = items[1:]
-        pairs = [(op, item) for item in rest] if op else list(zip(map(str, rest[::2]), rest[1::2], strict=True))
+        if op:
+            return self._even(meta, op, items)
+        signs = [str(sign) for sign in items[1::2]]
+        if len({*signs}) == 1 and signs[0] in EVEN:
+            return self._even(meta, signs[0], items[::2])
+        if len(signs) >= CHAIN_MAX:
+            raise _RefusedError(f"more than {CHAIN_MAX} operands in a row", _start(meta), "Put some in parentheses.")
         left: tree.Expr = items[0]
-        for sign, right in pairs:
+        for sign, right in zip(signs, items[2::2], strict=True):
             left = tree.Binary(_start(meta), sign, left, right)
         return left
+
+    def _even(self, meta: Any, op: str, operands: list[tree.Expr]) -> tree.Expr:
+        if len(operands) == 1:
+            return operands[0]
+        half = (len(operands) + 1) // 2
+        left, right = self._even(meta, op, operands[:half]), self._even(meta, op, operands[half:])
+        return tree.Binary(_start(meta), op, left, right)
 
     def bit_or(self, meta: Any, items: list[Any]) -> tree.Expr:
         return self._chain(meta, items, "|")
@@ -213,13 +266,6 @@ for _name, _rule in {"if": _if, "for": _for, "break": _break, "return": _return,
     setattr(_Builder, _name, v_args(meta=True)(_rule))
 
 
-def _address(token: Token) -> int:
-    try:
-        return int(ipaddress.IPv4Address(str(token)))
-    except ValueError as error:
-        raise _RefusedError(f"{token} is no address", token.start_pos or 0, f"{error}.") from None
-
-
 def _as_calls(program: list[Any]) -> tree.Program:
     """An EXTERN that stands alone is a statement."""
     for place, statement in enumerate(program):
@@ -234,17 +280,17 @@ def _as_calls(program: list[Any]) -> tree.Program:
 
 
 def _check_depth(source: Source) -> None:
-    """Before anything recurses: brackets, and statements that hold others."""
-    depth = 0
-    for token in grammar().lex(source.text):
-        if token.type in ("LPAR", "LSQB", "LBRACE", "IF", "FOR", "UNARY"):
+    """Before anything recurses: brackets, operators of one operand in a row, and statements that hold others."""
+    depth = row = 0
+    for found in _NESTING.finditer(source.text):
+        word = (found[1] or "").lower()
+        row = row + 1 if word in ("-", "!", "~") else 0
+        if word in ("(", "[", "{", "if", "for"):
             depth += 1
-        elif token.type in ("RPAR", "RSQB", "RBRACE", "FI", "ROF"):
+        elif word in (")", "]", "}", "fi", "rof"):
             depth -= 1
-        elif token.type == "SEMICOLON":
-            continue
-        if depth > DEPTH_MAX:
-            raise source.error(f"more than {DEPTH_MAX} things within each other", token.start_pos or 0)
+        if depth + row > DEPTH_MAX:
+            raise source.error(f"more than {DEPTH_MAX} things within each other", found.start())
 
 
 def _unexpected(source: Source, error: UnexpectedToken) -> FplError:
@@ -255,6 +301,8 @@ def _unexpected(source: Source, error: UnexpectedToken) -> FplError:
     hint = f"Expected {', '.join(expected[:6])}." if expected else ""
     if token.type == "ASSIGN" and str(token) == "=":
         hint = "To compare, write ==."
+    if token.type in ("NETWORK", "NETWORK6"):
+        hint = f"A network stands in a set: IN {{{token}}}."
     return source.error(what, at, hint)
 
 

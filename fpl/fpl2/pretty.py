@@ -46,6 +46,8 @@ def _simple(statement: tree.Statement) -> str:
     if isinstance(statement, tree.Macro):
         test = f" WHEN {expression(statement.test)}" if statement.test else ""
         return f"MACRO {statement.name}{test} = {expression(statement.value)}"
+    if isinstance(statement, tree.Use):
+        return f"USE {statement.text}"
     return "BREAK"
 
 
@@ -75,9 +77,14 @@ def expression(expr: tree.Expr) -> str:
         return f"{expression(expr.left)} {expr.op} {expression(expr.right)}"
     if isinstance(expr, tree.Member):
         word = "NOT IN" if expr.negated else "IN"
-        return f"{expression(expr.value)} {word} {{{', '.join(map(_element, expr.elements))}}}"
-    if isinstance(expr, tree.Contains):
-        return f"{expression(expr.value)} CONTAINS {expr.text}"
+        elements = [*map(_element, expr.elements), *(f"USE {listed.text}" for listed in expr.listed)]
+        return f"{expression(expr.value)} {word} {{{', '.join(elements)}}}"
+    if isinstance(expr, tree.Search):
+        return f"{expression(expr.value)} {'NOT ' if expr.negated else ''}{expr.op} {expr.text}"
+    if isinstance(expr, tree.Text):
+        return expr.text
+    if isinstance(expr, tree.Wide):
+        return expr.text or f"PAIR({expression(expr.high)}, {expression(expr.low)})"
     if isinstance(expr, tree.Hash):
         return f"HASH({expression(expr.start)}, {expression(expr.length)}, {expression(expr.size)})"
     if isinstance(expr, tree.Extern):

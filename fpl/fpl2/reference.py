@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from fpl.fpl2 import meaning, tree
 from fpl.fpl2.check import SCAN_MAX, loop_of
+from fpl.fpl2.found import HIDDEN
 from fpl.fpl2.meaning import ALL
 
 # (packet, memory, offset of the input, offset of the output) -> value
@@ -37,11 +38,11 @@ class Machine:
         memory: bytearray,
         externals: Mapping[str, ExternalFunction] | None = None,
     ) -> None:
-        """facts: values of names.FACTS but CAPLEN, which is the packet's length; LEN is that too where it is not given.
+        """facts: values of scope.FACTS but CAPLEN, which is the packet's length; LEN is that too where it is not given.
         memory: a power of two of octets, or none."""
         self._packet, self._memory, self._externals = packet, memory, externals or {}
         self._facts = {"LEN": len(packet), **facts, "CAPLEN": len(packet)}
-        self._registers = [0] * (tree.REGISTERS + tree.HIDDEN)
+        self._registers = [0] * (tree.REGISTERS + HIDDEN)
 
     def run(self, program: Sequence[tree.Statement]) -> int:
         try:
@@ -163,7 +164,8 @@ class Machine:
             return self._hash(expr)
         if isinstance(expr, tree.Contains):
             start = self._value(expr.value)
-            return int(expr.octets in self._packet[start : start + SCAN_MAX]) if start <= len(self._packet) else 0
+            looked_at = self._packet[start : start + SCAN_MAX] if start <= len(self._packet) else b""
+            return int(expr.octets in (looked_at.lower() if expr.any_case else looked_at))
         assert isinstance(expr, tree.Extern)
         read_at, write_at = self._value(expr.read_at), self._value(expr.write_at)
         return self._externals[expr.name.lower()](self._packet, self._memory, read_at, write_at) & ALL

@@ -12,35 +12,13 @@ from hypothesis import strategies as st
 
 from fpl.fpl2 import FplError, check, compile_native
 from fpl.fpl2.native import TARGETS
+from fpl.fpl2.packets import ethernet, ip4, ip6, tcp, udp
 from fpl.fpl2.random_programs import Programs
 from fpl.fpl2.reference import Machine
 from fpl.fpl2.testing import Native
 
 FACTS = {"IFINDEX": 3, "VLAN_TCI": 0x2005, "VLAN_PRESENT": 1, "PKTTYPE": 4}
 MBUF = 64
-
-
-def ethernet(payload: bytes, kind: int = 0x0800, tags: tuple[tuple[int, int], ...] = ()) -> bytes:
-    tagged = b"".join(struct.pack("!HH", tpid, tci) for tpid, tci in tags)
-    return b"\x02\0\0\0\0\1\x02\0\0\0\0\2" + tagged + struct.pack("!H", kind) + payload
-
-
-def ip4(proto: int, payload: bytes, *, options: bytes = b"", fragment: int = 0, src: bytes = b"\x0a\0\0\1") -> bytes:
-    head = 5 + len(options) // 4
-    return struct.pack("!BBHHHBBH", 0x40 | head, 0, 4 * head + len(payload), 7, fragment, 64, proto, 0) + src + (
-        b"\x0a\0\0\2" + options + payload)  # fmt: skip
-
-
-def tcp(sport: int, dport: int, payload: bytes = b"", flags: int = 0x18) -> bytes:
-    return struct.pack("!HHIIBBHHH", sport, dport, 1, 2, 0x50, flags, 1000, 0, 0) + payload
-
-
-def udp(sport: int, dport: int, payload: bytes = b"") -> bytes:
-    return struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload
-
-
-def ip6(next_header: int, payload: bytes) -> bytes:
-    return struct.pack("!IHBB", 0x60012345, len(payload), next_header, 64) + bytes(range(32)) + payload
 
 
 WEB = ethernet(ip4(6, tcp(40000, 80, b"GET / HTTP/1.1\r\n")))

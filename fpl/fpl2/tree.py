@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-REGISTERS = 16  # R[0] to R[15], 64 bits each
-HIDDEN = 8  # and so many behind them, which programs cannot name: the prologue's
+REGISTERS = 16  # R[0] to R[15], 64 bits each; those behind them are the prologue's (found.py), which no index reaches
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,29 @@ class Expr(Node):
 class Number(Expr):
     value: int
     text: str = field(default="", compare=False)  # as the author wrote it
+
+
+@dataclass
+class Address(Number):
+    """An IPv4 address as it was written, which may meet 128 bits, too: then it is ::ffff:a.b.c.d (RFC 4291)."""
+
+
+@dataclass
+class Wide(Expr):
+    """128 bits: PKT.U128[n], PAIR(high, low), an IPv6 address. Of use to == != and IN alone, which names.py makes
+    comparisons of halves of."""
+
+    high: Expr
+    low: Expr
+    text: str = field(default="", compare=False)  # of an address
+
+
+@dataclass
+class Text(Expr):
+    """A string that stands alone: the name of an interface."""
+
+    octets: bytes
+    text: str = field(default="", compare=False)
 
 
 @dataclass
@@ -91,19 +113,43 @@ class Range(Node):
 
 
 @dataclass
+class Listed(Node):
+    """An element of a set that stands for all entries of a file."""
+
+    file: str
+    text: str = field(default="", compare=False)
+
+
+@dataclass
 class Member(Expr):
+    """Once resolved nothing is listed; elements made of numbers alone come first, in order, none touching the next."""
+
     value: Expr
     elements: list[Range]
     negated: bool
+    listed: list[Listed] = field(default_factory=list)
+
+
+@dataclass
+class Search(Expr):
+    """CONTAINS or STARTS WITH, as written: any_case for ASCII's letters."""
+
+    value: Expr
+    op: str
+    octets: bytes
+    any_case: bool
+    negated: bool
+    text: str = field(default="", compare=False)
 
 
 @dataclass
 class Contains(Expr):
-    """The packet's octets from an offset on have this byte string in them."""
+    """The packet's octets from an offset on have this byte string in them; any_case: its letters are small ones, and
+    stand for both."""
 
     value: Expr
     octets: bytes
-    text: str = field(default="", compare=False)
+    any_case: bool = False
 
 
 @dataclass
@@ -228,6 +274,14 @@ class Macro(Statement):
     name: str
     test: Expr | None
     value: Expr
+
+
+@dataclass
+class Use(Statement):
+    """A file of macros."""
+
+    file: str
+    text: str = field(default="", compare=False)
 
 
 Program = list[Statement]

@@ -13,10 +13,12 @@ from pathlib import Path
 from fpl.fpl2 import pretty
 from fpl.fpl2.check import Policy
 from fpl.fpl2.compile import Checked, check, compile_native
-from fpl.fpl2.names import FACTS, FOUND, LINKS, standard_macros
+from fpl.fpl2.files import Folders
+from fpl.fpl2.found import FOUND, LINKS
 from fpl.fpl2.native import TARGETS, BackendError
 from fpl.fpl2.parse import parse
 from fpl.fpl2.report import FplError, Source
+from fpl.fpl2.scope import FACTS, standard
 
 STAGES = ("tree", "resolved", "ir", "optimised", "assembly")
 
@@ -28,7 +30,8 @@ class Request:
     source: Source
     mbuf_bytes: int
     link: str
-    macros: str
+    fields: list[Source]
+    files: Folders
     target: str
     output: Path | None
     binary: bool
@@ -37,7 +40,7 @@ class Request:
 
     def checked(self) -> Checked:
         return check(self.source.text, name=self.source.name, mbuf_bytes=self.mbuf_bytes, link=self.link,
-                     macros=self.macros, policy=self.policy)  # fmt: skip
+                     fields=self.fields, files=self.files, policy=self.policy)  # fmt: skip
 
 
 def _check(request: Request) -> str:
@@ -94,11 +97,12 @@ def _compile(request: Request) -> str:
 
 
 def _names(_request: Request) -> str:
-    lines = [f"{name:<14} {meaning}" for name, meaning in FACTS.items()]
-    lines += [f"{name:<14} found in the packet" for name in FOUND[:-1]]
-    for name, macro in standard_macros().items():
+    lines = [f"{name:<16} {meaning}" for name, meaning in (*FACTS.items(), *FOUND.items())]
+    for name in standard().names():
+        macro = standard().lookup(name)[0]
+        assert macro is not None
         test = f", where {pretty.expression(macro.test)}; else 0" if macro.test else ""
-        lines.append(f"{name:<14} {pretty.expression(macro.value)}{test}")
+        lines.append(f"{name:<16} {pretty.expression(macro.value)}{test}")
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -120,7 +124,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("file", nargs="?", default="-", help="a program; - or nothing: standard input")
     top.add_argument("--mbuf", type=int, default=0, metavar="OCTETS", help="size of the filter's memory")
     top.add_argument("--link", choices=LINKS, default="ethernet", help="what the packets begin with")
-    top.add_argument("--macros", type=Path, metavar="FILE", help="macros of your own")
+    top.add_argument("--fields", type=Path, metavar="FILE", action="append", default=[],
+                     help="names of your own: MACRO definitions; may be given more than once")  # fmt: skip
     top.add_argument("--target", choices=TARGETS, default="x86-64", help="processor")
     top.add_argument("--stage", choices=STAGES, default="ir", help="of dump")
     top.add_argument("--output", type=Path, metavar="FILE", help="of compile")
@@ -137,9 +142,11 @@ def _request(args: argparse.Namespace) -> Request:
         source = Source(sys.stdin.read(), "<stdin>")
     else:
         source = Source(Path(args.file).read_text(), args.file)
-    macros = args.macros.read_text() if args.macros else ""
+    fields = [Source(path.read_text(), str(path)) for path in args.fields]
+    here = () if args.file == "-" else (Path(args.file).resolve().parent,)
+    files = Folders((*here, *Folders.of_environment().folders))
     policy = Policy(iterations=args.max_rounds, steps=args.max_steps)
-    return Request(source, args.mbuf, args.link, macros, args.target, args.output, args.binary,
+    return Request(source, args.mbuf, args.link, fields, files, args.target, args.output, args.binary,
                    args.stage, policy)  # fmt: skip
 
 

@@ -69,10 +69,10 @@ def test_compile_and_names(tmp_path: Path) -> None:
     output = tmp_path / "web.bin"
     assert fplc("compile", "--output", str(output), text="RETURN 1;").returncode == 0
     assert bytes.fromhex(fplc("compile", text="RETURN 1;").stdout) == output.read_bytes()
-    assert "TCP_DPORT      PKT.U16[L4 + 2], where IS_TCP; else 0\n" in fplc("names").stdout
+    assert "TCP_DPORT        PKT.U16[L4 + 2], where IS_TCP; else 0\n" in fplc("names").stdout
     macros = tmp_path / "mine.fpl"
     macros.write_text("MACRO TELNET = PKT.TCP_DPORT == 23;\n")
-    assert fplc("check", "--macros", str(macros), text="RETURN TELNET;").returncode == 0
+    assert fplc("check", "--fields", str(macros), text="RETURN TELNET;").returncode == 0
 
 
 def test_ffpf_flow_finds_the_compiler_beside_it(tmp_path: Path) -> None:
