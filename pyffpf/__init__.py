@@ -35,8 +35,10 @@ if TYPE_CHECKING:
         WrongState,
     )
     from pyffpf.fields import field_names
-    from pyffpf.flow import Flow, Node
-    from pyffpf.graph import Graph, classes
+    from pyffpf.filter_classes import classes
+    from pyffpf.flow import Flow
+    from pyffpf.flow_node import Node
+    from pyffpf.graph import Graph
     from pyffpf.packet import Packet
     from pyffpf.statistics import Statistics
     from pyffpf.writer import Writer
@@ -46,8 +48,8 @@ _ERRORS = ("BadFile", "BadFilter", "BadGraph", "Busy", "Closed", "Denied", "Devi
            "WrongState")  # fmt: skip
 _HOMES = {
     "ROW": "batch", "Batch": "batch", "Capture": "capture", "Totals": "capture", "open": "capture",
-    "field_names": "fields", "Flow": "flow", "Node": "flow", "Graph": "graph", "classes": "graph", "Packet": "packet",
-    "Statistics": "statistics", "Writer": "writer", **dict.fromkeys(_ERRORS, "errors"),
+    "field_names": "fields", "Flow": "flow", "Node": "flow_node", "Graph": "graph", "classes": "filter_classes",
+    "Packet": "packet", "Statistics": "statistics", "Writer": "writer", **dict.fromkeys(_ERRORS, "errors"),
 }  # fmt: skip
 
 __all__ = [

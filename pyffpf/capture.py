@@ -9,8 +9,7 @@ import warnings
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from itertools import chain
-from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, Self
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from pyffpf import fields as _fields
 from pyffpf._core import ffi, lib
 from pyffpf.arrow import ArrowStream
 from pyffpf.batch import ROW, Batch, Octets
+from pyffpf.closing import Closing
 from pyffpf.errors import BadFile, Closed, FfpfError, check, exception_of, new_error
 from pyffpf.filters import compile_text
 from pyffpf.packet import Packet
@@ -41,7 +41,7 @@ class Totals(NamedTuple):
     len: int  # octets on the wire
 
 
-class Capture:
+class Capture(Closing):
     """A source of packets that is open. `pyffpf.open` makes it; `with` closes it.
 
     One thread at a time may use it: a second one gets Busy, as does a process that was forked off. Only `stop` may be
@@ -385,14 +385,6 @@ class Capture:
         self._release_lent()
         self._call(lib.ffpf_pull_close)
         self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if not self._closed:

@@ -18,40 +18,26 @@ makes filters: what can fail, fails there. MBufs can be filled before activate.
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from itertools import chain
-from types import TracebackType
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self, cast
 
-import numpy.typing as npt
-
-from pyffpf import descriptors, mbufs
 from pyffpf._core import ffi, lib
+from pyffpf.closing import Closing
+from pyffpf.engine_choice import engine_named, explained
+from pyffpf.engine_core import warn_unclosed
 from pyffpf.errors import FfpfError, WrongState, check, exception_of, new_error
-from pyffpf.graph import (
-    Core,
-    Counters,
-    Deadline,
-    Graph,
-    GraphInstance,
-    check_engine,
-    counters_of,
-    default_graph,
-    text_at,
-    text_error,
-    warn_unclosed,
-)
+from pyffpf.flow_choice import Choice, choose
+from pyffpf.flow_handle import FlowHandle
+from pyffpf.flow_node import Node, Readable
+from pyffpf.graph import Graph, default_graph
+from pyffpf.graph_text import text_at, text_error
 
 if TYPE_CHECKING:
     from pyffpf.batch import Batch
     from pyffpf.compose import Part
-    from pyffpf.packet import Packet
     from pyffpf.picture import Picture
 
-BATCH_ROWS = 4096
 ALLOWED = {  # by call: states in which it has a meaning; csrc/graph/flow.h has the table
     "populate": ("created", "populated"),
     "instantiate": ("populated",),
@@ -61,249 +47,24 @@ ALLOWED = {  # by call: states in which it has a meaning; csrc/graph/flow.h has 
 }
 
 
-class _Handle:
-    """A flow of the core, and whether arrays of its MBufs live: their memory is the flow's, which closes after them."""
-
-    def __init__(self, graph: Graph, name: str | None, share: bool) -> None:
-        out, error = ffi.new("struct ffpf_graph_flow **"), new_error()
-        sharing = lib.FFPF_GRAPH_SHARE_ALL if share else lib.FFPF_GRAPH_SHARE_NONE
-        named = name.encode() if name is not None else ffi.NULL
-        check(lib.ffpf_graph_flow_create(out, graph._open(), named, sharing, error), error)
-        self._core: Core | None = graph.core
-        self.pointer = out[0]
-        self.inside = 0  # threads that wait in the core
-        self._views = 0
-        self._ended = False
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Another thread may close the flow meanwhile."""
-        self.inside += 1
-        try:
-            yield
-        finally:
-            self.inside -= 1
-
-    def view(self, data: Any, octets: int) -> Any:
-        """A writable buffer of memory that stays until nobody has it."""
-        self._views += 1
-        memory = ffi.gc(ffi.cast("uint8_t *", data), self._forget)
-        return ffi.buffer(memory, octets)
-
-    def _forget(self, _: Any) -> None:
-        self._views -= 1
-        if self._ended and not self._views and self._core:
-            self._core.when_free(self._destroy)
-
-    def end(self) -> None:
-        """Closes the flow, now or with the last view; raises what the core says of it."""
-        self._ended = True
-        error = new_error()
-        if self._views:
-            if lib.ffpf_graph_flow_state(self.pointer) == lib.FFPF_GRAPH_ACTIVE:
-                lib.ffpf_graph_flow_pause(self.pointer, error)
-            return
-        code = lib.ffpf_graph_flow_close(self.pointer, error)
-        if not self.inside:  # else a thread that waits looks at it once more: the graph frees it with itself
-            self._destroy()
-        check(code, error)
-
-    def _destroy(self) -> None:
-        lib.ffpf_graph_flow_destroy(self.pointer)
-        self.pointer = ffi.NULL
-        self._core = None
-
-
-class Readable:
-    """What packets can be read from: a node, or a flow, which stands for what its last stage lets through.
-
-    Packets that come from the first read on are queued, until they are read; when the queue is full this reader loses
-    packets, and no other. A node has one reader.
-    """
-
-    _flow: Flow
-    _number: int
-
-    def read_batch(self, size: int = BATCH_ROWS, *, timeout: float | None = None) -> Batch | None:
-        """Up to `size` packets that are there, of one link type, copied, as a Batch; None at the end of all devices.
-
-        Waits until there is one, or for `timeout` seconds (0: not at all), after which the batch is empty. Packets pass
-        the graph meanwhile, those of other flows as well.
-        """
-        if size < 1:
-            raise ValueError("a batch of at least one packet")
-        pointer = self._flow._for("read")
-        pending = self._flow._pending.setdefault(self._number, deque())
-        if pending:
-            return pending.popleft()
-        deadline, error = Deadline(timeout), new_error()
-        out = ffi.new("struct ffpf_graph_batch *")
-        while True:
-            with self._flow._handle.waiting():
-                outcome = lib.ffpf_graph_getnext_pkt(pointer, self._number, size, deadline.milliseconds(), out, error)
-            self._flow.graph.core.returned()
-            if outcome == lib.FFPF_BATCH:
-                pending.extend(descriptors.batches_of(out))
-                check(lib.ffpf_graph_release(pointer, self._number, error), error)
-                return pending.popleft()
-            if outcome == lib.FFPF_END:
-                return None
-            if outcome == lib.FFPF_FAILED:
-                raise self._flow._exception(error, "read")
-            if deadline.over():
-                return descriptors.empty_batch()
-            # FFPF_INTERRUPTED: Python has run signal handlers before it comes back here
-
-    def batches(self, size: int = BATCH_ROWS) -> Iterator[Batch]:
-        """read_batch until the end."""
-        while (batch := self.read_batch(size)) is not None:
-            yield batch
-
-    def __iter__(self) -> Iterator[Packet]:
-        """The packets one after the other, until the end."""
-        return chain.from_iterable(self.batches())
-
-    def begin(self) -> Self:
-        """Packets that come from now on are queued for this reader, although it reads later."""
-        error = new_error()
-        code = lib.ffpf_graph_read_begin(self._flow._for("read"), self._number, error)
-        if code < 0:
-            raise self._flow._exception(error, "read")
-        return self
-
-    def wait(self, packets: int, timeout: float | None = None) -> int:
-        """wait_for_n_pkts: until so many packets wait to be read, the time is over, or the end: how many there are."""
-        pointer = self._flow._for("read")
-        deadline, error = Deadline(timeout), new_error()
-        outcome = ffi.new("enum ffpf_outcome *")
-        while True:
-            with self._flow._handle.waiting():
-                there = lib.ffpf_graph_wait_for_n_pkts(
-                    pointer, self._number, packets, deadline.milliseconds(), outcome, error
-                )
-            self._flow.graph.core.returned()
-            if there < 0:
-                raise self._flow._exception(error, "read")
-            if outcome[0] in (lib.FFPF_BATCH, lib.FFPF_END) or deadline.over():
-                return int(there)
-
-    def on_packets(self, callback: Callable[[Batch], object], packets: int = 1, seconds: float = 0.0) -> None:
-        """filter_callback: callback(batch) whenever so many packets were let through, and for the rest at the end.
-
-        It is called by the thread that drives the graph, for `seconds` (0: until the flow is closed). Returning False
-        ends it; so does raising, and whoever drives the graph gets the exception.
-        """
-        graph = self._flow.graph
-
-        def call(_: Any, batch: Any) -> bool:
-            try:
-                return all(callback(one) is not False for one in descriptors.batches_of(batch))
-            except BaseException as failure:
-                graph.core.failures.append(failure)
-                return False
-
-        function = ffi.callback("bool (*)(void *, const struct ffpf_graph_batch *)", call)
-        error = new_error()
-        code = lib.ffpf_graph_filter_callback(
-            self._flow._for("read"), self._number, function, ffi.NULL, packets, int(seconds * 1000 + 0.5), error
-        )
-        if code < 0:
-            raise self._flow._exception(error, "read")
-        self._flow._callbacks.append(function)
-
-    @property
-    def reader(self) -> dict[str, int]:
-        """Of the reader: let_through = delivered + waiting + dropped_ibuf + dropped_pbuf."""
-        struct, error = ffi.new("struct ffpf_graph_reader_counters *"), new_error()
-        code = lib.ffpf_graph_flow_reader_counters(self._flow._for("read"), self._number, struct, error)
-        if code < 0:
-            raise self._flow._exception(error, "read")
-        return {name: int(getattr(struct, name)) for name, _ in ffi.typeof(struct[0]).fields}
-
-
-class Node(Readable):
-    """A node of a flow. What it counts and keeps is that of the instance behind it, for all its flows."""
-
-    def __init__(self, flow: Flow, number: int, struct: Any) -> None:
-        self._flow = flow
-        self._number = number
-        self.number = number
-        self.name = text_at(struct.name)
-        self.class_name = text_at(getattr(struct, "class"))  # "": a node of another flow, by its name
-        self.expression = text_at(struct.expression)
-        self.inputs = tuple(int(struct.inputs[at]) for at in range(struct.input_count))
-        self.instance = int(struct.instance)  # id among Graph.instances(); 0 before instantiate
-
-    @property
-    def counters(self) -> Counters:
-        """What went in and out, and why not."""
-        struct, error = ffi.new("struct ffpf_node_counters *"), new_error()
-        code = lib.ffpf_graph_flow_counters(self._flow._for("read"), self._number, struct, error)
-        if code < 0:
-            raise self._flow._exception(error, "read")
-        return counters_of(struct)
-
-    @property
-    def serving(self) -> GraphInstance:
-        """The instance behind it: level, reason, who shares it."""
-        self._flow._for("read")
-        return next(one for one in self._flow.graph.instances() if one.id == self.instance)
-
-    @property
-    def level(self) -> str:
-        """Where it runs: "kernel", "userspace", "nic"."""
-        return self.serving.level
-
-    @property
-    def mbuf(self) -> npt.NDArray[Any]:
-        """Its MBuf where it lies, to be read and written while it runs: an array () of the class's dtype, or octets
-        (n,) of a class that has none here. mbuf["packets"] is a number that changes.
-
-        The memory stays as long as the array: a flow that is closed before ends with it. NotSupported: it has no MBuf.
-        """
-        data, size, error = ffi.new("void **"), ffi.new("size_t *"), new_error()
-        code = lib.ffpf_graph_flow_mbuf(self._flow._for("read"), self._number, data, size, error)
-        if code < 0:
-            raise self._flow._exception(error, "read")
-        class_name = self.class_name or self.serving.class_name
-        return mbufs.array(class_name, self._flow._handle.view(data[0], size[0]))
-
-    def report(self) -> dict[str, Any]:
-        """What it has found out, as the class tells it."""
-        found: dict[str, Any] = json.loads(self._report(lib.FFPF_REPORT_JSON) or "{}")
-        return found
-
-    def report_text(self) -> str:
-        """The same as lines for people."""
-        return self._report(lib.FFPF_REPORT_TEXT)
-
-    def _report(self, form: int) -> str:
-        out, error = ffi.new("struct ffpf_text *"), new_error()
-        try:
-            code = lib.ffpf_graph_flow_report(self._flow._for("read"), self._number, form, out, error)
-            if code < 0:
-                raise self._flow._exception(error, "read")
-            return text_at(lib.ffpf_text_get(out))
-        finally:
-            lib.ffpf_text_free(out)
-
-    def __str__(self) -> str:
-        return self.name or f"({self.class_name}{',' if self.expression else ''}{self.expression})"
-
-    def __repr__(self) -> str:
-        name = f"{self.name}=" if self.name and self.class_name else self.name
-        words = f"({self.class_name},{self.expression})" if self.class_name else ""
-        return f"<Node {self.number} {name}{words}>"
-
-
-class Flow(Readable):
+class Flow(Readable, Closing):
     """A flow. text: graph text, or a composed graph (pyffpf.compose); None: to be populated later.
 
     name: by which later flows know it, "flowN" when not given. graph: whose it is, None for the process's own. share:
-    whether it shares nodes with other flows; one that does not has its own devices too. engine: "shared" makes it a
-    flow of ffpfd, which captures and runs what the kernel can for all; see pyffpf.remote_flow. deliver: then, names or
-    positions of nodes whose packets are to be read besides those of the last stage; here every node can be read.
+    whether it shares nodes with other flows; one that does not has its own devices too.
+
+    engine: "embedded" runs it in this process; "shared" in ffpfd, which captures and runs what the kernel can for all
+    (pyffpf.remote_flow), and when ffpfd refuses, instantiate raises its reason; "auto" is FFPF_ENGINE, or else ffpfd
+    where it is there and grants every source of the text, and this process if not: that is settled here, so a flow
+    without text, and one whose devices are files or hooks, is the process's own. `flow.engine` says which it is.
+
+    deliver: names or positions of nodes that are to be read besides the last stage. In ffpfd only their packets come to
+    this process, and reading another node raises NotSupported; in this process every node can be read, and nothing need
+    be said. A program that says it runs in both. What else differs: docs/flows.md.
     """
+
+    engine = "embedded"
+    _choice = Choice()
 
     def __new__(
         cls,
@@ -312,16 +73,18 @@ class Flow(Readable):
         name: str | None = None,
         graph: Graph | None = None,
         share: bool = True,
-        engine: str = "embedded",
+        engine: str = "auto",
         deliver: Iterable[str | int] = (),
     ) -> Self:
-        check_engine(engine)
         made: Any = cls
-        if engine == "shared" and cls is Flow:
+        choice = choose(text, graph, engine) if cls is Flow else Choice(engine_named(engine) == "shared")
+        if choice.shared and cls is Flow:
             from pyffpf.remote_flow import RemoteFlow
 
             made = RemoteFlow
-        return cast(Self, object.__new__(made))
+        flow = object.__new__(made)
+        flow._choice = choice
+        return cast(Self, flow)
 
     def __init__(
         self,
@@ -330,21 +93,25 @@ class Flow(Readable):
         name: str | None = None,
         graph: Graph | None = None,
         share: bool = True,
-        engine: str = "embedded",
+        engine: str = "auto",
         deliver: Iterable[str | int] = (),
     ) -> None:
         self._closed = True  # for __del__, until there is something to close
-        if engine != "embedded":
+        if self._choice.shared:
             raise ValueError("a class of flows of ffpfd is made of pyffpf.remote_flow.RemoteFlow")
         self.graph = graph if graph is not None else default_graph()
-        self._handle = _Handle(self.graph, name, share)
-        self._closed = False
-        self._flow = self
+        self._handle = FlowHandle(self.graph, name, share)
         self._number = lib.FFPF_GRAPH_LAST
         self._callbacks: list[Any] = []
         self._pending: dict[int, deque[Batch]] = {}  # by node: read already; of several link types
+        self._begin(text_at(lib.ffpf_graph_flow_name(self._handle.pointer)), text)
+
+    def _begin(self, name: str, text: str | Part | None) -> None:
+        """There is something to close from now on."""
+        self._closed = False
+        self._flow = self
         self._text = b""
-        self._name = text_at(lib.ffpf_graph_flow_name(self._handle.pointer))
+        self._name = name
         self.graph.enlist(self)
         if text is not None:
             try:
@@ -382,9 +149,15 @@ class Flow(Readable):
         what opening a device raises; the flow is then still populated."""
         if self.state == "populated":
             self.graph.add_installed(node.class_name for node in self.nodes)
-        return self._move(
-            "instantiate", self._text, lambda error: lib.ffpf_graph_flow_instantiate(self._pointer, error)
-        )
+        try:
+            return self._move(
+                "instantiate", self._text, lambda error: lib.ffpf_graph_flow_instantiate(self._pointer, error)
+            )
+        except FfpfError as error:
+            told = explained(error, self._choice.refusal)
+            if told is error:
+                raise
+            raise told from self._choice.refusal
 
     def activate(self) -> Self:
         """Packets count from now on. Costs next to nothing."""
@@ -443,11 +216,6 @@ class Flow(Readable):
             self.close()
             raise
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if not self._closed:

@@ -16,19 +16,19 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import threading
-import time
-import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from pyffpf._core import ffi, lib
-from pyffpf.errors import BadGraph, FfpfError, SystemFailure, WrongState, check, exception_of, new_error
+from pyffpf.closing import Closing
+from pyffpf.engine_choice import ENGINES
+from pyffpf.engine_core import Core, Deadline
+from pyffpf.errors import FfpfError, WrongState, check, exception_of, new_error
+from pyffpf.filter_classes import LEVELS, custom_classes
+from pyffpf.graph_text import text_at
 from pyffpf.picture import FlowShape, Instance, Picture, Stage
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     from pyffpf.flow import Flow
     from pyffpf.hook import Hook
 
-LEVELS = {lib.FFPF_LEVEL_NIC: "nic", lib.FFPF_LEVEL_KERNEL: "kernel", lib.FFPF_LEVEL_USERSPACE: "userspace"}
 ETHERNET = 1  # DLT_EN10MB
-ENGINES = ("embedded", "shared")  # this process alone; ffpfd
 JOIN = "join"  # the class, for people, of what joins the ends of a flow for its reader
 
 
@@ -48,18 +46,6 @@ def _show_the_compiler() -> None:
     beside = Path(sys.executable).parent / "fplc"
     if "FFPF_FPLC" not in os.environ and shutil.which("fplc") is None and beside.exists():
         os.environ["FFPF_FPLC"] = str(beside)
-
-
-@dataclass(frozen=True)
-class FilterClass:
-    """What a word in graph text means. levels: where it can run."""
-
-    name: str
-    summary: str
-    arguments: str
-    levels: tuple[str, ...]
-    mbuf_bytes: int
-    source: bool
 
 
 @dataclass(frozen=True)
@@ -100,43 +86,6 @@ class Ran(NamedTuple):
     ended: bool
 
 
-def check_engine(name: str) -> None:
-    """ValueError unless flows can be made by it."""
-    if name not in ENGINES:
-        raise ValueError(f"there is no engine {name!r} for flows; there are {', '.join(ENGINES)}")
-
-
-def text_at(pointer: Any) -> str:
-    """A C string; "" for NULL."""
-    return "" if pointer == ffi.NULL else bytes(ffi.string(pointer)).decode("utf-8", "replace")
-
-
-def classes() -> list[FilterClass]:
-    """All filter classes that graph text can name, also those of installed packages, in the order of their names."""
-    found = []
-    for number in range(lib.ffpf_class_count):
-        one = lib.ffpf_classes[number]
-        levels = tuple(name for bit, name in LEVELS.items() if one.levels & bit)
-        found.append(
-            FilterClass(text_at(one.name), text_at(one.summary), text_at(one.arguments), levels, one.mbuf_bytes,
-                        bool(one.source))
-        )  # fmt: skip
-    known = {one.name for one in found}
-    for name, point in custom_classes().items():
-        if name not in known:
-            kind = point.load()
-            size = kind.mbuf.itemsize if kind.mbuf is not None else 0
-            found.append(FilterClass(name, kind.summary, kind.arguments, ("userspace",), size, False))
-    return sorted(found, key=lambda one: one.name)
-
-
-def custom_classes() -> dict[str, Any]:
-    """Classes in Python that installed packages have, as entry points, by name."""
-    from pyffpf.custom import installed
-
-    return installed()
-
-
 def counters_of(struct: Any) -> Counters:
     """From a struct ffpf_node_counters."""
     dropped = {
@@ -145,111 +94,29 @@ def counters_of(struct: Any) -> Counters:
     return Counters(getattr(struct, "in"), struct.out, struct.filtered, dropped)
 
 
-def text_error(error: Any, text: bytes) -> FfpfError:
-    """What to raise for a `struct ffpf_graph_error *` about that text: BadGraph, or what opening a device raises; both
-    show the place, where there is one."""
-    of_text = error.error.code in (lib.FFPF_E_INVALID, lib.FFPF_E_BAD_FILTER)
-    placed = error.offset != lib.FFPF_GRAPH_NOWHERE
-    story = _shown(error, text) if placed else text_at(error.error.text)
-    if of_text:
-        return BadGraph(story, error.offset, error.line, error.column) if placed else BadGraph(story, None, None, None)
-    failure = exception_of(ffi.addressof(error.error))
-    return type(failure)(failure.errno, story) if isinstance(failure, SystemFailure) else type(failure)(story)
-
-
-def _shown(error: Any, text: bytes) -> str:
-    shown = ffi.new("struct ffpf_text *")
-    try:
-        lib.ffpf_graph_error_show(error, text, len(text), shown)
-        return text_at(lib.ffpf_text_get(shown)).rstrip("\n")
-    finally:
-        lib.ffpf_text_free(shown)
-
-
-def check_text(text: str | Part) -> str:
-    """The text in its one form: single blanks, quotation marks where needed. BadGraph when it is none."""
-    octets = str(text).encode()
-    out, error = ffi.new("struct ffpf_graph_text **"), ffi.new("struct ffpf_graph_error *")
-    if lib.ffpf_graph_text_parse(out, octets, len(octets), error) < 0:
-        raise text_error(error, octets)
-    shown = ffi.new("struct ffpf_text *")
-    try:
-        lib.ffpf_graph_text_format(out[0], shown)
-        return text_at(lib.ffpf_text_get(shown))
-    finally:
-        lib.ffpf_text_free(shown)
-        lib.ffpf_graph_text_free(out[0])
-
-
-class Deadline:
-    """From seconds, None for ever, to what the core's waits take, again and again."""
-
-    def __init__(self, seconds: float | None) -> None:
-        if seconds is not None and seconds < 0:
-            raise ValueError(f"{seconds} seconds are over already")
-        self._end = None if seconds is None else time.monotonic() + seconds
-
-    def milliseconds(self) -> int:
-        """Until then, rounded up; -1 for ever."""
-        if self._end is None:
-            return -1
-        return max(0, min(2**31 - 1, int((self._end - time.monotonic()) * 1000 + 0.999)))
-
-    def over(self) -> bool:
-        return self._end is not None and time.monotonic() >= self._end
-
-
-class Core:
-    """A graph of the core, and what Python owes it. Whoever needs the graph holds this: it is freed with the last."""
-
-    def __init__(self, pointer: Any) -> None:
-        self.pointer = ffi.gc(pointer, lib.ffpf_engine_destroy)
-        self.failures: list[BaseException] = []  # of callbacks and filters: whoever drives the graph raises them
-        self.kept: list[Any] = []  # what the core may use as long as it lives
-        self._holder: int | None = None
-        self._later: list[Callable[[], None]] = []
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """The calling thread is in a filter: the core holds the graph, and waits for it."""
-        before, self._holder = self._holder, threading.get_ident()
-        try:
-            yield
-        finally:
-            self._holder = before
-
-    def when_free(self, call: Callable[[], None]) -> None:
-        """Calls it now, or, when garbage is collected in the middle of a filter, when the core has returned."""
-        if self._holder == threading.get_ident():
-            self._later.append(call)
-        else:
-            call()
-
-    def returned(self) -> None:
-        """The core has returned to Python: does what was put off, and raises what callbacks raised."""
-        while self._later:
-            self._later.pop()()
-        if self.failures:
-            raise self.failures.pop(0)
-
-
-class Graph:
+class Graph(Closing):
     """A filter graph of its own: its flows share with each other, and with no other graph. A context manager.
 
     batch: packets that pass together, 1 to 1024; queue_slots: unread packets of one reader of a node, a power of two;
     store_bytes: of packets that wait for their readers, all together; the rest is for interfaces: snaplen, octets
     captured of a packet; delay, seconds that packets may wait to come together; buffer_size, octets of the kernel's
-    ring; promisc, also packets for others; immediate, every packet at once. 0 is the default of each. engine: "shared"
-    makes it a graph of ffpfd, whose flows run there; see pyffpf.remote_graph, also for what that has besides.
+    ring; promisc, also packets for others; immediate, every packet at once. 0 is the default of each.
+
+    engine: "embedded" runs all its flows in this process, "shared" in ffpfd (pyffpf.remote_graph), "auto" each where
+    Flow says.
     """
 
-    def __new__(cls, *, engine: str = "embedded", **more: Any) -> Self:
-        check_engine(engine)
+    engine = "embedded"
+
+    def __new__(cls, *, engine: str = "auto", **more: Any) -> Self:
+        if engine not in ENGINES:
+            raise ValueError(f"there is no engine {engine!r}; there are {', '.join(ENGINES)}")
         made: Any = cls
-        if engine == "shared" and cls is Graph:
+        if cls is Graph and engine != "embedded":
+            from pyffpf.auto_graph import AutoGraph
             from pyffpf.remote_graph import RemoteGraph
 
-            made = RemoteGraph
+            made = RemoteGraph if engine == "shared" else AutoGraph
         return cast(Self, object.__new__(made))
 
     def __init__(
@@ -263,10 +130,8 @@ class Graph:
         buffer_size: int = 0,
         promisc: bool = True,
         immediate: bool = False,
-        engine: str = "embedded",
+        engine: str = "auto",
     ) -> None:
-        if engine != "embedded":
-            raise ValueError("a class of graphs of ffpfd is made of pyffpf.remote_graph.RemoteGraph")
         config = ffi.new(
             "struct ffpf_engine_config *",
             {
@@ -364,6 +229,14 @@ class Graph:
 
     def instances(self) -> list[GraphInstance]:
         """What runs, inputs before what they feed."""
+        return self.instances_here()
+
+    def id_here(self, number: int) -> int:
+        """The id among `instances` of what the core of this process knows by this number."""
+        return number
+
+    def instances_here(self) -> list[GraphInstance]:
+        """What runs in this process, by the core's numbers."""
         error, found = new_error(), []
         struct = ffi.new("struct ffpf_engine_instance *")
         for index in range(lib.ffpf_engine_instance_count(self._open())):
@@ -410,14 +283,6 @@ class Graph:
         if failures:
             raise failures[0]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _open(self) -> Any:
         if self._closed:
             raise WrongState("the graph is closed")
@@ -443,10 +308,5 @@ _default: list[tuple[int, Graph]] = []  # the process it belongs to, and the gra
 def default_graph() -> Graph:
     """The graph of flows that name none: made when it is first needed, and anew in a forked process."""
     if not _default or _default[0][0] != os.getpid() or _default[0][1].closed:
-        _default[:] = [(os.getpid(), Graph())]
+        _default[:] = [(os.getpid(), Graph(engine="auto"))]
     return _default[0][1]
-
-
-def warn_unclosed(words: str, source: object) -> None:
-    """Of something that is collected before it was closed."""
-    warnings.warn(f"{words} was not closed", ResourceWarning, source=source, stacklevel=3)

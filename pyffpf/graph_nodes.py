@@ -11,7 +11,7 @@ from typing import Any
 
 from fpl.graph.node import COUNTING, Node
 from pyffpf._core import ffi, lib
-from pyffpf.graph import text_at, text_error
+from pyffpf.graph_text import text_at, text_error
 
 SNAP_LEN_MAX = 262144
 NETMASK_UNKNOWN = 0xFFFFFFFF

@@ -5,17 +5,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from pyffpf._core import ffi, lib
+from pyffpf.closing import Closing
 from pyffpf.errors import WrongState, check, new_error
 
 if TYPE_CHECKING:
     from pyffpf.graph import Graph
 
 
-class Hook:
+class Hook(Closing):
     """A source that the application feeds. Paper, section 3.6. A packet has passed the graph when `handle` returns."""
 
     def __init__(self, graph: Graph, name: str, link_type: int) -> None:
@@ -63,14 +63,6 @@ class Hook:
         if self._hook is not None and not self._graph.closed:
             lib.ffpf_engine_hook_close(self._hook)
         self._hook = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _handle(self) -> Any:
         if self._hook is None or self._graph.closed:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pyffpf import tuples
 from pyffpf._core import ffi, lib
 from pyffpf.custom import tell
-from pyffpf.graph import text_at
+from pyffpf.graph_text import text_at
 
 MBuf = npt.NDArray[Any]
 LOG = 1  # struct ffpf_mbuf_histogram.scale

@@ -14,8 +14,6 @@ In ffpfd a flow ends with the connection that made it: there is none that outliv
 from __future__ import annotations
 
 import os
-import socket
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,10 +25,14 @@ from fpl.graph.node import Node as GraphNode
 from pyffpf.cli.control import ControlError
 from pyffpf.custom import CustomFilter
 from pyffpf.delivery import Delivery
+from pyffpf.engine_choice import VARIABLE, engine_named
+from pyffpf.engine_core import warn_unclosed
 from pyffpf.errors import BadGraph, Busy, NotSupported, WrongState, raised_by_ffpfd
-from pyffpf.flow import ALLOWED, Flow, Node, Readable
-from pyffpf.graph import Counters, Graph, GraphInstance, warn_unclosed
+from pyffpf.flow import ALLOWED, Flow
+from pyffpf.flow_node import Node, Readable
+from pyffpf.graph import Counters, Graph, GraphInstance
 from pyffpf.graph_nodes import FilterError, nodes_of
+from pyffpf.joined_graph import JoinedGraph
 from pyffpf.remote_node import KERNEL, Delivers, RemoteNode
 from pyffpf.remote_plan import Plan, plan
 from pyffpf.shared_flow import NodeState, SharedFlow
@@ -38,15 +40,9 @@ from pyffpf.shared_flow import NodeState, SharedFlow
 if TYPE_CHECKING:
     from pyffpf.batch import Batch
     from pyffpf.compose import Part
-    from pyffpf.remote_graph import RemoteGraph
 
 ALL = 0xFFFFFFFF
 BY_HOOK = "the hook of ffpfd runs it"
-
-
-def _is_interface(name: str) -> bool:
-    """Only interfaces can be promiscuous."""
-    return any(name == known for _, known in socket.if_nameindex())
 
 
 class Delivered(CustomFilter):
@@ -63,9 +59,17 @@ class Delivered(CustomFilter):
         return np.where(batch["result"] & self._bit, np.uint32(ALL), np.uint32(0))
 
 
+def _graph_of_ones_own() -> JoinedGraph:
+    from pyffpf.remote_graph import RemoteGraph
+
+    return RemoteGraph()
+
+
 class RemoteFlow(Delivers, Flow):
     """A flow of ffpfd. graph: a RemoteGraph, None for one of its own, which it closes. deliver: names or positions of
     nodes whose packets are to be read. share: False makes it run nodes of its own, whose MBufs can be written."""
+
+    engine = "shared"
 
     def __init__(
         self,
@@ -77,21 +81,15 @@ class RemoteFlow(Delivers, Flow):
         engine: str = "shared",
         deliver: Iterable[str | int] = (),
     ) -> None:
-        from pyffpf.remote_graph import RemoteGraph
-
         self._closed = True
-        if graph is not None and not isinstance(graph, RemoteGraph):
+        if graph is not None and not isinstance(graph, JoinedGraph):
             raise ValueError("a flow of ffpfd needs a graph of ffpfd: Graph(engine='shared')")
-        self._owns_graph = graph is None
-        self.graph: RemoteGraph = graph if graph is not None else RemoteGraph()
-        self._closed = False
-        self._flow = self
+        found = graph if graph is not None else self._choice.graph
+        self._owns_graph = found is None
+        self.graph: JoinedGraph = found if found is not None else _graph_of_ones_own()
         self._number = -1
         self._state = "created"
         self._process = os.getpid()
-        self._pending: dict[int, deque[Batch]] = {}
-        self._text = b""
-        self._name = name if name is not None else f"flow{self.graph.next_number()}"
         self._private = not share
         self._deliver = list(deliver)
         self._nodes: list[GraphNode] = []
@@ -102,13 +100,7 @@ class RemoteFlow(Delivers, Flow):
         self._devices: list[Flow | None] = []  # by part: what it delivers, as a flow of this process
         self._locals: dict[int, Flow] = {}  # by position: what delivers its packets here, or runs it
         self._joined: dict[tuple[int, ...], Flow] = {}
-        self.graph.enlist(self)
-        if text is not None:
-            try:
-                self.populate(text)
-            except BaseException:
-                self.close()
-                raise
+        self._begin(name if name is not None else f"flow{self.graph.next_number()}", text)
 
     # ---- states ----
 
@@ -147,26 +139,24 @@ class RemoteFlow(Delivers, Flow):
         self._plan = plan(self._nodes, [self._position(key) for key in self._deliver], private=self._private)
         try:
             for part in self._plan.parts:
-                self._open(part.source)
+                opened = self._choice.opened
+                source = part.source
+                self._parts.append(opened.pop(source) if source in opened else self.graph.open(source))
                 self._states.append(self._parts[-1].instantiate(part.nodes, self.text))
             self._make_locals()
         except BaseException as failure:
             self._end()
             if isinstance(failure, ControlError):
-                raise raised_by_ffpfd(failure.code, str(failure)) from failure
+                raise raised_by_ffpfd(failure.code, f"{self._why()}{failure}") from failure
             if isinstance(failure, FilterError):
                 raise BadGraph(str(failure), None, None, None) from failure
             raise
         self._state = "instantiated"
         return self
 
-    def _open(self, source: str) -> None:
-        graph = self.graph
-        promisc = graph.promisc and _is_interface(source)
-        self._parts.append(
-            SharedFlow(source, program=graph.program, group=graph.group, promisc=promisc, snap_len=graph.snaplen,
-                       socket=graph.socket)
-        )  # fmt: skip
+    def _why(self) -> str:
+        """Who wants it in ffpfd, if it was not the call: before ffpfd's reason why it cannot be."""
+        return f"{VARIABLE}=shared: " if self._choice.graph and engine_named("auto") == "shared" else ""
 
     def activate(self) -> Self:
         """Packets count from now on: one store in ffpfd for each of its sources."""
@@ -204,6 +194,7 @@ class RemoteFlow(Delivers, Flow):
             for part in self._parts:
                 part.close()
             self._parts, self._states, self._instances = [], [], []
+            self._choice.end()
 
     def _ask(self, call: Callable[[SharedFlow], Any]) -> list[Any]:
         if os.getpid() != self._process:  # two would read one another's answers
@@ -249,7 +240,8 @@ class RemoteFlow(Delivers, Flow):
         return [*(flow for flow in self._devices if flow), *self._locals.values(), *self._joined.values()]
 
     def _here(self, text: str) -> Flow:
-        made = Flow(text, name=f"here{self.graph.next_number()}", graph=self.graph)
+        made = Flow(text, name=f"here{self.graph.next_number()}", graph=self.graph, engine="embedded")
+        self.graph.hide(made)
         try:
             return made.instantiate()
         except BaseException:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fpl.graph.node import Node as GraphNode
 from pyffpf import mbuf_report
 from pyffpf.errors import NotSupported
-from pyffpf.flow import BATCH_ROWS, Node, Readable
+from pyffpf.flow_node import BATCH_ROWS, Node, Readable
 from pyffpf.graph import Counters
 
 if TYPE_CHECKING:

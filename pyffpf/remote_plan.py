@@ -50,6 +50,11 @@ def source_of(device: Node) -> str:
     return name
 
 
+def sources_of(nodes: Sequence[Node]) -> list[str]:
+    """Every source that a flow needs, once. NotSupported."""
+    return list(dict.fromkeys(source_of(node) for node in nodes if node.kind == DEVICE))
+
+
 def plan(nodes: Sequence[Node], deliver: Collection[int] = (), *, private: bool = False) -> Plan:
     """deliver: positions of nodes whose packets are wanted besides those of the last stage. private: nodes are not
     shared with other flows. NotSupported."""
@@ -61,7 +66,7 @@ def plan(nodes: Sequence[Node], deliver: Collection[int] = (), *, private: bool 
         if len(sources[position]) > 1:
             needed |= set(node.inputs)
     parts = []
-    for source in dict.fromkeys(source_of(node) for node in nodes if node.kind == DEVICE):
+    for source in sources_of(nodes):
         positions = [position for position, found in enumerate(sources) if found == {source}]
         parts.append(SourcePlan(source, tuple(_renumbered(nodes, positions, needed, private)), tuple(positions)))
     return Plan(tuple(parts), tuple(last(nodes)))

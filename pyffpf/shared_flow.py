@@ -20,14 +20,14 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy.typing as npt
 
 from fpl.graph.node import Node
 from pyffpf import mbufs
 from pyffpf.cli.control import Answer, Control, ControlError, socket_path
+from pyffpf.closing import Closing
 from pyffpf.graph_nodes import compile_filter, nodes_of
 
 DOCUMENT_MAX_BYTES = 64 << 20
@@ -75,7 +75,7 @@ def _state_of(said: Mapping[str, Any]) -> NodeState:
     )
 
 
-class SharedFlow:
+class SharedFlow(Closing):
     """A context manager. ControlError for all that ffpfd refuses, with its reason."""
 
     def __init__(
@@ -205,14 +205,6 @@ class SharedFlow:
         self.descriptors.clear()
         self._mbufs.clear()
         self._control.__exit__(None, None, None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def graphs(socket: Path | None = None) -> list[dict[str, Any]]:

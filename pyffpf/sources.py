@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from pyffpf._core import ffi, lib
-from pyffpf.errors import FfpfError, NoServer, NoSuchDevice, NotPermitted, NotSupported, exception_of, new_error
+from pyffpf.engine_choice import VARIABLE, engine_named, explained, is_file
+from pyffpf.errors import FfpfError, NoSuchDevice, NotPermitted, exception_of, new_error
 
-ENGINES = ("auto", "shared", "embedded")
 SNAPLEN_MAX = 262144
 
 
@@ -52,8 +52,7 @@ class Opened:
 
 def open_live(name: str, engine: str, options: LiveOptions) -> Opened:
     """An interface, `any`, or a source that ffpfd knows by this name."""
-    if engine not in ENGINES:
-        raise ValueError(f"there is no engine {engine!r}; there are {', '.join(ENGINES)}")
+    asked, engine = engine, engine_named(engine)
     if not 1 <= options.snaplen <= SNAPLEN_MAX:
         raise ValueError(f"snaplen {options.snaplen} is not from 1 to {SNAPLEN_MAX}")
     if options.delay < 0 or options.buffer_size < 0:
@@ -61,7 +60,7 @@ def open_live(name: str, engine: str, options: LiveOptions) -> Opened:
     if engine == "embedded":
         return _embedded(name, options)
     if engine == "shared":
-        return _shared(name, options)
+        return _shared(name, options, "" if asked == engine else f"{VARIABLE}=shared: ")
     try:
         return _shared(name, options)
     except FfpfError as error:
@@ -69,18 +68,18 @@ def open_live(name: str, engine: str, options: LiveOptions) -> Opened:
     try:
         return _embedded(name, options)
     except (NotPermitted, NoSuchDevice) as error:
-        if isinstance(refusal, NoServer):
+        told = explained(error, refusal)
+        if told is error:
             raise
-        if isinstance(error, NoSuchDevice) and not isinstance(refusal, NotSupported):
-            raise
-        raise type(error)(error.errno, f"{error.strerror}; ffpfd: {refusal}") from refusal
+        raise told from refusal
 
 
 def _milliseconds(options: LiveOptions) -> int:
     return min(int(options.delay * 1000 + 0.5), 2**31 - 1) or 1
 
 
-def _shared(name: str, options: LiveOptions) -> Opened:
+def _shared(name: str, options: LiveOptions, why: str = "") -> Opened:
+    """why: who wants it in ffpfd, if it was not the call."""
     names = [ffi.new("char[]", word.encode()) for word in (name, Path(sys.argv[0] or "python").name[:60])]
     group = ffi.new("char[]", options.group.encode()) if options.group else ffi.NULL
     config = ffi.new(
@@ -93,7 +92,7 @@ def _shared(name: str, options: LiveOptions) -> Opened:
     )  # fmt: skip
     out, error = ffi.new("struct ffpf_reader **"), new_error()
     if lib.ffpf_shared_open(out, config, error):
-        raise exception_of(error, name)
+        raise exception_of(error, why + name)
     return Opened(out[0], name, "shared", lib.FFPF_FORM_LIVE, live=True)
 
 
@@ -212,10 +211,6 @@ def _open_fed(file: IO[bytes], name: str) -> Opened:
 # ---- any of them ----
 
 
-def _is_interface(name: str) -> bool:
-    return name == "any" or any(name == known for _, known in socket.if_nameindex())
-
-
 def open_source(source: Any, engine: str, options: LiveOptions) -> Opened:
     """By the kind of the source; see pyffpf.open."""
     if isinstance(source, str):
@@ -223,7 +218,7 @@ def open_source(source: Any, engine: str, options: LiveOptions) -> Opened:
             return open_file_object(sys.stdin.buffer)
         if source.startswith("file:"):
             return open_path(source[5:])
-        if "/" in source or (not _is_interface(source) and Path(source).exists()):
+        if is_file(source):
             return open_path(source)
         return open_live(source, engine, options)
     if isinstance(source, os.PathLike):

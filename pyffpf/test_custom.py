@@ -21,7 +21,7 @@ from pyffpf.batch import Batch
 from pyffpf.custom import CustomFilter
 from pyffpf.errors import BadGraph, FfpfError
 from pyffpf.graph import Graph
-from pyffpf.test_flow import TCP, UDP, frames
+from pyffpf.testing_flows import TCP, UDP, frames
 
 
 class Longer(CustomFilter):

@@ -106,7 +106,7 @@ def test_devices_of_the_process_are_none_of_ffpfds(device: str) -> None:
 
 
 def test_there_are_two_engines() -> None:
-    with pytest.raises(ValueError, match="no engine 'both' for flows; there are embedded, shared"):
+    with pytest.raises(ValueError, match="no engine 'both'; there are auto, shared, embedded"):
         Flow("(device,lo)", engine="both")
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 import numpy as np
 
 from pyffpf._core import lib
 from pyffpf.batch import Batch
+from pyffpf.closing import Closing
 from pyffpf.packet import Packet
 
 MAGIC_US, MAGIC_NS = 0xA1B2C3D4, 0xA1B23C4D
@@ -23,7 +23,7 @@ SECTION, INTERFACE, ENHANCED, BYTE_ORDER_MAGIC = 0x0A0D0D0A, 1, 6, 0x1A2B3C4D
 IF_TSRESOL, NANOSECONDS = 9, 9
 
 
-class Writer:
+class Writer(Closing):
     """A savefile that is being written; a context manager.
 
     target: a path, which is overwritten, or a file object for octets, which stays open. link_type: DLT_ value of all
@@ -99,14 +99,6 @@ class Writer:
             self._file.close()
         elif not self._file.closed:
             self._file.flush()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _block(kind: int, body: bytes) -> bytes:

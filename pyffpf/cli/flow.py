@@ -14,9 +14,11 @@ from collections.abc import Sequence
 
 from pyffpf.cli import flow_engine, flow_run, flow_show
 from pyffpf.cli.control import socket_path
+from pyffpf.engine_choice import ENGINES
 from pyffpf.errors import BadGraph, FfpfError
 from pyffpf.flow import Flow
-from pyffpf.graph import Graph, check_text
+from pyffpf.graph import Graph
+from pyffpf.graph_text import check_text
 from pyffpf.picture import PictureError
 
 EXIT_FAILED = 1
@@ -110,7 +112,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     where = parser.add_argument_group("where flows run")
     where.add_argument(
         "--engine",
-        choices=flow_engine.ENGINES,
+        choices=ENGINES,
         help="in ffpfd, which captures for all and runs nodes in the kernel (shared), or in this process (embedded). "
         "Default: auto, ffpfd where it is there and serves all flows, else this process",
     )

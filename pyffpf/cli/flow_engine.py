@@ -17,6 +17,7 @@ from typing import Any, TextIO
 from pyffpf.cli.control import ControlError, socket_path
 from pyffpf.cli.flow_show import aligned
 from pyffpf.cli.tables import printable
+from pyffpf.engine_choice import both, engine_named
 from pyffpf.errors import (
     BadGraph,
     FfpfError,
@@ -32,8 +33,6 @@ from pyffpf.remote_graph import RemoteGraph
 from pyffpf.remote_node import RemoteNode
 from pyffpf.shared_flow import graphs
 
-ENGINES = ("auto", "shared", "embedded")
-
 
 class FlowError(Exception):
     """A flow cannot be made. number: which, from 1; cause: why."""
@@ -46,15 +45,13 @@ class FlowError(Exception):
 
 def engine_of(args: argparse.Namespace, environ: Mapping[str, str]) -> str:
     """--engine, else FFPF_ENGINE, else auto. ValueError: it is none of them."""
-    name = args.engine or environ.get("FFPF_ENGINE") or "auto"
-    if name not in ENGINES:
-        raise ValueError(f"FFPF_ENGINE: there is no engine {name!r} for flows; there are {', '.join(ENGINES)}")
-    return str(name)
+    return engine_named(args.engine or "auto", environ)
 
 
 def embedded(args: argparse.Namespace) -> tuple[Graph, list[Flow]]:
     """All flows in this process, instantiated. FlowError."""
-    graph = Graph(snaplen=args.snaplen, promisc=not args.no_promisc, immediate=args.immediate)
+    graph = Graph(snaplen=args.snaplen, promisc=not args.no_promisc, immediate=args.immediate,
+                  engine="embedded")  # fmt: skip
     flows: list[Flow] = []
     try:
         for number, text in enumerate(args.flows, 1):
@@ -129,10 +126,7 @@ def make(args: argparse.Namespace, environ: Mapping[str, str], said: TextIO) -> 
             raise refused from error
         if isinstance(refused.cause, NoServer | NotSupported):
             raise
-        cause = error.cause
-        first, line_end, shown = str(cause.strerror).partition("\n")
-        words = f"{first}; ffpfd: {refused.cause}{line_end}{shown}"
-        raise FlowError(error.number, type(cause)(cause.errno, words)) from refused
+        raise FlowError(error.number, both(error.cause, refused.cause)) from refused
 
 
 # ---- the flows of ffpfd ----

@@ -12,7 +12,8 @@ from typing import TextIO
 
 from pyffpf.cli import flow_follow, flow_show
 from pyffpf.cli.flow_progress import Progress
-from pyffpf.flow import Flow, Readable
+from pyffpf.flow import Flow
+from pyffpf.flow_node import Readable
 from pyffpf.graph import Graph
 from pyffpf.remote_graph import RemoteGraph
 

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from pyffpf.cli.tables import printable
-from pyffpf.flow import Flow, Node
-from pyffpf.graph import FilterClass, Graph, GraphInstance, classes
+from pyffpf.filter_classes import FilterClass, classes
+from pyffpf.flow import Flow
+from pyffpf.flow_node import Node
+from pyffpf.graph import Graph, GraphInstance
 
 WIDTH = 100
 

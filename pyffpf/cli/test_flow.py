@@ -18,7 +18,7 @@ from compat_tests import capture_packets as packets
 from compat_tests.capture_files import PcapFormat, stamped
 from compat_tests.netns import Netns, receivers, wait_until
 from pyffpf.cli.test_top import Terminal
-from pyffpf.test_flow import TCP, UDP, frames
+from pyffpf.testing_flows import TCP, UDP, frames
 
 COMMAND = [sys.executable, "-m", "pyffpf.cli.flow"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pyffpf.graph import classes
+from pyffpf.filter_classes import classes
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 PAGES = sorted((DOCS / "man").iterdir())
