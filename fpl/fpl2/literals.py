@@ -40,12 +40,12 @@ class Span:
 def number(text: str) -> int:
     lower = text.lower()
     if len(lower) > 1 and lower[0] == "0" and lower.isdigit():
-        raise LiteralError(f"'{_short(text)}' begins with 0", "Octal numbers are not known; write 0x for hex.")
+        raise LiteralError(f"'{text}' begins with 0", "Octal numbers are not known; write 0x for hex.")
     if len(lower) > LONGEST + 2:
-        raise LiteralError(f"{_short(text)} needs more than 64 bits")
+        raise LiteralError(f"{text} needs more than 64 bits")
     value = int(lower, 0)
     if value > NUMBER_MAX:
-        raise LiteralError(f"{_short(text)} needs more than 64 bits")
+        raise LiteralError(f"{text} needs more than 64 bits")
     return value
 
 
@@ -53,14 +53,14 @@ def address(text: str) -> int:
     try:
         return int(ipaddress.IPv4Address(text))
     except ValueError as error:
-        raise LiteralError(f"{_short(text)} is no address", f"{_short(str(error))}.") from None
+        raise LiteralError(f"{text} is no address", f"{error!s}.") from None
 
 
 def address6(text: str) -> int:
     try:
         return int(ipaddress.IPv6Address(text))
     except ValueError as error:
-        raise LiteralError(f"{_short(text)} is no address", f"{_short(str(error))}.") from None
+        raise LiteralError(f"{text} is no address", f"{error!s}.") from None
 
 
 def mac(text: str) -> int:
@@ -72,7 +72,7 @@ def network(text: str) -> Span:
     try:
         found = ipaddress.ip_network(text)
     except ValueError as error:
-        raise LiteralError(f"{_short(text)} is no network", _network_hint(text, error)) from None
+        raise LiteralError(f"{text} is no network", _network_hint(text, error)) from None
     wide = found.version == 6
     return Span(int(found.network_address), int(found.broadcast_address), wide, not wide)
 
@@ -81,8 +81,8 @@ def _network_hint(text: str, error: ValueError) -> str:
     try:
         meant = ipaddress.ip_network(text, strict=False)
     except ValueError:
-        return f"{_short(str(error))}."
-    return f"{_short(str(error))}. Is it {meant}?"
+        return f"{error!s}."
+    return f"{error!s}. Is it {meant}?"
 
 
 def octets(text: str) -> tuple[bytes, bool]:
@@ -106,7 +106,7 @@ def entry(text: str) -> Span:
     ends = re.split(r"\s*(?:\.\.|-)\s*", text)
     spans = [_single(end) for end in ends]
     if len(spans) > 2 or spans[0].wide != spans[-1].wide:
-        raise LiteralError(f"{_short(text)} is no entry of a set", "Entries are numbers, addresses, networks, ranges.")
+        raise LiteralError(f"{text} is no entry of a set", "Entries are numbers, addresses, networks, ranges.")
     if spans[0].low > spans[-1].high:
         raise LiteralError("a range that ends before it begins")
     return Span(spans[0].low, spans[-1].high, spans[0].wide, spans[0].address)
@@ -122,9 +122,5 @@ def _single(text: str) -> Span:
     try:
         return Span(number(text), number(text))
     except ValueError:
-        raise LiteralError(f"{_short(text)} is no entry of a set",
+        raise LiteralError(f"{text} is no entry of a set",
                            "Entries are numbers, addresses, networks, ranges.") from None  # fmt: skip
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

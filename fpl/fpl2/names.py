@@ -22,7 +22,7 @@ from fpl.fpl2.files import FileRefusedError, Folders
 from fpl.fpl2.found import BANKS, FOUND, SCRATCH, Used, register
 from fpl.fpl2.literals import MAPPED, NUMBER_MAX, Span
 from fpl.fpl2.parse import parse
-from fpl.fpl2.report import FplError, Source
+from fpl.fpl2.report import WORD_MAX, FplError, Source
 from fpl.fpl2.scope import FACTS, UNITS, Scope, kind_of
 
 DEPTH_MAX = 16  # of macros within macros
@@ -69,7 +69,7 @@ class Names:
 
     def use(self, source: Source) -> None:
         """A file of macros: they see those before them, and are seen by what comes behind."""
-        scope = Scope(source, self._scope)
+        scope = Scope(source, self._scope.snapshot())
         for macro in parse(source, "macros"):
             assert isinstance(macro, tree.Macro)
             scope.define(macro)
@@ -154,6 +154,9 @@ class Names:
 
     def _binary(self, expr: tree.Binary) -> tree.Expr:
         at = self._at(expr)
+        if expr.op == "/" and isinstance(expr.left, (tree.Address, tree.Wide)) and isinstance(expr.right, tree.Number):
+            network = f"{expr.left.text}/{expr.right.text}"
+            raise self._error(f"{network} is no number", at, f"A network stands in a set: IN {{{network}}}.")
         if expr.op not in ("==", "!="):
             return tree.Binary(at, expr.op, self.expr(expr.left), self.expr(expr.right))
         left, right = self._any(expr.left), self._any(expr.right)
@@ -315,7 +318,7 @@ class Names:
         at = self._at(parts[0])
         if len(parts) == 1 and parts[0].index is not None and word in known:
             return self._error(f"{parts[0].name} is one value: it has no [...]", at)
-        near = difflib.get_close_matches(word, known, 3)
+        near = difflib.get_close_matches(word, known, 3) if len(word) <= WORD_MAX else []
         hint = f"Is it {' or '.join(near)}?" if near else "Fields are written as PKT.IP_PROTO, octets as PKT.B[n]."
         return self._error(f"{'.'.join(part.name for part in parts)} is not known", at, hint)
 

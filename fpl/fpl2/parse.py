@@ -23,19 +23,14 @@ from fpl.fpl2.report import FplError, Source
 WORDS_MAX = 65536  # octets of a program's text
 DEPTH_MAX = 40  # of nested statements and parentheses: all passes recurse
 CHAIN_MAX = 64  # operands of a - b - c ...: each is one deeper
-EVEN = (
-    "||",
-    "&&",
-    "|",
-    "^",
-    "&",
-    "+",
-    "*",
-)  # a chain of one of these is as deep as its logarithm: any grouping will do
+# A chain of one of these is as deep as its logarithm: any grouping will do.
+EVEN = ("||", "&&", "|", "^", "&", "+", "*")
 _Read = TypeVar("_Read")
-# Strings and comments are passed over, and so is whatever is of no interest; group 1 is what nests.
+# Strings and comments are passed over, without their ends, too, lest each be looked for again;
+# and so is whatever is of no interest; group 1 is what nests.
 _NESTING = re.compile(
-    r"\"(?:[^\"\\\n]|\\.)*\"|//[^\n]*|/\*(?s:.*?)\*/|(\b(?:if|for|fi|rof)\b|[()\[\]{}!~-])|\w+|\S", re.IGNORECASE
+    r"\"(?:[^\"\\\n]|\\.)*\"?|//[^\n]*|/\*(?s:.*?)(?:\*/|\Z)|(\b(?:if|for|fi|rof)\b|[()\[\]{}!~-])|\w+|\S",
+    re.IGNORECASE,
 )
 
 SAID = {
@@ -288,7 +283,7 @@ def _check_depth(source: Source) -> None:
         if word in ("(", "[", "{", "if", "for"):
             depth += 1
         elif word in (")", "]", "}", "fi", "rof"):
-            depth -= 1
+            depth = max(0, depth - 1)
         if depth + row > DEPTH_MAX:
             raise source.error(f"more than {DEPTH_MAX} things within each other", found.start())
 
@@ -301,8 +296,6 @@ def _unexpected(source: Source, error: UnexpectedToken) -> FplError:
     hint = f"Expected {', '.join(expected[:6])}." if expected else ""
     if token.type == "ASSIGN" and str(token) == "=":
         hint = "To compare, write ==."
-    if token.type in ("NETWORK", "NETWORK6"):
-        hint = f"A network stands in a set: IN {{{token}}}."
     return source.error(what, at, hint)
 
 

@@ -3,19 +3,33 @@
 
 from __future__ import annotations
 
+import re
+
+WORD_MAX = 64  # characters of a word that a report repeats
+SHOWN_MAX = 160  # of a line
+_LONG = re.compile(rf"(\S{{{WORD_MAX}}})\S+")
+
+
+def shortened(text: str) -> str:
+    """Without the rest of words that nobody reads to their end."""
+    return _LONG.sub(r"\1...", text)
+
 
 class FplError(Exception):
     """A program was refused. str() is the whole report, several lines."""
 
     def __init__(self, message: str, source: Source, at: int, hint: str = "") -> None:
-        self.message, self.source, self.at, self.hint = message, source, at, hint
+        self.message, self.hint = shortened(message), shortened(hint)
+        self.source, self.at = source, at
         self.line, self.column = source.place(at)
         super().__init__(self._report())
 
     def _report(self) -> str:
         text = self.source.line(self.line)
+        first = max(0, self.column - 1 - SHOWN_MAX // 2) if len(text) > SHOWN_MAX else 0
+        text, before = text[first : first + SHOWN_MAX], text[first : self.column - 1]
         shown = text.expandtabs(8)
-        caret = " " * len(text[: self.column - 1].expandtabs(8)) + "^"
+        caret = " " * len(before.expandtabs(8)) + "^"
         report = f"{self.source.name}:{self.line}:{self.column}: {self.message}\n  {shown}\n  {caret}"
         return f"{report}\n  {self.hint}" if self.hint else report
 

@@ -48,11 +48,19 @@ class Scope:
         name = macro.name.upper()
         if name in {*UNITS, *FACTS, *FOUND, *SCRATCH, *RESERVED} or kind_of(name):
             raise self.source.error(f"{macro.name} has a meaning of its own", macro.at, "Choose another name.")
+        if name in self._own and self._own[name][1] is self:
+            raise self.source.error(f"{macro.name} is defined already", macro.at, "A name has one meaning in a text.")
         self._own[name] = macro, self
 
     def take(self, other: Scope) -> None:
         """Another text's macros as if they were defined here."""
         self._own |= other._own
+
+    def snapshot(self) -> Scope:
+        """As it is now, whatever is defined here afterwards."""
+        copy = Scope(self.source, self._outer, prologue=self.prologue)
+        copy._own = dict(self._own)
+        return copy
 
     def lookup(self, name: str) -> tuple[tree.Macro | None, Scope]:
         found = self._own.get(name)
