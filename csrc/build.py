@@ -31,7 +31,7 @@ COMMON = (
 )  # fmt: skip
 SONAME = "libpcap.so.0.8"  # the name by which programs, and dlopen(), ask for libpcap
 CROSS_HEADERS = BUILD / "gen" / "cross"  # of the system's headers, those that are the same on every processor
-NOT_IN_LIBRARY = ("kernel", "columns", "graph", "externs")  # rooms of csrc that are no part of the drop-in libpcap
+NOT_IN_LIBRARY = ("kernel", "columns", "graph", "externs", "fpl1")  # rooms that are no part of the drop-in libpcap
 SIDE_PROGRAMS = ("test_", "fuzz_", "bench_")
 
 

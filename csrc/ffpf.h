@@ -13,6 +13,8 @@
 #include "common/text.h"
 #include "externs/externs.h"
 #include "feed/feed.h"
+#include "fpl1/extend.h"
+#include "fpl1/fpl1.h"
 #include "graph/class.h"
 #include "graph/class_bytecount.h"
 #include "graph/class_dedup.h"
