@@ -31,7 +31,7 @@ COMMON = (
 )  # fmt: skip
 SONAME = "libpcap.so.0.8"  # the name by which programs, and dlopen(), ask for libpcap
 CROSS_HEADERS = BUILD / "gen" / "cross"  # of the system's headers, those that are the same on every processor
-NOT_IN_LIBRARY = ("kernel", "columns", "graph", "externs", "fpl1")  # rooms that are no part of the drop-in libpcap
+NOT_IN_LIBRARY = ("kernel", "columns", "graph", "externs", "fpl1", "record")  # rooms that the drop-in libpcap lacks
 SIDE_PROGRAMS = ("test_", "fuzz_", "bench_")
 
 
@@ -157,10 +157,11 @@ def generate() -> None:
     if script.exists() and not up_to_date(output, [script], command):
         run(command)
         finished(output, command)
-    headers = CROSS_HEADERS / "pcap"
-    if not headers.is_symlink():
-        headers.parent.mkdir(parents=True, exist_ok=True)
-        headers.symlink_to("/usr/include/pcap")
+    CROSS_HEADERS.mkdir(parents=True, exist_ok=True)
+    for name in ("pcap", "sodium", "sodium.h"):
+        headers = CROSS_HEADERS / name
+        if not headers.is_symlink():
+            headers.symlink_to(f"/usr/include/{name}")
 
 
 # Programs for the kernel that are part of the core: name of the C array, source, and what sets it apart.

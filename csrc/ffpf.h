@@ -41,6 +41,7 @@
 #include "layout.h"
 #include "reader/packet.h"
 #include "reader/reader.h"
+#include "record/load.h"
 #include "ring/ibuf.h"
 #include "ring/lane.h"
 #include "ring/mbuf.h"

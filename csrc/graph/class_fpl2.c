@@ -3,15 +3,23 @@
  * (FPL-2,"IF (PKT.IP_PROTO == PROTO_TCP) THEN MEM[PKT.TCP_DPORT & 255]++; FI",1024): programs in the paper's register
  * language (section 3.3), compiled by fplc for each link type that comes here. The result is what the program returns.
  * A program sees a packet's octets with its VLAN tag in place; MBuf is MEM, host byte order, a power of two of octets.
+ *
+ * (FPL-2,"file:/srv/filters/web.fplo"): what was compiled before, in a signed record (docs/fpl-records.md). It is
+ * checked when the arguments are, by the policy of this process; its MBuf is the one that it was made for.
  */
+#include "common/machine_code.h"
 #include "graph/classes.h"
 #include "graph/fplc.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MBUF_MIN 8
-#define MBUF_MAX (1u << 24)
+#define MBUF_MIN   8
+#define MBUF_MAX   (1u << 24)
+#define FILE_WORD  "file:"
+#define SEAL_SHOWN 16 /* octets of a record's seal that tell it from others */
 
 struct program {
 	uint16_t link_type;
@@ -20,37 +28,80 @@ struct program {
 };
 
 struct fpl2 {
-	char *text;
+	char *text;                   /* NULL: there is a record */
+	struct ffpf_fplo_image image; /* checked */
 	void *mbuf;
 	struct program *programs;
 	uint32_t count;
 };
 
-/* By DLT_*; fplc's names. */
-static const struct {
-	uint16_t link_type;
+/* By DLT_*: fplc's name, and the link type that its records have for it. */
+static const struct link {
+	uint16_t link_type, as;
 	const char *name;
-} links[] = { { 1, "ethernet" }, { 12, "raw" },  { 101, "raw" }, { 228, "raw" },
-	      { 229, "raw" },    { 113, "sll" }, { 276, "sll2" } };
+} links[] = { { 1, 1, "ethernet" }, { 12, 12, "raw" },   { 101, 12, "raw" },  { 228, 12, "raw" },
+	      { 229, 12, "raw" },   { 113, 113, "sll" }, { 276, 276, "sll2" } };
 
-static const char *
+static const struct link *
 link_of(uint32_t link_type)
 {
 	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
 		if (links[i].link_type == link_type)
-			return links[i].name;
+			return &links[i];
 	}
 	return NULL;
+}
+
+/* The record's own size; asking for another would let the code write elsewhere. */
+static int
+take_mbuf(const struct fpl2 *self, struct ffpf_class_args *args, struct ffpf_error *err)
+{
+	const uint64_t bytes = self->image.record.mbuf_bytes;
+
+	if (args->mbuf_bytes && args->mbuf_bytes != bytes)
+		return ffpf_args_fail(args, 0, err,
+				      "this record was made for an MBuf of %" PRIu64 " octets, not %" PRIu64, bytes,
+				      args->mbuf_bytes);
+	args->mbuf_bytes = bytes;
+	return 0;
+}
+
+static int
+parse_record(struct fpl2 *self, const char *path, const struct ffpf_fplo_policy *policy, struct ffpf_class_args *args,
+	     struct ffpf_error *err)
+{
+	const struct ffpf_fplo *record = &self->image.record;
+	int status = ffpf_fplo_load(&self->image, path, policy, err);
+
+	if (!status)
+		status = take_mbuf(self, args, err);
+	if (status) {
+		ffpf_fplo_free(&self->image);
+		return status;
+	}
+	/* a file that was replaced meanwhile is another filter */
+	ffpf_text_add(&args->canonical, FILE_WORD "%s#", path);
+	for (uint32_t i = 0; i < SEAL_SHOWN; i++)
+		ffpf_text_add(&args->canonical, "%02x", record->octets[record->seal_at + i]);
+	return 0;
 }
 
 static int
 parse(void *instance, struct ffpf_class_args *args, struct ffpf_error *err)
 {
+	struct ffpf_fplo_policy policy;
 	struct fpl2 *self = instance;
 	uint64_t bytes = MBUF_MIN;
 
+	ffpf_fplo_policy_of_environment(&policy);
 	if (args->mbuf_bytes > MBUF_MAX)
 		return ffpf_args_fail(args, 0, err, "an MBuf of FPL-2 has %u octets at most", MBUF_MAX);
+	if (strncmp(args->text, FILE_WORD, strlen(FILE_WORD)) == 0)
+		return parse_record(self, args->text + strlen(FILE_WORD), &policy, args, err);
+	if (policy.require_signed)
+		return ffpf_error_set(err, FFPF_E_DENIED,
+				      "programs in FPL-2 must be signed records here: "
+				      "(FPL-2,\"file:PATH\"). FFPF_REQUIRE_SIGNED is set");
 	while (bytes < args->mbuf_bytes)
 		bytes *= 2;
 	if (args->mbuf_bytes)
@@ -59,20 +110,48 @@ parse(void *instance, struct ffpf_class_args *args, struct ffpf_error *err)
 	return self->text ? 0 : ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
 }
 
+/* Code comes from octets that were checked, and lie in memory of our own. */
 static int
-open_program(struct program *program, const char *text, const struct ffpf_class_env *env, struct ffpf_error *err)
+map_code(struct program *program, const struct ffpf_fplo *record, uint16_t link_type, struct ffpf_error *err)
 {
-	const char *link = link_of(program->link_type);
+	struct ffpf_fplo_external external;
+	struct ffpf_fplo_section section;
+	int status;
+
+	if (ffpf_fplo_externals(record, &external, 1))
+		return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "graphs have no external function %.*s",
+				      (int)external.text_len, external.text);
+	if (!ffpf_fplo_code(record, ffpf_fplc_machine(), link_type, &section))
+		return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED,
+				      "the record has no code for this processor and packets of link type %u",
+				      program->link_type);
+	status = ffpf_machine_code_map(&program->code, section.octets, section.len, err);
+	if (!status)
+		memcpy(&program->filter, &program->code.mem, sizeof(program->code.mem));
+	return status;
+}
+
+static int
+open_program(struct fpl2 *self, struct program *program, const struct ffpf_class_env *env, struct ffpf_error *err)
+{
+	const struct link *link = link_of(program->link_type);
+	struct ffpf_fplo_image compiled = { 0 };
+	struct ffpf_fplo_policy policy;
 	int status;
 
 	if (!link)
 		return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "FPL-2 does not know packets of link type %u",
 				      program->link_type);
-	status = ffpf_fplc_compile(&program->code, text, link, env->mbuf_bytes, err);
-	if (status)
-		return status;
-	memcpy(&program->filter, &program->code.mem, sizeof(program->code.mem));
-	return 0;
+	if (!self->text)
+		return map_code(program, &self->image.record, link->as, err);
+	ffpf_fplo_policy_of_environment(&policy);
+	status = ffpf_fplc_compile(&compiled, self->text, link->name, env->mbuf_bytes, &policy, err);
+	if (!status && compiled.record.mbuf_bytes != env->mbuf_bytes)
+		status = ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "the compiler of FPL-2 made code for another MBuf");
+	if (!status)
+		status = map_code(program, &compiled.record, link->as, err);
+	ffpf_fplo_free(&compiled);
+	return status;
 }
 
 static bool
@@ -102,7 +181,7 @@ open_fpl2(void *instance, const struct ffpf_class_env *env, struct ffpf_error *e
 			continue; /* once more in another form, which is nothing to us */
 		program->link_type = (uint16_t)env->link_types[i];
 		self->count++;
-		status = open_program(program, self->text, env, err);
+		status = open_program(self, program, env, err);
 		if (status)
 			return status;
 	}
@@ -116,6 +195,7 @@ close_fpl2(void *instance)
 
 	for (uint32_t i = 0; i < self->count; i++)
 		ffpf_machine_code_unmap(&self->programs[i].code);
+	ffpf_fplo_free(&self->image);
 	free(self->programs);
 	free(self->text);
 }
@@ -144,7 +224,7 @@ filter(void *instance, const struct ffpf_node_pkt *in, uint32_t n, uint32_t *res
 const struct ffpf_class ffpf_class_fpl2 = {
 	.name = "FPL-2",
 	.summary = "what a program in the paper's packet language lets through",
-	.arguments = "a program: see docs/fpl-2.md",
+	.arguments = "a program, or file:PATH of a signed record: see docs/fpl-2.md",
 	.levels = FFPF_LEVEL_USERSPACE,
 	.instance_bytes = sizeof(struct fpl2),
 	.parse = parse,

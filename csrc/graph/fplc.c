@@ -19,7 +19,6 @@
 #define TIMEOUT_MS   20000
 #define CPU_SECONDS  10
 #define MEMORY_BYTES (2ull << 30)
-#define CODE_MAX     (1u << 20)
 #define WORDS_MAX    2048
 #define ARGS_MAX     12
 
@@ -185,38 +184,60 @@ refused(const struct talk *talk, int status, struct ffpf_error *err)
 }
 
 static int
-take_code(struct ffpf_machine_code *out, const struct talk *talk, struct ffpf_error *err)
+take_record(struct ffpf_fplo_image *out, const struct talk *talk, const struct ffpf_fplo_policy *policy,
+	    struct ffpf_error *err)
 {
-	uint8_t *octets = malloc(CODE_MAX);
-	ssize_t n = octets ? read_all(talk->code, octets, CODE_MAX) : -1;
-	int rc;
+	struct ffpf_error why = { 0 };
+	int rc = ffpf_fplo_take(out, talk->code, false, policy, &why);
 
-	if (n <= 0 || n == CODE_MAX)
-		rc = ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "the compiler of FPL-2 gave no code that can be run");
-	else
-		rc = ffpf_machine_code_map(out, octets, (size_t)n, err);
-	free(octets);
-	return rc;
+	if (rc == -FFPF_E_FORMAT)
+		return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED,
+				      "the compiler of FPL-2 gave no code that can be run: %s", why.text);
+	return rc ? ffpf_error_set(err, why.code, "what the compiler of FPL-2 gave: %s", why.text) : 0;
+}
+
+/* By the names of uname(2). */
+static const struct {
+	const char *machine, *target; /* as fplc calls it */
+	uint16_t number;
+} machines[] = { { "x86_64", "x86-64", FFPF_FPLO_X86_64 }, { "aarch64", "aarch64", FFPF_FPLO_AARCH64 } };
+
+/* Its number in `machines`; -1: there is none. */
+static int
+this_machine(struct utsname *names)
+{
+	uname(names);
+	for (size_t i = 0; i < sizeof(machines) / sizeof(machines[0]); i++) {
+		if (strcmp(names->machine, machines[i].machine) == 0)
+			return (int)i;
+	}
+	return -1;
+}
+
+uint16_t
+ffpf_fplc_machine(void)
+{
+	struct utsname names;
+	int i = this_machine(&names);
+
+	return i < 0 ? 0 : machines[i].number;
 }
 
 static int
 target_of(const char **target, struct ffpf_error *err)
 {
-	struct utsname machine;
+	struct utsname names;
+	int i = this_machine(&names);
 
-	uname(&machine);
-	if (strcmp(machine.machine, "x86_64") == 0)
-		*target = "x86-64";
-	else if (strcmp(machine.machine, "aarch64") == 0)
-		*target = "aarch64";
-	else
-		return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "FPL-2 is not compiled for %s", machine.machine);
+	if (i < 0)
+		return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "FPL-2 is not compiled for %s", names.machine);
+	*target = machines[i].target;
 	return 0;
 }
 
 int
-ffpf_fplc_compile(struct ffpf_machine_code *out, const char *text, const char *link, uint64_t mbuf_bytes,
-		  struct ffpf_error *err)
+ffpf_fplc_compile(struct ffpf_fplo_image *out, const char *text, const char *link, uint64_t mbuf_bytes,
+		  const struct ffpf_fplo_policy *policy, struct ffpf_error *err)
 {
 	const char *named = getenv("FFPF_FPLC"), *target = NULL;
 	char bytes[24], *argv[ARGS_MAX];
@@ -229,7 +250,7 @@ ffpf_fplc_compile(struct ffpf_machine_code *out, const char *text, const char *l
 		return rc;
 	snprintf(bytes, sizeof(bytes), "%" PRIu64, mbuf_bytes);
 	memcpy(argv,
-	       (const char *[ARGS_MAX]){ named && *named ? named : "fplc", "compile", "--binary", "--mbuf", bytes,
+	       (const char *[ARGS_MAX]){ named && *named ? named : "fplc", "compile", "--record", "--mbuf", bytes,
 					 "--link", link, "--target", target },
 	       sizeof(argv));
 	rc = open_talk(&talk, text, err);
@@ -248,7 +269,7 @@ ffpf_fplc_compile(struct ffpf_machine_code *out, const char *text, const char *l
 		rc = ffpf_error_set(err, FFPF_E_BAD_FILTER, "the compiler of FPL-2 took more than %d seconds",
 				    TIMEOUT_MS / 1000);
 	else
-		rc = status ? refused(&talk, status, err) : take_code(out, &talk, err);
+		rc = status ? refused(&talk, status, err) : take_record(out, &talk, policy, err);
 	hang_up(&talk);
 	return rc;
 }

@@ -5,7 +5,7 @@
  * The compiler of FPL-2, which is a program of its own, fplc(1): LLVM may die on what it is given, and take any time.
  * So it runs as a child with limits, and its death is a refusal with a message.
  */
-#include "common/machine_code.h"
+#include "record/load.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,10 +24,14 @@ typedef uint32_t (*ffpf_fpl2_filter)(const uint8_t *pkt, uint32_t cap_len, uint3
 /*
  * Compiles a program for this machine. link: what packets begin with, as `fplc --link` names it. mbuf_bytes: a power of
  * two of 8 or more, or 0. The program that runs is the one that the environment's FFPF_FPLC names, else fplc on PATH.
+ * Its answer is a record that a digest seals: what is run is what was digested.
  * -FFPF_E_BAD_FILTER: what it says of the text, with line and column; -FFPF_E_NOT_SUPPORTED: there is no compiler, or
  * none for this machine. Blocks, for 20 seconds at most.
  */
-int ffpf_fplc_compile(struct ffpf_machine_code *out, const char *text, const char *link, uint64_t mbuf_bytes,
-		      struct ffpf_error *err);
+int ffpf_fplc_compile(struct ffpf_fplo_image *out, const char *text, const char *link, uint64_t mbuf_bytes,
+		      const struct ffpf_fplo_policy *policy, struct ffpf_error *err);
+
+/* FFPF_FPLO_X86_64 ...; 0: FPL-2 is not compiled for this machine. */
+uint16_t ffpf_fplc_machine(void);
 
 #endif

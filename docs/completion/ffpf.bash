@@ -97,18 +97,29 @@ _ffpf_run() {
 	esac
 }
 
+_fplc_options() {
+	case ${COMP_WORDS[1]}${COMP_WORDS[2]} in
+	keygen*) ;;
+	verify* | trustremove | trustlist) echo "--trust" ;;
+	rotate* | trustadd) echo "--until --trust" ;;
+	*) echo "--mbuf --link --fields --target --stage --output --binary --record --key --max-steps --max-rounds" ;;
+	esac
+}
+
 _fplc() {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
 	case $previous in
 	--link) _ffpf_words "ethernet raw sll sll2" "$current" ;;
 	--target) _ffpf_words "x86-64 aarch64" "$current" ;;
 	--stage) _ffpf_words "tree resolved ir optimised assembly" "$current" ;;
-	--fields | --output) _ffpf_files "$current" ;;
+	--fields | --output | --key | --trust) _ffpf_files "$current" ;;
 	*)
 		if [[ $current == -* ]]; then
-			_ffpf_words "--mbuf --link --fields --target --stage --output --binary --max-steps --max-rounds --help" "$current"
+			_ffpf_words "$(_fplc_options) --help" "$current"
 		elif ((COMP_CWORD == 1)); then
-			_ffpf_words "check format explain dump compile names" "$current"
+			_ffpf_words "check format explain dump compile names keygen rotate verify trust" "$current"
+		elif ((COMP_CWORD == 2)) && [[ ${COMP_WORDS[1]} == trust ]]; then
+			_ffpf_words "add remove list" "$current"
 		else
 			_ffpf_files "$current"
 		fi

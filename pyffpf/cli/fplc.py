@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""fplc: the FPL-2 compiler as a command. Man page: docs/man/fplc.1."""
+"""fplc: the FPL-2 compiler as a command. Man page: docs/man/fplc.1. Keys and records: fplc_keys.py."""
 
 from __future__ import annotations
 
@@ -29,17 +29,23 @@ class Request:
 
     source: Source
     mbuf_bytes: int
-    link: str
+    links: tuple[str, ...]  # the first is meant where there can be one
     fields: list[Source]
     files: Folders
-    target: str
+    targets: tuple[str, ...]  # likewise
     output: Path | None
     binary: bool
+    record: bool
+    key: Path | None
     stage: str
     policy: Policy
 
-    def checked(self) -> Checked:
-        return check(self.source.text, name=self.source.name, mbuf_bytes=self.mbuf_bytes, link=self.link,
+    @property
+    def target(self) -> str:
+        return self.targets[0]
+
+    def checked(self, link: str = "") -> Checked:
+        return check(self.source.text, name=self.source.name, mbuf_bytes=self.mbuf_bytes, link=link or self.links[0],
                      fields=self.fields, files=self.files, policy=self.policy)  # fmt: skip
 
 
@@ -85,12 +91,29 @@ def _dump(request: Request) -> str:
     return code.ir if request.stage == "optimised" else code.assembly
 
 
+def _record(request: Request) -> bytes:
+    """Sealed by a digest, or signed with --key."""
+    from fpl.fpl2 import record
+
+    signer = None
+    if request.key:
+        from fpl.fpl2 import keys  # which brings a library that the class FPL-2's compiler does not need
+
+        signer = keys.read_secret(request.key).signer()
+    checked = [request.checked(link) for link in request.links]
+    known = {external.name: external for external in request.policy.externals}
+    externals = [known[name] for name in checked[0].cost.externals]
+    parts = [(each, compile_native(each, target)) for each in checked for target in request.targets]
+    return record.write(parts, externals, signer)
+
+
 def _compile(request: Request) -> str:
-    octets = compile_native(request.checked(), request.target).octets
+    sealed = request.record or request.key is not None
+    octets = _record(request) if sealed else compile_native(request.checked(), request.target).octets
     if request.output:
         request.output.write_bytes(octets)
         return ""
-    if request.binary:
+    if request.binary or sealed:
         sys.stdout.buffer.write(octets)
         return ""
     return "".join(f"{octets[at : at + 16].hex(' ')}\n" for at in range(0, len(octets), 16))
@@ -116,20 +139,37 @@ ACTIONS: dict[str, tuple[str, Callable[[Request], str]]] = {
 }
 
 
+KEY_COMMANDS = ("keygen", "rotate", "trust", "verify")  # fplc_keys.py
+
+
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="fplc", description="Checks, formats, explains and compiles FPL-2 programs.")
+    top = argparse.ArgumentParser(
+        prog="fplc",
+        description="Checks, formats, explains and compiles FPL-2 programs.",
+        epilog=f"Keys and signed records: fplc {' | '.join(KEY_COMMANDS)} --help.",
+    )
     top.add_argument(
         "action", choices=ACTIONS, help="; ".join(f"{name}: {words}" for name, (words, _) in ACTIONS.items())
     )
     top.add_argument("file", nargs="?", default="-", help="a program; - or nothing: standard input")
     top.add_argument("--mbuf", type=int, default=0, metavar="OCTETS", help="size of the filter's memory")
-    top.add_argument("--link", choices=LINKS, default="ethernet", help="what the packets begin with")
+    top.add_argument(
+        "--link",
+        choices=LINKS,
+        help="what the packets begin with: ethernet, where no other is named; of a signed record, all",
+    )
     top.add_argument("--fields", type=Path, metavar="FILE", action="append", default=[],
                      help="names of your own: MACRO definitions; may be given more than once")  # fmt: skip
-    top.add_argument("--target", choices=TARGETS, default="x86-64", help="processor")
+    top.add_argument(
+        "--target", choices=TARGETS, help="processor: x86-64, where no other is named; of a signed record, all"
+    )
     top.add_argument("--stage", choices=STAGES, default="ir", help="of dump")
     top.add_argument("--output", type=Path, metavar="FILE", help="of compile")
     top.add_argument("--binary", action="store_true", help="of compile: octets on standard output, not hex")
+    top.add_argument(
+        "--record", action="store_true", help="of compile: a record, sealed by its digest, on standard output"
+    )
+    top.add_argument("--key", type=Path, metavar="FILE", help="of compile: a record that this secret key signs")
     top.add_argument("--max-steps", type=int, default=Policy.steps, metavar="N", help="refuse what may take more")
     top.add_argument("--max-rounds", type=int, default=Policy.iterations, metavar="N", help="... or loop more often")
     return top
@@ -146,16 +186,23 @@ def _request(args: argparse.Namespace) -> Request:
     here = () if args.file == "-" else (Path(args.file).resolve().parent,)
     files = Folders((*here, *Folders.of_environment().folders))
     policy = Policy(iterations=args.max_rounds, steps=args.max_steps)
-    return Request(source, args.mbuf, args.link, fields, files, args.target, args.output, args.binary,
+    links = (args.link,) if args.link else tuple(LINKS) if args.key else ("ethernet",)
+    targets = (args.target,) if args.target else tuple(TARGETS) if args.key else ("x86-64",)
+    return Request(source, args.mbuf, links, fields, files, targets, args.output, args.binary, args.record, args.key,
                    args.stage, policy)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
-    args = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    if words and words[0] in KEY_COMMANDS:
+        from pyffpf.cli import fplc_keys
+
+        return fplc_keys.main(words)
+    args = parser().parse_intermixed_args(words)  # FILE may stand behind options
     try:
         sys.stdout.write(ACTIONS[args.action][1](_request(args)))
         sys.stdout.flush()
-    except (FplError, BackendError, OSError, UnicodeDecodeError) as error:
+    except (FplError, BackendError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
