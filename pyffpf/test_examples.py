@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""docs/examples: each runs as its reader would run it, on a capture made here, and finds what is in that."""
+
+from __future__ import annotations
+
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pyffpf
+from fpl.fpl2 import pretty
+from fpl.fpl2.packets import ethernet, ip4, tcp, udp
+from fpl.fpl2.parse import parse
+from fpl.fpl2.report import Source
+
+SHARED = Path(__file__).parent.parent.parent / "shared" / "captures"
+EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
+WORM = b"GET /default.ida?" + b"N" * 224 + b"%u9090 HTTP/1.0\r\n"
+
+
+def web(source: int, payload: bytes, *, fragment: int = 0, port: int = 80) -> bytes:
+    return ethernet(ip4(6, tcp(40000 + source, port, payload), src=bytes([10, 0, 0, source]), fragment=fragment))
+
+
+def capture(path: Path, frames: list[bytes]) -> Path:
+    """A savefile; a packet a second."""
+    records = b"".join(struct.pack("<IIII", at, 0, len(frame), len(frame)) + frame for at, frame in enumerate(frames))
+    path.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + records)
+    return path
+
+
+def run(name: str, *arguments: str) -> list[str]:
+    done = subprocess.run([sys.executable, EXAMPLES / name, *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_figure_2a_two_flows_share_their_first_filter(tmp_path: Path) -> None:
+    frames = [
+        web(1, b"GET / HTTP/1.0\r\n"), web(2, WORM), web(3, WORM, port=81), web(4, WORM[:40]),
+        web(5, b"GET /a", fragment=0x2000), web(6, WORM, fragment=0x2000), web(7, b"x" * 40, fragment=0x2005),
+        ethernet(ip4(17, udp(1, 80, WORM))), web(8, b"POST " + WORM),
+    ]  # fmt: skip
+    picture = tmp_path / "graph.dot"
+    assert run("figure_2a.py", str(capture(tmp_path / "a.pcap", frames)), str(picture)) == [
+        "3 CodeRed requests",
+        "  10.0.0.2 to 10.0.0.2",
+        "  10.0.0.4 to 10.0.0.2",
+        "  10.0.0.6 to 10.0.0.2",
+        "2 fragments of web traffic",  # the one without a TCP header has no port
+        "A delivered 1 packet",
+        "B delivered 1 packet",
+        "8 filters run for the 10 of the text",
+    ]
+    drawn = picture.read_text()
+    assert len(re.findall(r"tcp dst port 80.*packets in", drawn)) == 1, "the picture shows BPF once"
+
+
+def test_figure_6_counts_the_packets_of_each_connection(tmp_path: Path) -> None:
+    frames = [web(1, b"")] * 5 + [web(2, b"x")] * 3 + [ethernet(ip4(17, udp(1, 2)))] * 4 + [web(3, b"")]
+    lines = run("figure_6.py", str(capture(tmp_path / "a.pcap", frames)))
+    assert lines[0].startswith("9 packets of 3 TCP connections")
+    assert [line.split()[0] for line in lines[1:]] == ["5", "3", "1"]
+
+
+CAPTURES = [path for name in ("mptcp-v1.pcap", "tfo-5c1fa7f9ae91.pcap") if (path := SHARED / name).exists()]
+
+
+@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
+def test_figure_6_on_captures_of_others(path: Path) -> None:
+    """All TCP packets are counted, as BPF finds them."""
+    with pyffpf.Flow(f"(device,{path}) -> (BPF,ip proto 6) -> n=(packetcount)", engine="embedded") as flow:
+        flow.graph.run()
+        expected = int(flow["n"].mbuf["packets"])
+    assert expected
+    assert run("figure_6.py", str(path))[0].startswith(f"{expected} packets of ")
+
+
+@pytest.mark.parametrize("program", sorted(EXAMPLES.glob("*.fpl")), ids=lambda path: path.stem)
+def test_programs_are_written_as_the_formatter_would(program: Path) -> None:
+    """But for their comments."""
+    text = program.read_text()
+    code = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("//"))
+    assert pretty.program(parse(Source(code))) == code
+    assert text.startswith("// SPDX-License-Identifier: BSD-3-Clause\n// ")
+
+
+def test_the_readme_has_all_examples() -> None:
+    text = (EXAMPLES / "README.md").read_text()
+    for path in EXAMPLES.glob("*.py"):
+        assert f"python {path.name}" in text
+    for path in EXAMPLES.glob("*.fpl"):
+        assert path.name in text
+
+
+def test_the_command_of_the_readme(tmp_path: Path) -> None:
+    """Its first block of text, run by a shell in the folder of the examples."""
+    block = re.search(r"    (ffpf-flow .*)\n", (EXAMPLES / "README.md").read_text())
+    assert block is not None
+    file = capture(tmp_path / "a.pcap", [web(1, b""), web(2, WORM)])
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    done = subprocess.run(["sh", "-c", block[1].replace("capture.pcap", str(file))], cwd=EXAMPLES, env={"PATH": path},
+                          capture_output=True, text=True, timeout=120)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"FPL-2.*\b2\b.*\b1\b.*\b1\b", done.stdout), done.stdout
