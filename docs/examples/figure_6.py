@@ -19,7 +19,7 @@ def main(source: str) -> None:
         graph.run(seconds=10)
         counters = flow["connections"].mbuf.view("u4")
         print(
-            f"{int(counters.sum())} packets of {int((counters > 0).sum())} TCP connections (more, where hashes are equal)"
+            f"{int(counters.sum())} packets of {int((counters > 0).sum())} TCP connections (more, if hashes are equal)"
         )
         for place in counters.argsort()[::-1][:10].tolist():
             if counters[place]:
