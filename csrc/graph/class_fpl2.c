@@ -7,11 +7,7 @@
  * (FPL-2,"file:/srv/filters/web.fplo"): what was compiled before, in a signed record (docs/fpl-records.md). It is
  * checked when the arguments are, by the policy of this process; its MBuf is the one that it was made for.
  */
-<<<<<<< Updated upstream
 #include "common/machine_code.h"
-=======
-#include "externs/externs.h"
->>>>>>> Stashed changes
 #include "graph/classes.h"
 #include "graph/fplc.h"
 
@@ -27,16 +23,14 @@
 
 struct program {
 	uint16_t link_type;
-	struct ffpf_fpl2_code code;
+	struct ffpf_machine_code code;
 	ffpf_fpl2_filter filter;
-	struct ffpf_extern_set *externs;
 };
 
 struct fpl2 {
 	char *text;                   /* NULL: there is a record */
 	struct ffpf_fplo_image image; /* checked */
 	void *mbuf;
-	uint64_t *dropped;
 	struct program *programs;
 	uint32_t count;
 };
@@ -120,7 +114,6 @@ parse(void *instance, struct ffpf_class_args *args, struct ffpf_error *err)
 static int
 map_code(struct program *program, const struct ffpf_fplo *record, uint16_t link_type, struct ffpf_error *err)
 {
-<<<<<<< Updated upstream
 	struct ffpf_fplo_external external;
 	struct ffpf_fplo_section section;
 	int status;
@@ -144,17 +137,11 @@ open_program(struct fpl2 *self, struct program *program, const struct ffpf_class
 	const struct link *link = link_of(program->link_type);
 	struct ffpf_fplo_image compiled = { 0 };
 	struct ffpf_fplo_policy policy;
-=======
-	const char *link = link_of(program->link_type);
-	struct ffpf_fpl2_request request = { .text = text, .mbuf_bytes = env->mbuf_bytes };
-	struct ffpf_fpl2_code *code = &program->code;
->>>>>>> Stashed changes
 	int status;
 
 	if (!link)
 		return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "FPL-2 does not know packets of link type %u",
 				      program->link_type);
-<<<<<<< Updated upstream
 	if (!self->text)
 		return map_code(program, &self->image.record, link->as, err);
 	ffpf_fplo_policy_of_environment(&policy);
@@ -165,15 +152,6 @@ open_program(struct fpl2 *self, struct program *program, const struct ffpf_class
 		status = map_code(program, &compiled.record, link->as, err);
 	ffpf_fplo_free(&compiled);
 	return status;
-=======
-	request.link = link;
-	status = ffpf_fplc_compile(code, &request, err);
-	if (status)
-		return status;
-	memcpy(&program->filter, &code->code.mem, sizeof(code->code.mem));
-	return ffpf_extern_set_create(&program->externs, (const char *const *)code->externals, code->external_count,
-				      env->mbuf_bytes, NULL, err);
->>>>>>> Stashed changes
 }
 
 static bool
@@ -192,7 +170,6 @@ open_fpl2(void *instance, const struct ffpf_class_env *env, struct ffpf_error *e
 	struct fpl2 *self = instance;
 
 	self->mbuf = env->mbuf;
-	self->dropped = env->dropped;
 	self->programs = calloc(env->link_type_count, sizeof(*self->programs));
 	if (!self->programs)
 		return ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
@@ -216,16 +193,9 @@ close_fpl2(void *instance)
 {
 	struct fpl2 *self = instance;
 
-<<<<<<< Updated upstream
 	for (uint32_t i = 0; i < self->count; i++)
 		ffpf_machine_code_unmap(&self->programs[i].code);
 	ffpf_fplo_free(&self->image);
-=======
-	for (uint32_t i = 0; i < self->count; i++) {
-		ffpf_extern_set_destroy(self->programs[i].externs);
-		ffpf_fpl2_code_free(&self->programs[i].code);
-	}
->>>>>>> Stashed changes
 	free(self->programs);
 	free(self->text);
 }
@@ -247,14 +217,7 @@ filter(void *instance, const struct ffpf_node_pkt *in, uint32_t n, uint32_t *res
 
 		while (self->count > 1 && program->link_type != in[i].link_type)
 			program = program + 1 < self->programs + self->count ? program + 1 : self->programs;
-		program->externs->in = &in[i];
-		results[i] =
-		    program->filter(pkt->data, pkt->cap_len, pkt->wire_len, &facts, self->mbuf, program->externs->uses);
-		if (program->externs->drop) {
-			program->externs->drop = false;
-			results[i] = 0;
-			++*self->dropped;
-		}
+		results[i] = program->filter(pkt->data, pkt->cap_len, pkt->wire_len, &facts, self->mbuf, NULL);
 	}
 }
 

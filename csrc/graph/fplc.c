@@ -19,14 +19,8 @@
 #define TIMEOUT_MS   20000
 #define CPU_SECONDS  10
 #define MEMORY_BYTES (2ull << 30)
-<<<<<<< Updated upstream
 #define WORDS_MAX    2048
 #define ARGS_MAX     12
-=======
-#define CODE_MAX     (1u << 20)
-#define WORDS_MAX    (1u << 16)
-#define ARGS_FIXED   9
->>>>>>> Stashed changes
 
 extern char **environ;
 
@@ -162,10 +156,12 @@ read_all(int fd, void *to, size_t room)
 
 /* The report's first line without the file's name, and its hint: the graph's text has the program already. */
 static int
-refused(char *words, int status, struct ffpf_error *err)
+refused(const struct talk *talk, int status, struct ffpf_error *err)
 {
-	char *line, *next, *hint = NULL;
+	char words[WORDS_MAX + 1], *line, *next, *hint = NULL;
+	ssize_t n = read_all(talk->words, words, WORDS_MAX);
 
+	words[n > 0 ? n : 0] = '\0';
 	if (WIFSIGNALED(status))
 		return ffpf_error_set(err, FFPF_E_BAD_FILTER, "the compiler of FPL-2 died (signal %d)",
 				      WTERMSIG(status));
@@ -185,30 +181,6 @@ refused(char *words, int status, struct ffpf_error *err)
 	}
 	return ffpf_error_set(err, FFPF_E_BAD_FILTER, "FPL-2, %s%s%s", *line ? line : "no reason was given",
 			      hint && *hint ? ". " : "", hint ? hint : "");
-}
-
-/* "external NAME" lines, of what a program calls. */
-static int
-take_externals(struct ffpf_fpl2_code *out, char *words, struct ffpf_error *err)
-{
-	static const char begin[] = "external ";
-	char *rest = NULL;
-
-	for (char *line = strtok_r(words, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
-		char **grown;
-
-		if (strncmp(line, begin, strlen(begin)) != 0)
-			continue;
-		grown = realloc(out->externals, (out->external_count + 1) * sizeof(*grown));
-		if (!grown)
-			return ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
-		out->externals = grown;
-		grown[out->external_count] = strdup(line + strlen(begin));
-		if (!grown[out->external_count])
-			return ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
-		out->external_count++;
-	}
-	return 0;
 }
 
 static int
@@ -263,71 +235,19 @@ target_of(const char **target, struct ffpf_error *err)
 	return 0;
 }
 
-<<<<<<< Updated upstream
 int
 ffpf_fplc_compile(struct ffpf_fplo_image *out, const char *text, const char *link, uint64_t mbuf_bytes,
 		  const struct ffpf_fplo_policy *policy, struct ffpf_error *err)
-=======
-/* The command line: to be freed, and nothing in it. */
-static int
-arguments(char ***out, char bytes[24], const struct ffpf_fpl2_request *request, struct ffpf_error *err)
->>>>>>> Stashed changes
 {
 	const char *named = getenv("FFPF_FPLC"), *target = NULL;
-	const char **argv;
-	uint32_t n = ARGS_FIXED;
-	int status = target_of(&target, err);
-
-	if (status)
-		return status;
-	argv = calloc(ARGS_FIXED + 2 * (size_t)request->declared_count + 1, sizeof(*argv));
-	if (!argv)
-		return ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
-	snprintf(bytes, 24, "%" PRIu64, request->mbuf_bytes);
-	memcpy(argv,
-	       (const char *[ARGS_FIXED]){ named && *named ? named : "fplc", "compile", "--binary", "--mbuf", bytes,
-					   "--link", request->link, "--target", target },
-	       ARGS_FIXED * sizeof(*argv));
-	for (uint32_t i = 0; i < request->declared_count; i++) {
-		argv[n++] = "--extern";
-		argv[n++] = request->declared[i];
-	}
-	*out = (char **)argv;
-	return 0;
-}
-
-static int
-take(struct ffpf_fpl2_code *out, const struct talk *talk, int status, struct ffpf_error *err)
-{
-	char *words = malloc(WORDS_MAX + 1);
-	ssize_t n = words ? read_all(talk->words, words, WORDS_MAX) : -1;
-	int rc;
-
-	if (!words)
-		return ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
-	words[n > 0 ? n : 0] = '\0';
-	if (status)
-		rc = refused(words, status, err);
-	else
-		rc = take_externals(out, words, err);
-	if (!rc)
-		rc = take_code(&out->code, talk, err);
-	free(words);
-	return rc;
-}
-
-int
-ffpf_fplc_compile(struct ffpf_fpl2_code *out, const struct ffpf_fpl2_request *request, struct ffpf_error *err)
-{
-	char bytes[24], **argv = NULL;
+	char bytes[24], *argv[ARGS_MAX];
 	struct talk talk;
 	bool late;
 	pid_t pid;
-	int rc = arguments(&argv, bytes, request, err), status;
+	int rc = target_of(&target, err), status;
 
 	if (rc)
 		return rc;
-<<<<<<< Updated upstream
 	snprintf(bytes, sizeof(bytes), "%" PRIu64, mbuf_bytes);
 	memcpy(argv,
 	       (const char *[ARGS_MAX]){ named && *named ? named : "fplc", "compile", "--record", "--mbuf", bytes,
@@ -335,22 +255,13 @@ ffpf_fplc_compile(struct ffpf_fpl2_code *out, const struct ffpf_fpl2_request *re
 	       sizeof(argv));
 	rc = open_talk(&talk, text, err);
 	if (rc)
-=======
-	rc = open_talk(&talk, request->text, err);
-	if (rc) {
-		free(argv);
->>>>>>> Stashed changes
 		return rc;
-	}
 	rc = spawn(&pid, &talk, argv);
-	if (rc)
-		rc = ffpf_error_set_errno(err, FFPF_E_NOT_SUPPORTED, rc,
-					  "%s, the compiler of FPL-2, could not be run (FFPF_FPLC is its path)",
-					  argv[0]);
-	free(argv);
 	if (rc) {
 		hang_up(&talk);
-		return rc;
+		return ffpf_error_set_errno(err, FFPF_E_NOT_SUPPORTED, rc,
+					    "%s, the compiler of FPL-2, could not be run (FFPF_FPLC is its path)",
+					    argv[0]);
 	}
 	limit(pid);
 	status = wait_for(pid, &late);
@@ -358,21 +269,7 @@ ffpf_fplc_compile(struct ffpf_fpl2_code *out, const struct ffpf_fpl2_request *re
 		rc = ffpf_error_set(err, FFPF_E_BAD_FILTER, "the compiler of FPL-2 took more than %d seconds",
 				    TIMEOUT_MS / 1000);
 	else
-<<<<<<< Updated upstream
 		rc = status ? refused(&talk, status, err) : take_record(out, &talk, policy, err);
-=======
-		rc = take(out, &talk, status, err);
->>>>>>> Stashed changes
 	hang_up(&talk);
 	return rc;
-}
-
-void
-ffpf_fpl2_code_free(struct ffpf_fpl2_code *code)
-{
-	for (uint32_t i = 0; i < code->external_count; i++)
-		free(code->externals[i]);
-	free(code->externals);
-	ffpf_machine_code_unmap(&code->code);
-	*code = (struct ffpf_fpl2_code){ 0 };
 }

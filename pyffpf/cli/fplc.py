@@ -13,21 +13,12 @@ from pathlib import Path
 from fpl.fpl2 import pretty
 from fpl.fpl2.check import Policy
 from fpl.fpl2.compile import Checked, check, compile_native
-<<<<<<< Updated upstream
 from fpl.fpl2.files import Folders
 from fpl.fpl2.found import FOUND, LINKS
 from fpl.fpl2.native import TARGETS, BackendError
 from fpl.fpl2.parse import parse
 from fpl.fpl2.report import FplError, Source
 from fpl.fpl2.scope import FACTS, standard
-=======
-from fpl.fpl2.externals import External
-from fpl.fpl2.names import FACTS, FOUND, LINKS, standard_macros
-from fpl.fpl2.native import TARGETS, BackendError
-from fpl.fpl2.parse import parse
-from fpl.fpl2.report import FplError, Source
-from pyffpf.externs import CoreLibrary, functions
->>>>>>> Stashed changes
 
 STAGES = ("tree", "resolved", "ir", "optimised", "assembly")
 
@@ -117,34 +108,15 @@ def _record(request: Request) -> bytes:
 
 
 def _compile(request: Request) -> str:
-<<<<<<< Updated upstream
     sealed = request.record or request.key is not None
     octets = _record(request) if sealed else compile_native(request.checked(), request.target).octets
-=======
-    checked = request.checked()
-    octets = compile_native(checked, request.target).octets
->>>>>>> Stashed changes
     if request.output:
         request.output.write_bytes(octets)
         return ""
     if request.binary or sealed:
         sys.stdout.buffer.write(octets)
-        sys.stderr.write("".join(f"external {name}\n" for name in checked.cost.externals))
         return ""
     return "".join(f"{octets[at : at + 16].hex(' ')}\n" for at in range(0, len(octets), 16))
-
-
-def _externs(_request: Request) -> str:
-    lines = []
-    for each in functions():
-        lines.append(f"{each.name} {each.arguments}".rstrip())
-        lines.append(f"    {each.summary}")
-        lines.append(f"    returns {each.value}")
-        for does, octets, what in (("reads", each.reads, each.reads_what), ("writes", each.writes, each.writes_what)):
-            if octets or what:
-                lines.append(f"    {does} {what} ({octets} octets without arguments)")
-        lines.append(f"    runs in {', '.join(each.levels)}")
-    return "".join(f"{line}\n" for line in lines)
 
 
 def _names(_request: Request) -> str:
@@ -164,7 +136,6 @@ ACTIONS: dict[str, tuple[str, Callable[[Request], str]]] = {
     "dump": ("what a stage of the compiler makes of it (--stage)", _dump),
     "compile": ("to native code, in hex or to a file (--output)", _compile),
     "names": ("the names that programs may use", _names),
-    "externs": ("the functions that EXTERN may call", _externs),
 }
 
 
@@ -196,39 +167,21 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--output", type=Path, metavar="FILE", help="of compile")
     top.add_argument("--binary", action="store_true", help="of compile: octets on standard output, not hex")
     top.add_argument(
-<<<<<<< Updated upstream
         "--record", action="store_true", help="of compile: a record, sealed by its digest, on standard output"
     )
     top.add_argument("--key", type=Path, metavar="FILE", help="of compile: a record that this secret key signs")
-=======
-        "--extern",
-        type=_declared,
-        action="append",
-        default=[],
-        metavar="NAME:READS:WRITES",
-        help="a function that EXTERN may call beside the library's, and octets of memory that it takes",
-    )
->>>>>>> Stashed changes
     top.add_argument("--max-steps", type=int, default=Policy.steps, metavar="N", help="refuse what may take more")
     top.add_argument("--max-rounds", type=int, default=Policy.iterations, metavar="N", help="... or loop more often")
     return top
 
 
-def _declared(text: str) -> External:
-    name, *sizes = text.rsplit(":", 2)
-    if not name or len(sizes) != 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME:READS:WRITES")
-    return External(name, int(sizes[0]), int(sizes[1]))
-
-
 def _request(args: argparse.Namespace) -> Request:
-    if args.action in ("names", "externs"):
+    if args.action == "names":
         source = Source("")
     elif args.file == "-":
         source = Source(sys.stdin.read(), "<stdin>")
     else:
         source = Source(Path(args.file).read_text(), args.file)
-<<<<<<< Updated upstream
     fields = [Source(path.read_text(), str(path)) for path in args.fields]
     here = () if args.file == "-" else (Path(args.file).resolve().parent,)
     files = Folders((*here, *Folders.of_environment().folders))
@@ -236,12 +189,6 @@ def _request(args: argparse.Namespace) -> Request:
     links = (args.link,) if args.link else tuple(LINKS) if args.key else ("ethernet",)
     targets = (args.target,) if args.target else tuple(TARGETS) if args.key else ("x86-64",)
     return Request(source, args.mbuf, links, fields, files, targets, args.output, args.binary, args.record, args.key,
-=======
-    macros = args.macros.read_text() if args.macros else ""
-    policy = Policy(iterations=args.max_rounds, steps=args.max_steps,
-                    externals=tuple(args.extern), library=CoreLibrary())  # fmt: skip
-    return Request(source, args.mbuf, args.link, macros, args.target, args.output, args.binary,
->>>>>>> Stashed changes
                    args.stage, policy)  # fmt: skip
 
 
