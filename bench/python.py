@@ -41,13 +41,9 @@ with pyffpf.open(path, "tcp port 80") as capture:
         found += int(batch["len"].sum())
 """,
         "hosts": """
-seen = []
 with pyffpf.open(path) as capture:
-    for columns in capture.columns("ip.src"):
-        seen.append(columns["ip.src"].compressed())
-values, counts = np.unique(np.concatenate(seen), return_counts=True)
-top = np.lexsort((values, -counts))[:10]
-found = list(zip((-counts[top]).tolist(), values[top].tolist()))
+    top = capture.counts("ip.src", most=10)
+found = [(-n, host) for n, host in zip(top["packets"].tolist(), top["ip.src"].tolist())]
 """,
         "loop": """
 found = 0

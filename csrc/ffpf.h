@@ -6,6 +6,7 @@
 #include "bpf/bpf.h"
 #include "client/shared.h"
 #include "columns/arrow.h"
+#include "columns/counts.h"
 #include "columns/fields.h"
 #include "columns/pull.h"
 #include "columns/rows.h"

@@ -19,6 +19,7 @@ from pyffpf._core import ffi, lib
 from pyffpf.arrow import ArrowStream
 from pyffpf.batch import ROW, Batch, Octets
 from pyffpf.closing import Closing
+from pyffpf.counts import Counter
 from pyffpf.errors import BadFile, Closed, FfpfError, check, exception_of, new_error
 from pyffpf.filters import compile_text
 from pyffpf.packet import Packet
@@ -317,6 +318,20 @@ class Capture(Closing):
                 return
             yield columns.arrays(want.count)
             del columns
+
+    def counts(self, *names: str, most: int = 0, size: int = COLUMN_ROWS) -> npt.NDArray[Any]:
+        """Packets and octets by the value of a field, or the values of several, of all packets until the end.
+
+        A structured array (values,): the names, "packets", and "octets" on the wire; most packets first. most: only
+        the first so many, 0: all. Packets that lack one of the fields count nowhere. Raises KeyError for no field.
+        """
+        counter = Counter(names)
+        columns = _fields.Columns((*names, "frame.len"), size)
+        want = ffi.new("struct ffpf_rows *", {"room": size, "column_count": len(names) + 1})
+        want.columns = columns.struct
+        while self._read(want):
+            counter.add(columns, want.count)
+        return counter.result(most)
 
     def count(self, packets: int = 0) -> Totals:
         """Reads to the end, or `packets` of them (0: all), and only counts."""

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.ma  # else numpy loads it with the first column, which takes longer than many a file
 import numpy.typing as npt
 
 from pyffpf._core import ffi, lib
