@@ -303,10 +303,17 @@ struct ffpf_mbuf_page {
 	struct ffpf_head head; /* (c) */
 	uint32_t data_offset;  /* (c) of the first octet from the start of this page */
 	uint32_t bytes_log2;   /* (c) */
-	uint8_t reserved[4072];
+	uint8_t reserved_0[40];
+	/* Of a node whose MBuf other processes read (csrc/graph): packets that came to it, that it let out, and for
+	 * which its class had no room. Filtered is the rest. */
+	FFPF_WORD(uint64_t) came, out, dropped; /* (w) */
+	uint8_t reserved[4008];
 };
 FFPF_AT(ffpf_mbuf_page, data_offset, 16);
 FFPF_AT(ffpf_mbuf_page, bytes_log2, 20);
+FFPF_AT(ffpf_mbuf_page, came, 64);
+FFPF_AT(ffpf_mbuf_page, out, 72);
+FFPF_AT(ffpf_mbuf_page, dropped, 80);
 FFPF_SIZE(ffpf_mbuf_page, 4096);
 
 /* What the hook of one lane, a CPU, was given. So a packet that nobody wants costs no flow a counter. */

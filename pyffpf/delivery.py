@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from pyffpf._core import ffi, lib
 from pyffpf.cli.control import ControlError
 from pyffpf.errors import check, new_error
-from pyffpf.shared_flow import SharedFlow
 
 EVENTS = {
     "eventfd": lib.FFPF_LANES_EVENT_EVENTFD,
@@ -42,10 +42,21 @@ _RETIRE = ffi.callback("void(void *, uint32_t, const struct ffpf_lanes_part *)",
 _CLOSED = ffi.callback("void(void *)", _closed)
 
 
+class Delivering(Protocol):
+    """A flow of ffpfd's that delivers. descriptors, facts: as the protocol's `open` has them."""
+
+    source: str
+    facts: Mapping[str, Any]
+    descriptors: dict[str, int]
+
+    def successor(self, lane: int) -> Mapping[str, int]:
+        """As SharedFlow's."""
+
+
 class Delivery:
     """Takes over the descriptors of a flow that delivers. `give` hands the reader to a graph, which closes it."""
 
-    def __init__(self, flow: SharedFlow) -> None:
+    def __init__(self, flow: Delivering) -> None:
         self._flow = flow
         self._count = int(flow.facts["lanes"])
         self._parts = ffi.new("struct ffpf_lanes_part[]", self._count)

@@ -77,6 +77,12 @@ class GraphInstance:
     level: str
     reason: str  # why it runs there
     counters: Counters
+    by: str = ""  # who runs it there, where that is neither the kernel nor this process: "worker of group GROUP"
+
+    @property
+    def where(self) -> str:
+        """Level, and who runs it there."""
+        return f"{self.level} ({self.by})" if self.by else self.level
 
 
 class Ran(NamedTuple):
@@ -100,7 +106,8 @@ class Graph(Closing):
     batch: packets that pass together, 1 to 1024; queue_slots: unread packets of one reader of a node, a power of two;
     store_bytes: of packets that wait for their readers, all together; the rest is for interfaces: snaplen, octets
     captured of a packet; delay, seconds that packets may wait to come together; buffer_size, octets of the kernel's
-    ring; promisc, also packets for others; immediate, every packet at once. 0 is the default of each.
+    ring; promisc, also packets for others; immediate, every packet at once. 0 is the default of each. shown:
+    other processes can be given each node's counters and MBuf to read.
 
     engine: "embedded" runs all its flows in this process, "shared" in ffpfd (pyffpf.remote_graph), "auto" each where
     Flow says.
@@ -130,6 +137,7 @@ class Graph(Closing):
         buffer_size: int = 0,
         promisc: bool = True,
         immediate: bool = False,
+        shown: bool = False,
         engine: str = "auto",
     ) -> None:
         config = ffi.new(
@@ -137,7 +145,7 @@ class Graph(Closing):
             {
                 "batch": batch, "queue_slots": queue_slots, "store_bytes": store_bytes, "snap_len": snaplen,
                 "timeout_ms": int(delay * 1000 + 0.5), "buffer_bytes": buffer_size, "promisc": promisc,
-                "immediate": immediate,
+                "immediate": immediate, "shown": shown,
             },
         )  # fmt: skip
         out, error = ffi.new("struct ffpf_engine **"), new_error()

@@ -23,7 +23,6 @@ from pyffpf.graph_nodes import leading_to
 from pyffpf.shared_flow import SharedFlow
 
 if TYPE_CHECKING:
-    from pyffpf.custom import CustomFilter
     from pyffpf.flow import Flow
     from pyffpf.remote_flow import RemoteFlow
 
@@ -46,7 +45,6 @@ class JoinedGraph(Graph):
         self._ids: dict[Hashable, int] = {}  # of instances, by what they are
         self._numbers = 0
         self._hidden: weakref.WeakSet[Flow] = weakref.WeakSet()
-        self._hidden_classes: set[str] = set()
         self._told: int | None = None  # packets of all sources, as run has said
 
     def open(self, source: str) -> SharedFlow:
@@ -95,12 +93,6 @@ class JoinedGraph(Graph):
     def instance_id(self, key: Hashable) -> int:
         """The id of what runs, from 1."""
         return self._ids.setdefault(key, len(self._ids) + 1)
-
-    def add_hidden(self, kind: type[CustomFilter]) -> None:
-        """A class that flows of this graph need here, once."""
-        if kind.name not in self._hidden_classes:
-            self._hidden_classes.add(kind.name)
-            self.add_class(kind)
 
     def mbuf_bytes_here(self, number: int) -> int:
         """Of an instance of this process's part, by the core's number."""

@@ -17,13 +17,11 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import numpy.typing as npt
 
 from fpl.graph.node import DEVICE, last
 from fpl.graph.node import Node as GraphNode
 from pyffpf.cli.control import ControlError
-from pyffpf.custom import CustomFilter
 from pyffpf.delivery import Delivery
 from pyffpf.engine_choice import VARIABLE, engine_named
 from pyffpf.engine_core import warn_unclosed
@@ -33,30 +31,14 @@ from pyffpf.flow_node import Node, Readable
 from pyffpf.graph import Counters, Graph, GraphInstance
 from pyffpf.graph_nodes import FilterError, nodes_of
 from pyffpf.joined_graph import JoinedGraph
-from pyffpf.remote_node import KERNEL, Delivers, RemoteNode
+from pyffpf.remote_node import Delivers, RemoteNode
 from pyffpf.remote_plan import Plan, plan
 from pyffpf.shared_flow import NodeState, SharedFlow
 
 if TYPE_CHECKING:
-    from pyffpf.batch import Batch
     from pyffpf.compose import Part
 
-ALL = 0xFFFFFFFF
 BY_HOOK = "the hook of ffpfd runs it"
-
-
-class Delivered(CustomFilter):
-    """Of a flow that several nodes of ffpfd deliver to: the packets that came out of one of them."""
-
-    name = "delivered"
-    summary = "packets that came out of a node of ffpfd"
-    arguments = "BIT"
-
-    def __init__(self, arguments: str) -> None:
-        self._bit = np.uint32(1 << int(arguments))
-
-    def filter(self, batch: Batch) -> npt.NDArray[Any]:
-        return np.where(batch["result"] & self._bit, np.uint32(ALL), np.uint32(0))
 
 
 def _graph_of_ones_own() -> JoinedGraph:
@@ -142,7 +124,7 @@ class RemoteFlow(Delivers, Flow):
                 opened = self._choice.opened
                 source = part.source
                 self._parts.append(opened.pop(source) if source in opened else self.graph.open(source))
-                self._states.append(self._parts[-1].instantiate(part.nodes, self.text))
+                self._states.append(self._parts[-1].instantiate(part.nodes, self.text, worker=True))
             self._make_locals()
         except BaseException as failure:
             self._end()
@@ -257,10 +239,9 @@ class RemoteFlow(Delivers, Flow):
                 if len(part.delivered) == 1:
                     self._locals[position] = device
                 else:
-                    self.graph.add_hidden(Delivered)
                     self._locals[position] = self._here(f"{device[-1].name} -> {self._new_name()}=(delivered,{bit})")
         for position, node in enumerate(self._nodes):
-            if self.level_of(position) != KERNEL:
+            if not self.is_there(position):
                 self._locals[position] = self._run_here(node)
 
     def _new_name(self) -> str:
@@ -285,10 +266,11 @@ class RemoteFlow(Delivers, Flow):
     def reader_of(self, positions: tuple[int, ...], words: str) -> Readable:
         """What reads the packets of these nodes. NotSupported: they are not delivered."""
         self._for("read")
-        missing = [self._nodes[at] for at in positions if at not in self._locals]
+        missing = [at for at in positions if at not in self._locals]
         if missing:
+            where = "the group's worker" if self.worker_of(missing[0]) else "the kernel"
             raise NotSupported(
-                f"packets of {missing[0]} stay in the kernel: name it in deliver=(...) when the flow is made"
+                f"packets of {self._nodes[missing[0]]} stay in {where}: name it in deliver=(...) when the flow is made"
             )
         if len(positions) == 1:
             return self._locals[positions[0]][-1]
@@ -346,12 +328,30 @@ class RemoteFlow(Delivers, Flow):
         state = self.state_of(position)
         return state.level if state else "userspace"
 
+    def is_there(self, position: int) -> bool:
+        """Whether ffpfd's hook, or the group's worker, runs a node: not this process."""
+        state = self.state_of(position)
+        return state is not None and state.in_ffpfd
+
+    def worker_of(self, position: int) -> str:
+        """The group whose worker runs a node; "": none does."""
+        state = self.state_of(position)
+        return state.worker if state else ""
+
+    def report_of(self, position: int) -> dict[str, Any]:
+        """As SharedFlow.report, of a node that a worker runs."""
+        place = self._place(position)
+        assert place is not None
+        part = self._parts[place[0]]
+        found: dict[str, Any] = self._ask(lambda one: one.report(place[1]) if one is part else {})[place[0]]
+        return found
+
     def local(self, position: int) -> Flow | None:
         """What delivers its packets here, or runs it."""
         return self._locals.get(position)
 
-    def kernel_mbuf(self, position: int) -> npt.NDArray[Any] | None:
-        """Its MBuf in the kernel."""
+    def mbuf_there(self, position: int) -> npt.NDArray[Any] | None:
+        """Its MBuf in the kernel, or in the worker."""
         place = self._place(position)
         if place is None or not self._parts:
             return None
@@ -367,8 +367,10 @@ class RemoteFlow(Delivers, Flow):
         if not self._instances:
             for at, _ in enumerate(self._nodes):
                 place, state = self._place(at), self.state_of(at)
-                if place is not None and state is not None and state.level == KERNEL:
-                    key: tuple[Any, ...] = (self._parts[place[0]].source, state.number)
+                if place is not None and state is not None and state.worker:
+                    key: tuple[Any, ...] = ("worker", state.worker, state.number)
+                elif place is not None and state is not None and state.in_ffpfd:
+                    key = (self._parts[place[0]].source, state.number)
                 else:
                     key = ("", self._locals[at][-1].instance)
                 self._instances.append(self.graph.instance_id(key))
@@ -377,11 +379,13 @@ class RemoteFlow(Delivers, Flow):
     def counters_of(self, position: int) -> Counters:
         """Of one node, as it stands."""
         place = self._place(position)
-        if place is None or self.level_of(position) != KERNEL:
+        if place is None or not self.is_there(position):
             return self._locals[position][-1].counters
         number, at = place
         part = self._parts[number]
         state = self._ask(lambda one: one.counters() if one is part else [])[number][at]
+        if state.worker:
+            return _counters_of_worker(state)
         lost = self._lost(number, position)
         came = part.packets if state.came is None else state.came
         out = part.packets if state.out is None else state.out
@@ -402,16 +406,18 @@ class RemoteFlow(Delivers, Flow):
         for position, node in enumerate(self._nodes):
             state = self.state_of(position)
             number, inputs = self.instance_of(position), tuple(self.instance_of(at) for at in node.inputs)
-            if state is not None and state.level == KERNEL:
-                mbuf = self.kernel_mbuf(position)
+            if state is not None and state.in_ffpfd:
+                mbuf = self.mbuf_there(position)
                 size = mbuf.nbytes if mbuf is not None else 0
-                reason = BY_HOOK + (", for other flows too" if state.shared and node.kind != DEVICE else "")
             else:
                 size = self.graph.mbuf_bytes_here(self._locals[position][-1].instance)
-                reason = state.reason if state else "packets of several sources come to it"
+            reason = self._why_there(position)
+            by = f"worker of group {state.worker}" if state is not None and state.worker else ""
+            if state is not None and state.in_ffpfd and state.shared and node.kind != DEVICE:
+                reason += ", for other flows too"
             found.append(
                 GraphInstance(number, node.kind, node.argument, size, inputs, 1, int(self._state == "active"),
-                              self.level_of(position), reason, self.counters_of(position))
+                              self.level_of(position), reason, self.counters_of(position), by)
             )  # fmt: skip
         return found
 
@@ -420,6 +426,22 @@ class RemoteFlow(Delivers, Flow):
         lines = []
         for position, node in enumerate(self._nodes):
             state = self.state_of(position)
-            why = (state.reason if state else "packets of several sources come to it") or BY_HOOK
-            lines.append(f"{node}: {self.level_of(position)}: {why}")
+            where = state.where if state else "userspace"
+            lines.append(f"{node}: {where}: {self._why_there(position)}")
         return "\n".join(lines)
+
+    def _why_there(self, position: int) -> str:
+        """Why a node runs where it does; of what runs in this process, also why no worker has it."""
+        state = self.state_of(position)
+        if state is None:
+            return "packets of several sources come to it"
+        if state.here and state.here != state.reason:
+            return f"{state.reason}; in this process, since {state.here}"
+        return state.reason or BY_HOOK
+
+
+def _counters_of_worker(state: NodeState) -> Counters:
+    """What the worker lost on the way to the node came to it, too, as a drop."""
+    came, out, lost = state.came or 0, state.out or 0, sum(state.lost.values())
+    dropped = dict(state.lost) | ({"class": state.dropped} if state.dropped else {})
+    return Counters(came + lost, out, came - out - state.dropped, dropped)

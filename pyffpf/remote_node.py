@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from pyffpf.batch import Batch
     from pyffpf.remote_flow import RemoteFlow
 
-KERNEL = "kernel"
-
 
 class Delivers(Readable):
     """Reads what arrives in this process, as any node of it."""
@@ -73,28 +71,33 @@ class RemoteNode(Delivers, Node):
 
     @property
     def mbuf(self) -> npt.NDArray[Any]:
-        """Its MBuf where it lies; in the kernel it can only be read, unless the flow shares nothing. NotSupported: it
-        has none."""
+        """Its MBuf where it lies; in the kernel, or in the group's worker, it can only be read, unless the flow shares
+        nothing. NotSupported: it has none."""
         self._flow._for("read")
         local = self._flow.local(self.number)
-        kernel = self._flow.kernel_mbuf(self.number)
-        if kernel is not None:
-            return kernel
-        if local is None or self._flow.level_of(self.number) == KERNEL:
+        there = self._flow.mbuf_there(self.number)
+        if there is not None:
+            return there
+        if local is None or self._flow.is_there(self.number):
             raise NotSupported(f"{self.class_name}: it has no MBuf")
         return local[-1].mbuf
 
     def report(self) -> dict[str, Any]:
         self._flow._for("read")
-        kernel = self._flow.kernel_mbuf(self.number)
+        if self._flow.worker_of(self.number):
+            facts: dict[str, Any] = self._flow.report_of(self.number)["facts"]
+            return facts
+        kernel = self._flow.mbuf_there(self.number)
         if kernel is not None:
             return mbuf_report.facts(self.class_name, self.expression, kernel)
         local = self._flow.local(self.number)
-        return local[-1].report() if local and self._flow.level_of(self.number) != KERNEL else {}
+        return local[-1].report() if local and not self._flow.is_there(self.number) else {}
 
     def report_text(self) -> str:
         local = self._flow.local(self.number)
-        if local is not None and self._flow.level_of(self.number) != KERNEL:
+        if self._flow.worker_of(self.number):
+            return str(self._flow.report_of(self.number)["text"])
+        if local is not None and not self._flow.is_there(self.number):
             return local[-1].report_text()
         return mbuf_report.text(self.report())
 

@@ -18,7 +18,7 @@ import mmap
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,16 @@ from pyffpf.closing import Closing
 from pyffpf.graph_nodes import compile_filter, nodes_of
 
 DOCUMENT_MAX_BYTES = 64 << 20
+KERNEL = "kernel"
 
 
 @dataclass(frozen=True)
 class NodeState:
     """A node of a flow. level: "kernel" or "userspace", reason: why not lower. number: of all that run on the source;
     two flows that share a node have the same. shared: it ran before this flow came. came, out: packets since it began
-    to run; None where ffpfd does not count: the device, and what runs in userspace. filtered = came - out."""
+    to run; None where ffpfd does not count: the device, and what the application runs. filtered = came - out, but for
+    dropped, of a worker's: packets for which the class had no room. worker: the group whose worker runs it; here: why
+    the application does; lost: what the worker lost of the packets that lead to it, by cause."""
 
     level: str
     reason: str
@@ -48,6 +51,20 @@ class NodeState:
     mbuf_at: int
     mbuf_bytes: int
     writable: bool
+    worker: str = ""
+    here: str = ""
+    dropped: int = 0
+    lost: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def in_ffpfd(self) -> bool:
+        """It is not the application that runs it."""
+        return self.level == KERNEL or bool(self.worker)
+
+    @property
+    def where(self) -> str:
+        """Level, and who runs it there."""
+        return f"{self.level} (worker of group {self.worker})" if self.worker else self.level
 
 
 def _request_of(node: Node) -> dict[str, Any]:
@@ -72,6 +89,10 @@ def _state_of(said: Mapping[str, Any]) -> NodeState:
         int(said.get("mbuf_at", 0)),
         int(said.get("mbuf", 0)),
         bool(said.get("writable", False)),
+        str(said.get("worker", "")),
+        str(said.get("here", "")),
+        int(said.get("dropped", 0)),
+        {str(cause): int(count) for cause, count in said.get("lost", {}).items()},
     )
 
 
@@ -113,15 +134,17 @@ class SharedFlow(Closing):
         ValueError: it names nodes of other flows."""
         return self.instantiate(nodes_of(text), text)
 
-    def instantiate(self, nodes: Sequence[Node], text: str = "") -> list[NodeState]:
-        """Makes the graph's nodes, off. The text of BPF nodes is compiled here. How each was placed."""
+    def instantiate(self, nodes: Sequence[Node], text: str = "", *, worker: bool = False) -> list[NodeState]:
+        """Makes the graph's nodes, off. The text of BPF nodes is compiled here. worker: what the kernel does not run
+        may be run by the worker of the flow's group. How each was placed."""
         compiled = [
             replace(node, insns=compile_filter(node.argument, self.link_type))
             if node.kind == "BPF" and node.insns is None
             else node
             for node in nodes
         ]
-        answer = self._ask("graph", text=text, nodes=[_request_of(node) for node in compiled])
+        answer = self._ask("graph", text=text, nodes=[_request_of(node) for node in compiled],
+                           worker=worker)  # fmt: skip
         self.nodes, self.facts = compiled, answer.fields
         self.delivered = list(answer.fields["delivered"])
         self._states = [_state_of(said) for said in answer.fields["nodes"]]
@@ -163,6 +186,11 @@ class SharedFlow(Closing):
         (mbufs.py), writable when the node is private. KeyError: there is none in the kernel."""
         return self._mbufs[self.position(node)]
 
+    def report(self, node: int | str) -> dict[str, Any]:
+        """What a node that a worker runs tells of its results: {"facts": as Node.report, "text": for people}."""
+        fd = self._ask("report", node=self.position(node)).fds["report"]
+        return _document(fd)
+
     def position(self, node: int | str) -> int:
         """Where a node stands. KeyError when there is no such name."""
         if isinstance(node, int):
@@ -177,7 +205,7 @@ class SharedFlow(Closing):
         lines = []
         for node, state in zip(self.nodes, self._states, strict=True):
             shared = ", shared" if state.shared and state.number else ""
-            lines.append(f"{node}: {state.level}{shared}" + (f": {state.reason}" if state.reason else ""))
+            lines.append(f"{node}: {state.where}{shared}" + (f": {state.reason}" if state.reason else ""))
         return "\n".join(lines)
 
     def _ask(self, operation: str, **fields: object) -> Answer:
@@ -210,10 +238,15 @@ class SharedFlow(Closing):
 def graphs(socket: Path | None = None) -> list[dict[str, Any]]:
     """The graph flows of ffpfd that the caller may know of: docs/protocol.md, `graphs`."""
     with Control(socket or socket_path(None, os.environ), "pyffpf") as control:
-        fd = control.ask("graphs").fds["graphs"]
+        found: list[dict[str, Any]] = _document(control.ask("graphs").fds["graphs"])["graphs"]
+    return found
+
+
+def _document(fd: int) -> dict[str, Any]:
+    """Of a memory file that ffpfd sent; closes it."""
     with os.fdopen(fd, "rb") as file:
         if os.fstat(fd).st_size > DOCUMENT_MAX_BYTES:
-            raise ControlError("ffpfd's list of graphs is too long")
+            raise ControlError("a document of ffpfd's is too long")
         file.seek(0)
-        found: list[dict[str, Any]] = json.load(file)["graphs"]
+        found: dict[str, Any] = json.load(file)
     return found

@@ -59,6 +59,7 @@ struct ffpf_class {
 	const char *arguments; /* one line of usage; "" when there are none */
 	unsigned levels;       /* FFPF_LEVEL_* */
 	bool source;           /* a device: begins a flow, has no filter, and the engine opens it */
+	bool of_process; /* acts with what its process may do, as on files: no other process runs it in its place */
 	size_t instance_bytes; /* private state; zeros at first */
 	size_t mbuf_bytes;     /* MBuf when the text asks for no size; 0: none. See args->mbuf_bytes */
 

@@ -406,6 +406,7 @@ const struct ffpf_class ffpf_class_file = {
 	.summary = "writes packets to pcap or pcapng files, with rotation, and lets them pass",
 	.arguments = "path=PATH [format=pcap|pcapng] [precision=ns|us] [size=BYTES] [time=TIME] [files=N]",
 	.levels = FFPF_LEVEL_USERSPACE,
+	.of_process = true,
 	.instance_bytes = sizeof(struct file),
 	.mbuf_bytes = sizeof(struct ffpf_mbuf_file),
 	.parse = parse,

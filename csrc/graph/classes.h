@@ -9,6 +9,7 @@ struct ffpf_bpf_prog;
 extern const struct ffpf_class ffpf_class_bpf;
 extern const struct ffpf_class ffpf_class_bytecount;
 extern const struct ffpf_class ffpf_class_dedup;
+extern const struct ffpf_class ffpf_class_delivered;
 extern const struct ffpf_class ffpf_class_device;
 extern const struct ffpf_class ffpf_class_distinct;
 extern const struct ffpf_class ffpf_class_file;

@@ -35,6 +35,7 @@ struct ffpf_engine_config {
 	size_t buffer_bytes;  /* live: the kernel's ring; 0: the default of source/live.h */
 	bool promisc;
 	bool immediate; /* live: every packet at once, at a higher cost */
+	bool shown;     /* each node has a memory that other processes may be given to read: ffpf_graph_flow_memory */
 };
 
 int ffpf_engine_create(struct ffpf_engine **out, const struct ffpf_engine_config *cfg, struct ffpf_error *err);

@@ -69,7 +69,8 @@ struct node {
 	void *instance;
 	char *arguments;
 	uint64_t mbuf_bytes;
-	struct ffpf_mbuf mbuf; /* data NULL: none */
+	struct ffpf_mbuf
+	    mbuf; /* data NULL: none. Of a node that is shown there is one, with room for nothing if need be */
 	struct node **inputs;
 	uint64_t *input_ids;
 	uint32_t input_count;

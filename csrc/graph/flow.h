@@ -83,6 +83,13 @@ int ffpf_graph_flow_counters(struct ffpf_graph_flow *flow, uint32_t node, struct
  * change while filters run. -FFPF_E_NOT_SUPPORTED: the node has none. */
 int ffpf_graph_flow_mbuf(struct ffpf_graph_flow *flow, uint32_t node, void **data, size_t *bytes,
 			 struct ffpf_error *err);
+/*
+ * Of an engine whose nodes are shown: the memory that has the node's counters (struct ffpf_mbuf_page of layout.h) and
+ * its MBuf, `bytes` octets at `at`; 0: it has none. The descriptor is the node's: sealed, and whoever maps it can only
+ * read. -FFPF_E_NOT_SUPPORTED: it is not shown.
+ */
+int ffpf_graph_flow_memory(struct ffpf_graph_flow *flow, uint32_t node, int *fd, uint64_t *at, uint64_t *bytes,
+			   struct ffpf_error *err);
 /* The node's results for people or programs; the text is added to `out`. */
 int ffpf_graph_flow_report(struct ffpf_graph_flow *flow, uint32_t node, enum ffpf_report_form form,
 			   struct ffpf_text *out, struct ffpf_error *err);

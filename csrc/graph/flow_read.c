@@ -123,12 +123,32 @@ ffpf_graph_flow_mbuf(struct ffpf_graph_flow *flow, uint32_t place, void **data, 
 
 	if (status)
 		return status;
-	if (node->mbuf.data) {
+	if (node->mbuf_bytes) {
 		*data = node->mbuf.data;
 		*bytes = node->mbuf_bytes;
 	} else {
 		status = ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "%s has no MBuf",
 					node->class ? node->class->name : "what joins the ends of a flow");
+	}
+	engine_leave(flow->engine);
+	return status;
+}
+
+int
+ffpf_graph_flow_memory(struct ffpf_graph_flow *flow, uint32_t place, int *fd, uint64_t *at, uint64_t *bytes,
+		       struct ffpf_error *err)
+{
+	struct node *node;
+	int status = enter(flow, "looking at an MBuf", INSTANCES, place, &node, false, err);
+
+	if (status)
+		return status;
+	if (flow->engine->cfg.shown && node->mbuf.data) {
+		*fd = node->mbuf.region.fd;
+		*at = (uint64_t)(node->mbuf.data - (uint8_t *)node->mbuf.region.base);
+		*bytes = node->mbuf_bytes;
+	} else {
+		status = ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "no other process can read this node");
 	}
 	engine_leave(flow->engine);
 	return status;

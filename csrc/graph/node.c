@@ -180,8 +180,20 @@ power_of_two(uint64_t bytes)
 	return size;
 }
 
+/* With one that is shown its counters stand in front, and whoever has its descriptor can only read it. */
 static int
-open_instance(struct node *node, struct ffpf_error *err)
+make_mbuf(const struct ffpf_engine *engine, struct node *node, struct ffpf_error *err)
+{
+	bool shown = engine->cfg.shown && node->class;
+
+	if (!node->mbuf_bytes && !shown)
+		return 0;
+	return ffpf_mbuf_create(&node->mbuf, power_of_two(node->mbuf_bytes),
+				shown ? FFPF_MEMORY_FD : FFPF_MEMORY_ANONYMOUS, FFPF_PEER_READS, err);
+}
+
+static int
+open_instance(const struct ffpf_engine *engine, struct node *node, struct ffpf_error *err)
 {
 	struct ffpf_class_env env = {
 		.mbuf_bytes = node->mbuf_bytes,
@@ -197,12 +209,10 @@ open_instance(struct node *node, struct ffpf_error *err)
 		if (env.snap_len < node->sources[i]->device->snap_len)
 			env.snap_len = node->sources[i]->device->snap_len;
 	}
-	if (node->mbuf_bytes) {
-		status = ffpf_mbuf_create(&node->mbuf, power_of_two(node->mbuf_bytes), FFPF_MEMORY_ANONYMOUS, err);
-		if (status)
-			return status;
-		env.mbuf = node->mbuf.data;
-	}
+	status = make_mbuf(engine, node, err);
+	if (status)
+		return status;
+	env.mbuf = node->mbuf_bytes ? node->mbuf.data : NULL;
 	return node->class && node->class->open ? node->class->open(node->instance, &env, err) : 0;
 }
 
@@ -218,7 +228,7 @@ make_ready(struct ffpf_engine *engine, struct node *node, const struct node_want
 	}
 	status = connect_inputs(node, wanted, err);
 	if (!status)
-		status = open_instance(node, err);
+		status = open_instance(engine, node, err);
 	if (status)
 		return status;
 	node->pos = calloc(engine->cfg.batch, sizeof(*node->pos));

@@ -65,6 +65,17 @@ filter(struct ffpf_engine *engine, struct node *node, const struct ffpf_node_pkt
 	}
 }
 
+/* What it counted, where other processes see it. */
+static void
+show(const struct node *node)
+{
+	struct ffpf_mbuf_page *page = node->mbuf.region.base;
+
+	atomic_store_explicit(&page->came, node->in, memory_order_relaxed);
+	atomic_store_explicit(&page->out, node->out, memory_order_relaxed);
+	atomic_store_explicit(&page->dropped, node->dropped, memory_order_relaxed);
+}
+
 static void
 run(struct ffpf_engine *engine, struct node *node)
 {
@@ -94,6 +105,8 @@ run(struct ffpf_engine *engine, struct node *node)
 	node->count = passed;
 	node->in += n;
 	node->out += passed;
+	if (engine->cfg.shown && node->class)
+		show(node);
 }
 
 static void

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "graph/testing_flow.h"
+#include "layout.h"
 
 #include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define COUNT "(device,hook:h) -> (packetcount,,8)"
 
@@ -335,6 +338,59 @@ pausing_stops_packets_and_keeps_memory(void **state)
 	test_engine_end(&t);
 }
 
+static void
+a_node_that_is_shown_can_be_read_and_not_written_by_others(void **state)
+{
+	const struct ffpf_engine_config cfg = { .shown = true };
+	const struct ffpf_mbuf_page *page;
+	struct test_engine t;
+	struct ffpf_graph_flow *f;
+	struct ffpf_error err = { 0 };
+	uint64_t at, bytes, *count;
+	size_t mbuf_bytes;
+	int fd;
+
+	(void)state;
+	test_engine_begin(&t, &cfg);
+	f = test_flow(&t, "f", FEED, FFPF_GRAPH_ACTIVE);
+	test_send(&t, 20, 10);
+	assert_int_equal(ffpf_graph_flow_memory(f, 2, &fd, &at, &bytes, &err), 0);
+	assert_int_equal(bytes, 8);
+	assert_ptr_equal(mmap(NULL, at + bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
+	page = mmap(NULL, at + bytes, PROT_READ, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(page, MAP_FAILED);
+	assert_int_equal(ftruncate(fd, 0), -1);
+	assert_int_equal(page->came, 10);
+	assert_int_equal(page->out, 10);
+	test_send(&t, 4, 4);
+	assert_int_equal(page->came, 12);
+	assert_int_equal(*(const uint64_t *)((const uint8_t *)page + at), 12);
+	assert_int_equal(ffpf_graph_flow_mbuf(f, 2, (void **)&count, &mbuf_bytes, &err), 0);
+	*count = 7; /* the engine's own */
+	assert_int_equal(*(const uint64_t *)((const uint8_t *)page + at), 7);
+	assert_int_equal(ffpf_graph_flow_memory(f, 0, &fd, &at, &bytes, &err),
+			 0); /* a device has none, and no counters */
+	assert_int_equal(bytes, 0);
+	munmap((void *)page, 4096 + 8);
+	test_engine_end(&t);
+}
+
+static void
+a_node_that_is_not_shown_has_no_descriptor(void **state)
+{
+	struct test_engine t;
+	struct ffpf_graph_flow *f;
+	struct ffpf_error err = { 0 };
+	uint64_t at, bytes;
+	int fd;
+
+	(void)state;
+	test_engine_begin(&t, NULL);
+	f = test_flow(&t, "f", FEED, FFPF_GRAPH_ACTIVE);
+	assert_int_equal(ffpf_graph_flow_memory(f, 2, &fd, &at, &bytes, &err), -FFPF_E_NOT_SUPPORTED);
+	test_engine_end(&t);
+}
+
 int
 main(void)
 {
@@ -346,6 +402,8 @@ main(void)
 		cmocka_unit_test(a_packet_comes_once_to_a_join),
 		cmocka_unit_test(a_late_flow_continues_from_a_name),
 		cmocka_unit_test(pausing_stops_packets_and_keeps_memory),
+		cmocka_unit_test(a_node_that_is_shown_can_be_read_and_not_written_by_others),
+		cmocka_unit_test(a_node_that_is_not_shown_has_no_descriptor),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,7 +31,7 @@ ffpf_flow_create(struct ffpf_flow **out, const struct ffpf_flow_config *cfg, str
 		rc = ffpf_region_create(&flow->reader, FFPF_KIND_READER, sizeof(struct ffpf_reader_page), cfg->memory,
 					FFPF_PEER_WRITES, err);
 	if (!rc && cfg->mbuf_bytes)
-		rc = ffpf_mbuf_create(&flow->mbuf, cfg->mbuf_bytes, cfg->memory, err);
+		rc = ffpf_mbuf_create(&flow->mbuf, cfg->mbuf_bytes, cfg->memory, FFPF_PEER_WRITES, err);
 	if (rc) {
 		ffpf_flow_destroy(flow);
 		return rc;

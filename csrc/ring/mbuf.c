@@ -2,15 +2,15 @@
 #include "ring/mbuf.h"
 
 int
-ffpf_mbuf_create(struct ffpf_mbuf *out, uint32_t bytes, enum ffpf_memory memory, struct ffpf_error *err)
+ffpf_mbuf_create(struct ffpf_mbuf *out, uint32_t bytes, enum ffpf_memory memory, enum ffpf_peer peer,
+		 struct ffpf_error *err)
 {
 	struct ffpf_region region;
 	struct ffpf_mbuf_page *page;
 	int rc = ffpf_size_check("MBuf octets", bytes, FFPF_MBUF_MIN_BYTES, FFPF_MBUF_MAX_BYTES, err);
 
 	if (!rc)
-		rc = ffpf_region_create(&region, FFPF_KIND_MBUF, FFPF_PAGE_BYTES + (uint64_t)bytes, memory,
-					FFPF_PEER_WRITES, err);
+		rc = ffpf_region_create(&region, FFPF_KIND_MBUF, FFPF_PAGE_BYTES + (uint64_t)bytes, memory, peer, err);
 	if (rc)
 		return rc;
 	page = region.base;

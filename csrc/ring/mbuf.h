@@ -22,7 +22,8 @@ typedef uint32_t __attribute__((may_alias)) ffpf_mbuf_u32;
 typedef uint64_t __attribute__((may_alias)) ffpf_mbuf_u64;
 
 /* bytes: a power of two, FFPF_MBUF_MIN_BYTES to FFPF_MBUF_MAX_BYTES. Control plane. */
-int ffpf_mbuf_create(struct ffpf_mbuf *out, uint32_t bytes, enum ffpf_memory memory, struct ffpf_error *err);
+int ffpf_mbuf_create(struct ffpf_mbuf *out, uint32_t bytes, enum ffpf_memory memory, enum ffpf_peer peer,
+		     struct ffpf_error *err);
 /* The application's side. */
 int ffpf_mbuf_map(struct ffpf_mbuf *out, int fd, struct ffpf_error *err);
 void ffpf_mbuf_close(struct ffpf_mbuf *mbuf); /* zeros are legal */

@@ -211,9 +211,10 @@ mbuf_masks_every_access(void **state)
 	struct ffpf_mbuf mbuf;
 
 	(void)state;
-	assert_int_equal(ffpf_mbuf_create(&mbuf, 12, FFPF_MEMORY_ANONYMOUS, &test_err), -FFPF_E_INVALID);
+	assert_int_equal(ffpf_mbuf_create(&mbuf, 12, FFPF_MEMORY_ANONYMOUS, FFPF_PEER_WRITES, &test_err),
+			 -FFPF_E_INVALID);
 	assert_string_equal(test_err.text, "MBuf octets: 12 is not a power of two from 8 to 1073741824");
-	must(ffpf_mbuf_create(&mbuf, 16, FFPF_MEMORY_ANONYMOUS, &test_err));
+	must(ffpf_mbuf_create(&mbuf, 16, FFPF_MEMORY_ANONYMOUS, FFPF_PEER_WRITES, &test_err));
 	ffpf_mbuf_store8(&mbuf, 16 * 5 + 3, 0xab);
 	assert_int_equal(ffpf_mbuf_load8(&mbuf, 3), 0xab);
 	ffpf_mbuf_store32(&mbuf, UINT32_MAX, 0x01020304); /* the last word of 4 */
@@ -231,7 +232,7 @@ mbuf_is_shared_with_who_maps_it(void **state)
 	struct ffpf_mbuf filter, application;
 
 	(void)state;
-	must(ffpf_mbuf_create(&filter, 4096, FFPF_MEMORY_FD, &test_err));
+	must(ffpf_mbuf_create(&filter, 4096, FFPF_MEMORY_FD, FFPF_PEER_WRITES, &test_err));
 	must(ffpf_mbuf_map(&application, filter.region.fd, &test_err));
 	ffpf_mbuf_add32(&filter, 40, 3);
 	ffpf_mbuf_add32(&application, 40, 4);

@@ -89,12 +89,15 @@ def last(nodes: Sequence[Node]) -> list[int]:
 @dataclass(frozen=True)
 class Placed:
     """Where a node runs. reason: why not in the kernel; "" there. number: of the node that runs; shared: it ran for
-    somebody before."""
+    somebody before. Of one in userspace: by_worker, it is for its group's worker; here, why it is for the application
+    itself."""
 
     level: Level
     reason: str = ""
     number: int = 0
     shared: bool = False
+    by_worker: bool = False
+    here: str = ""
 
 
 def in_userspace(node: Node, reason: str, pins: Pins) -> Placed:

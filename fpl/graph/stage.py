@@ -92,10 +92,12 @@ class Stage:
         columns: list[int],
         without_state: str = "",
         filters: Mapping[bytes, Any] | None = None,
+        worker: place.WorkerRule | None = None,
     ) -> Instance:
         """columns: free ones; what is used is taken from the list. without_state: why no node with state can run in the
         kernel now. filters: by instructions, what was prepared for the Classifier (`ready`), or why it cannot be
-        (`reason`); what is not there is compiled now. GraphError when the graph is none, or an argument is wrong, or a
+        (`reason`); what is not there is compiled now. worker: what the group's worker runs of what the kernel does not;
+        None: nothing. GraphError when the graph is none, or an argument is wrong, or a
         pin cannot be respected."""
         check(nodes)
         self._filters = filters or {}
@@ -106,6 +108,8 @@ class Stage:
         except BaseException:
             self._release(flow, columns)
             raise
+        if worker is not None:
+            instance.placed = place.to_worker(nodes, instance.placed, worker)
         instance.delivered = place.delivered(nodes, instance.placed)
         if len(instance.delivered) > RESULT_BITS:
             self._release(flow, columns)

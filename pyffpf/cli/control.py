@@ -46,12 +46,15 @@ def socket_path(named: str | None, environ: Mapping[str, str]) -> Path:
 class Control:
     """A connection; a context manager."""
 
-    def __init__(self, path: Path, program: str) -> None:
+    def __init__(self, path: Path, program: str, connected: socket.socket | None = None) -> None:
+        """connected: one that is there and greeted already; path is then only for people."""
         self.events: collections.deque[dict[str, Any]] = collections.deque()  # that came while a reply was awaited
         self._path = path
         self._next_id = 1
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        self._socket = connected or socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         self._socket.settimeout(TIMEOUT_S)
+        if connected is not None:
+            return
         try:
             self._connect()
             self.ask("hello", version=VERSION, program=program)

@@ -20,6 +20,7 @@ from pyffpf.daemon.fdstore import StoreError
 from pyffpf.daemon.listener import ListenError
 from pyffpf.daemon.privileges import PrivilegeError
 from pyffpf.daemon.run import Settings, raise_descriptor_limit, serve
+from pyffpf.daemon.starter import Starter
 from pyffpf.daemon.surroundings import Surroundings, drop_privileges
 
 log = logging.getLogger("ffpfd")
@@ -80,10 +81,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     raise_descriptor_limit()
     try:
         around = Surroundings.take(os.environ)
+        starter = Starter.fork(config.daemon.user)
         missing = drop_privileges(config.daemon, settings.socket_path(config))
         if missing:
             log.warning("%s missing: captures will be refused", ", ".join(missing))
-        asyncio.run(serve(settings, config, all_sources(config), around))
+        asyncio.run(serve(settings, config, all_sources(config), around, starter))
     except (ListenError, EngineError, StoreError, PrivilegeError, OSError) as error:
         log.error("%s", error)
         return 1

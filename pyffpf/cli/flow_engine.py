@@ -154,6 +154,11 @@ def show_list(socket: Path, output: TextIO, *, as_json: bool) -> None:
             print(*("  " + line for line in aligned(_nodes(one["nodes"]), right=(3, 4))), sep="\n", file=output)
 
 
+def _level(node: Mapping[str, Any]) -> str:
+    worker = node.get("worker")
+    return f"{node['level']} (worker of group {printable(worker)})" if worker else str(node["level"])
+
+
 def _nodes(nodes: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     rows = [["node", "filter", "level", "in", "out", "shared", "why"]]
     for position, node in enumerate(nodes):
@@ -161,5 +166,5 @@ def _nodes(nodes: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         numbers = [f"{node[key]:,}" if node.get(key) is not None else "-" for key in ("in", "out")]
         shared_by = "yes" if node.get("shared") else "no"
         titled = f"{node['name']}=({words})" if node["name"] else f"({words})"
-        rows.append([str(position), titled, node["level"], *numbers, shared_by, node["reason"]])
+        rows.append([str(position), titled, _level(node), *numbers, shared_by, node["reason"]])
     return rows

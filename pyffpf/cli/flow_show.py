@@ -76,7 +76,7 @@ def show_places(graph: Graph, flows: Sequence[Flow], output: TextIO, *, as_json:
         for node in flow.nodes:
             one = serving[node.instance]
             shared = f", shared by {one.flows} flows" if one.flows > 1 else ""
-            rows.append([str(node.number), title(node), str(one.id), one.level, one.reason + shared])
+            rows.append([str(node.number), title(node), str(one.id), one.where, one.reason + shared])
         print(*("  " + line for line in aligned(rows)), sep="\n", file=output)
 
 
@@ -85,7 +85,8 @@ def _flow_places(flow: Flow, serving: dict[int, GraphInstance]) -> dict[str, Any
     for node in flow.nodes:
         one = serving[node.instance]
         nodes.append({"node": node.number, "name": node.name, "class": one.class_name, "arguments": one.arguments,
-                      "instance": one.id, "level": one.level, "reason": one.reason, "flows": one.flows})  # fmt: skip
+                      "instance": one.id, "level": one.level, "by": one.by, "reason": one.reason,
+                      "flows": one.flows})  # fmt: skip
     return {"name": flow.name, "text": flow.text, "nodes": nodes}
 
 

@@ -33,7 +33,8 @@ class Cells:
 
 def tables(status: Status, rates: Rates | None) -> list[Cells]:
     """Sources, their programs, groups and flows; columns with rates when there are two samples."""
-    return [_sources(status, rates), _programs(status), _groups(status, rates), _flows(status, rates)]
+    shown = [_sources(status, rates), _programs(status), _groups(status, rates), _flows(status, rates)]
+    return [*shown, _workers(status)] if status.workers else shown
 
 
 def headline(status: Status) -> str:
@@ -87,6 +88,17 @@ def _groups(status: Status, rates: Rates | None) -> Cells:
         for group in status.groups
     ]  # fmt: skip
     return Cells("Groups", columns, rows)
+
+
+def _workers(status: Status) -> Cells:
+    """What runs the nodes that only userspace can run."""
+    columns = [Column("group"), Column("pid", True), Column("flows", True), Column("nodes", True),
+               Column("CPU s", True)]  # fmt: skip
+    rows = [
+        [worker.group or str(worker.gid), str(worker.pid), str(worker.flows), str(worker.nodes), f"{worker.cpu_s:.2f}"]
+        for worker in status.workers
+    ]
+    return Cells("Workers", columns, rows)
 
 
 def _flows(status: Status, rates: Rates | None) -> Cells:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -143,7 +144,7 @@ def test_explain_says_why_a_node_is_not_in_the_kernel(ns: Netns, ffpfd: shared.F
         (f"(device,{ns.left})", "kernel"), ("(BPF,ip)", "kernel"), ("(rate,window=1s)", "userspace"),
         ("(packetcount)", "kernel"),
     ]  # fmt: skip
-    assert lines[2][4] == "the kernel has no rate"
+    assert re.fullmatch(r"\(worker of group \S+\) +the kernel has no rate", lines[2][4])
 
 
 def test_being_refused_is_an_error_that_says_why(ns: Netns, ffpfd: shared.Ffpfd) -> None:

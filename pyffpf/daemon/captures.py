@@ -158,6 +158,18 @@ class GraphState(StrEnum):
     REVOKED = "detached"
 
 
+@dataclass(frozen=True)
+class WorkerNode:
+    """A node that a worker runs. number: of the node that runs, in the worker; shared: it ran for somebody before. fd:
+    the memory of its counters, and of its MBuf, `octets` at `at`; the graph's to close."""
+
+    number: int
+    shared: bool
+    fd: int
+    at: int
+    octets: int
+
+
 @dataclass(eq=False)
 class GraphFlow:
     """A flow that is a graph. delivery: the reader of what its nodes let out, if they deliver anything; it has the same
@@ -177,6 +189,10 @@ class GraphFlow:
     state: GraphState = GraphState.POPULATED
     opened_at: float = field(default_factory=time.time)
     memory: int = 0  # octets of its MBufs
+    worker: str = ""  # the group whose worker runs nodes of it
+    by_worker: dict[int, WorkerNode] = field(default_factory=dict)  # by position
+    of_worker: bool = False  # it feeds a worker
+    payer: int | None = None  # of one that feeds a worker: the user for whose flow it is there
 
 
 @dataclass(eq=False)
@@ -260,15 +276,21 @@ class Captures:
             for group in source.groups.values():
                 yield source, group
 
+    def _payer(self, flow: Flow) -> int | None:
+        """The user for whom a flow is there."""
+        graph = self.graphs.get(flow.id)
+        return graph.payer if graph is not None and graph.of_worker else flow.client.peer.uid
+
     def usage(self, uid: int) -> Usage:
         """What a user holds: its flows' own memory, and the PBufs of groups whose oldest flow is the user's."""
-        mine = [flow for flow in self.flows.values() if flow.client.peer.uid == uid]
+        mine = [flow for flow in self.flows.values() if self._payer(flow) == uid]
         memory = sum(flow_memory(flow.source.engine.facts, flow.ibuf_bytes) for flow in mine if flow.source.engine)
         for source, group in self.groups():
             members = source.members(group)
-            if source.engine and members and members[0].client.peer.uid == uid:
+            if source.engine and members and self._payer(members[0]) == uid:
                 memory += group_memory(source.engine.facts)
-        graphs = [graph for graph in self.graphs.values() if graph.client.peer.uid == uid]
+        mine = [flow for flow in mine if flow.client.peer.uid == uid]
+        graphs = [graph for graph in self.graphs.values() if graph.client.peer.uid == uid and not graph.of_worker]
         memory += sum(graph.memory for graph in graphs)
         more = sum(graph.delivery is None for graph in graphs)  # who delivers is counted as a flow
         opening = [octets for user, octets in self._reserved if user == uid]

@@ -15,7 +15,7 @@ from pyffpf.daemon.engine import FlowCounts
 from pyffpf.daemon.link_types import link_type_name
 from pyffpf.daemon.policy import group_name
 from pyffpf.daemon.protocol import INSN_BYTES
-from pyffpf.daemon.status import FlowStatus, GroupStatus, ProgramStatus, SourceStatus, Status
+from pyffpf.daemon.status import FlowStatus, GroupStatus, ProgramStatus, SourceStatus, Status, WorkerStatus
 
 NO_COUNTS = FlowCounts(0, 0, 0, 0, {}, [])
 
@@ -38,6 +38,7 @@ class Describer:
         self._started_ns = time.monotonic_ns()
         self.adoptions = 0
         self.holder = "none"
+        self.workers: Callable[[Callable[[int], bool]], list[WorkerStatus]] = lambda _: []
 
     async def document(self, groups: frozenset[int] | None) -> Status:
         """Each source is asked under its lock, since an engine takes one call at a time: what it says of its groups and
@@ -68,6 +69,7 @@ class Describer:
             sources=[part.source for part in parts],
             groups=[group for part in parts for group in part.groups],
             flows=sorted([flow for part in parts for flow in part.flows] + revoked, key=lambda flow: flow.id),
+            workers=self.workers(visible),
         )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fpl.graph.node import Level
+from fpl.graph.place import WorkerRule
 from pyffpf.daemon import protocol, status
 from pyffpf.daemon.captures import Captures, GraphFlow, GraphState
 from pyffpf.daemon.describe import user_name
@@ -21,6 +22,7 @@ from pyffpf.daemon.operations import Operations, check_waits, engine_call
 from pyffpf.daemon.policy import Policy
 from pyffpf.daemon.protocol import Code, RefusedError
 from pyffpf.daemon.server import Client
+from pyffpf.daemon.workers import Workers, counts_of
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class GraphService:
         self._captures, self._engine, self._operations = captures, engine, operations
         self._policy, self._flow_reply = policy, flow_reply
         self.graphs = GraphOperations(captures, engine, operations)
+        self.workers = Workers(captures, self.graphs, operations, flow_reply)
 
     async def handle(self, client: Client, request: protocol.GraphRequest) -> None:
         match request:
@@ -50,14 +53,19 @@ class GraphService:
                 await self._switch(client, request)
             case protocol.Nodes():
                 await self._nodes(client, request)
+            case protocol.Report():
+                await self._report(client, request)
             case protocol.Graphs():
                 await self._list(client, request)
 
     async def gone(self, client: Client) -> None:
         for graph in self._captures.graphs_of(client):
             await self.close(graph)
+        for graph in await self.workers.gone(client):
+            await self.end_right(graph, f"the worker of group {graph.worker}, which ran nodes of it, has ended")
 
     async def close(self, graph: GraphFlow) -> None:
+        await self.workers.end(graph)
         uid = graph.client.peer.uid
         async with self._operations.turn(graph.source.key, uid), self._operations.locked(graph.source):
             await self.graphs.close(graph)
@@ -69,10 +77,11 @@ class GraphService:
             await self.graphs.revoke(graph)
             log.info("flow %d is revoked: %s", graph.id, reason)
             graph.client.send(protocol.event("revoked", graph.id, reason=reason))
+        await self.workers.end(graph)
 
     async def reload(self, policy: Policy) -> None:
         """Graphs whose right has ended are revoked."""
-        for graph in list(self._captures.graphs.values()):
+        for graph in [one for one in self._captures.graphs.values() if not one.of_worker]:
             ended = await asyncio.to_thread(
                 policy.ended, graph.client.peer, graph.source.name, graph.request.promisc, graph.right.key.snap_len
             )
@@ -119,10 +128,19 @@ class GraphService:
                 filters[insns] = await prepared.enter_async_context(self._operations.prepared(graph, insns))
                 if filters[insns].is_slow:
                     await self._operations.compile(graph, filters[insns])
-            await self._put_in_force(client, request, graph, filters)
+            rule = self.workers.why_not if request.worker else None
+            await self._put_in_force(client, request, graph, filters, rule)
+            if any(placed.by_worker for placed in graph.placed):
+                await self._run_in_worker(client, request, graph, filters)
+            await self._instantiated(client, request, graph)
 
     async def _put_in_force(
-        self, client: Client, request: protocol.Instantiate, graph: GraphFlow, filters: Mapping[bytes, Prepared]
+        self,
+        client: Client,
+        request: protocol.Instantiate,
+        graph: GraphFlow,
+        filters: Mapping[bytes, Prepared],
+        rule: WorkerRule | None,
     ) -> None:
         async with (
             self._operations.turn(graph.source.key, client.peer.uid),
@@ -130,7 +148,27 @@ class GraphService:
         ):
             self._check_there(graph)
             check_waits(client)
-            await self.graphs.instantiate(graph, request, self._policy(), filters)
+            await self.graphs.instantiate(graph, request, self._policy(), filters, rule)
+
+    async def _run_in_worker(
+        self, client: Client, request: protocol.Instantiate, graph: GraphFlow, filters: Mapping[bytes, Prepared]
+    ) -> None:
+        """What is the worker's runs there, or else in the application."""
+        try:
+            await self.workers.run(graph, self._policy())
+        except RefusedError as refused:
+            why = refused.text
+            async with self._operations.locked(graph.source):
+                self._check_there(graph)
+                await self.graphs.undo(graph)
+            if refused.code is Code.LIMIT:
+                raise
+            log.warning("flow %d: %s", graph.id, why)
+            await self._put_in_force(client, request, graph, filters, lambda _: why)
+
+    async def _instantiated(self, client: Client, request: protocol.Instantiate, graph: GraphFlow) -> None:
+        async with self._operations.locked(graph.source):
+            self._check_there(graph)
             reply: dict[str, Any] = {"id": request.id, "ok": True, "state": str(graph.state)}
             descriptors: list[NamedFd] = []
             if graph.delivery is not None:
@@ -141,9 +179,14 @@ class GraphService:
 
     async def _switch(self, client: Client, request: protocol.Switch) -> None:
         graph = self.find(client, request.flow)
-        async with self._operations.locked(graph.source):
-            self._check_there(graph)
-            await self.graphs.switch(graph, request.on)
+        async with self.workers.held(graph) as worker:
+            if worker is not None and request.on:
+                await self.workers.before_on(worker, graph)
+            async with self._operations.locked(graph.source):
+                self._check_there(graph)
+                await self.graphs.switch(graph, request.on)
+            if worker is not None and not request.on:
+                await self.workers.after_off(worker, graph)
             client.send({"id": request.id, "ok": True, "state": str(graph.state)})
 
     async def _nodes(self, client: Client, request: protocol.Nodes) -> None:
@@ -165,7 +208,7 @@ class GraphService:
         """Of the groups that the peer is a member of; of all, for an administrator."""
         is_admin = await asyncio.to_thread(self._policy().is_admin, client.peer)
         shown = []
-        for graph in list(self._captures.graphs.values()):
+        for graph in [one for one in self._captures.graphs.values() if not one.of_worker]:
             if is_admin or graph.right.key.gid in client.peer.groups:
                 async with graph.source.lock:
                     shown.append(self._listed(graph))
@@ -202,6 +245,10 @@ class GraphService:
             said: dict[str, Any] = {"level": str(placed.level), "reason": placed.reason}
             if placed.level is Level.KERNEL:
                 said |= {"number": placed.number, "shared": placed.shared}
+            elif position in graph.by_worker:
+                said |= self._by_worker(graph, position)
+            elif placed.here:
+                said["here"] = placed.here
             if count is not None:
                 said |= {"in": count.came, "out": count.out}
             mbuf = stage.mbuf(graph.id, position) if stage is not None else None
@@ -210,12 +257,30 @@ class GraphService:
             described.append(said)
         return described
 
+    def _by_worker(self, graph: GraphFlow, position: int) -> dict[str, Any]:
+        node = graph.by_worker[position]
+        came, out, dropped = counts_of(node)
+        said: dict[str, Any] = {"worker": graph.worker, "number": node.number, "shared": node.shared, "in": came,
+                                "out": out, "dropped": dropped, "lost": self.workers.lost(graph, position)}  # fmt: skip
+        if node.octets:
+            said |= {"mbuf": node.octets, "mbuf_at": node.at, "writable": False}
+        return said
+
     def _mbufs(self, graph: GraphFlow) -> list[NamedFd]:
         stage = graph.source.open.stage if graph.instance else None
         if stage is None:
             return []
         found = [(position, stage.mbuf(graph.id, position)) for position in range(len(graph.placed))]
-        return [(f"mbuf:{position}", made.fd) for position, made in found if made is not None]
+        of_worker = [(f"mbuf:{position}", node.fd) for position, node in graph.by_worker.items() if node.octets]
+        return [(f"mbuf:{position}", made.fd) for position, made in found if made is not None] + of_worker
+
+    async def _report(self, client: Client, request: protocol.Report) -> None:
+        graph = self.find(client, request.flow)
+        descriptor = await self.workers.report(graph, request.position)
+        try:
+            client.send({"id": request.id, "ok": True, "fds": ["report"]}, [descriptor])
+        finally:
+            os.close(descriptor)
 
     def _send(self, client: Client, reply: Mapping[str, Any], descriptors: list[NamedFd]) -> None:
         for message, fds in protocol.with_descriptors(reply, descriptors):

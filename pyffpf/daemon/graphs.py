@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from pyffpf.daemon.protocol import Code, Instantiate, Open, RefusedError
 from pyffpf.daemon.server import Client
 
 if TYPE_CHECKING:
+    from fpl.graph.place import WorkerRule
     from fpl.graph.stage import Stage
 
 log = logging.getLogger(__name__)
@@ -49,9 +51,15 @@ class GraphOperations:
         return graph
 
     async def instantiate(
-        self, graph: GraphFlow, request: Instantiate, policy: Policy, filters: Mapping[bytes, Prepared]
+        self,
+        graph: GraphFlow,
+        request: Instantiate,
+        policy: Policy,
+        filters: Mapping[bytes, Prepared],
+        worker: WorkerRule | None = None,
     ) -> None:
-        """The graph's nodes are there, and off. filters: by their instructions, prepared by this source."""
+        """The graph's nodes are there, and off. filters: by their instructions, prepared by this source. worker: what
+        the group's worker runs, which is yet to be told (workers.py); None: the client does not know of workers."""
         if graph.state is not GraphState.POPULATED:
             raise RefusedError(Code.INVALID, f"flow {graph.id} has a graph: it is {graph.state}")
         for node in request.nodes:
@@ -63,7 +71,7 @@ class GraphOperations:
         peer = graph.client.peer
         policy.check_nodes(peer, self._captures.usage(peer.uid), len(request.nodes))
         try:
-            await self._instantiate(graph, request.nodes, policy, filters)
+            await self._instantiate(graph, request.nodes, policy, filters, worker)
         except GraphError as refused:
             await self._drop(graph)
             raise RefusedError(Code.INVALID, str(refused)) from refused
@@ -73,19 +81,33 @@ class GraphOperations:
         graph.nodes, graph.text, graph.state = request.nodes, request.text, GraphState.PAUSED
         self._operations.tell(graph.source)
 
+    async def undo(self, graph: GraphFlow) -> None:
+        """Populated again: what was instantiated does not run as it was placed."""
+        await self._drop(graph)
+        graph.nodes, graph.placed, graph.delivered, graph.state = (), (), (), GraphState.POPULATED
+
     async def _instantiate(
-        self, graph: GraphFlow, nodes: Sequence[Node], policy: Policy, filters: Mapping[bytes, Prepared]
+        self,
+        graph: GraphFlow,
+        nodes: Sequence[Node],
+        policy: Policy,
+        filters: Mapping[bytes, Prepared],
+        worker: WorkerRule | None,
     ) -> None:
         stage: Stage | None = await engine_call(lambda: graph.source.open.stage)
         pins = policy.pins()
         if stage is None:
             check(nodes)
-            graph.placed = [in_userspace(node, NO_STAGE, pins) if node.inputs else Placed(Level.KERNEL)
-                            for node in nodes]  # fmt: skip
+            graph.placed = [
+                replace(in_userspace(node, NO_STAGE, pins), here=NO_STAGE if worker else "")
+                if node.inputs
+                else Placed(Level.KERNEL)
+                for node in nodes
+            ]
             graph.delivered = [position for position, node in enumerate(nodes) if not node.inputs]
             await self._deliver(graph, policy, reserved=False)
             return
-        prepare = partial(self._prepare, graph, stage, nodes, pins, filters)
+        prepare = partial(self._prepare, graph, stage, nodes, pins, filters, worker)
         instance = await prepare("")
         try:
             await self._commit(graph, stage, instance, policy)
@@ -101,6 +123,7 @@ class GraphOperations:
         nodes: Sequence[Node],
         pins: Pins,
         filters: Mapping[bytes, Prepared],
+        worker: WorkerRule | None,
         without_state: str,
     ) -> Instance:
         source = graph.source
@@ -110,7 +133,7 @@ class GraphOperations:
             source.node_columns += [2 * slot, 2 * slot + 1]
         group = f"{graph.right.key.gid} of {graph.right.key.snap_len} octets"
         graph.instance = await engine_call(
-            stage.prepare, graph.id, nodes, group, pins, source.node_columns, without_state, filters
+            stage.prepare, graph.id, nodes, group, pins, source.node_columns, without_state, filters, worker
         )
         self._give_columns(source)
         graph.placed, graph.delivered = graph.instance.placed, graph.instance.delivered

@@ -95,13 +95,15 @@ def drop(keep: frozenset[int], user: str | None = None) -> None:
     set_no_new_privs()
 
 
-def drop_bounding(keep: frozenset[int]) -> None:
-    """The bounding set, and the securebits. Without CAP_SETPCAP neither can be changed; then no_new_privs alone keeps
-    this process and its children from gaining anything."""
+def drop_bounding(keep: frozenset[int], *, secure: bool = True) -> None:
+    """The bounding set, and the securebits, unless programs that root starts are to have what is kept. Without
+    CAP_SETPCAP neither can be changed; then no_new_privs alone keeps this process and its children from gaining
+    anything."""
     if Cap.SETPCAP not in Capabilities.of().effective:
         return
-    secure = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED
-    _prctl(PR_SET_SECUREBITS, secure)
+    bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED
+    if secure:
+        _prctl(PR_SET_SECUREBITS, bits)
     for number in Capabilities.of().bounding - keep:
         _prctl(PR_CAPBSET_DROP, number)
 

@@ -126,12 +126,14 @@ class OpenGraph:
 
 @dataclass(frozen=True)
 class Instantiate:
-    """The flow's graph. text: what somebody wrote it as, for people."""
+    """The flow's graph. text: what somebody wrote it as, for people. worker: what the kernel does not run may be run by
+    the worker of the flow's group, where only counters and MBufs come of it."""
 
     id: int
     flow: int
     text: str
     nodes: tuple[Node, ...]
+    worker: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,11 +155,20 @@ class Nodes:
 
 
 @dataclass(frozen=True)
+class Report:
+    """What a node that a worker runs tells of its results."""
+
+    id: int
+    flow: int
+    position: int
+
+
+@dataclass(frozen=True)
 class Graphs:
     id: int
 
 
-GraphRequest = OpenGraph | Instantiate | Switch | Nodes | Graphs
+GraphRequest = OpenGraph | Instantiate | Switch | Nodes | Report | Graphs
 Request = Hello | Open | Filter | Successor | Close | Status | Revoke | GraphRequest
 
 
@@ -293,7 +304,8 @@ def _flow(request_id: int, fields: _Fields) -> Request:
 
 
 def _graph(request_id: int, fields: _Fields) -> Request:
-    return Instantiate(request_id, fields.uint("flow"), fields.graph_text(), fields.nodes())
+    worker = fields.boolean("worker", False)
+    return Instantiate(request_id, fields.uint("flow"), fields.graph_text(), fields.nodes(), worker)
 
 
 def _activate(request_id: int, fields: _Fields) -> Request:
@@ -306,6 +318,10 @@ def _pause(request_id: int, fields: _Fields) -> Request:
 
 def _nodes(request_id: int, fields: _Fields) -> Request:
     return Nodes(request_id, fields.uint("flow"), fields.boolean("mbufs", False))
+
+
+def _report(request_id: int, fields: _Fields) -> Request:
+    return Report(request_id, fields.uint("flow"), fields.uint("node", NODES_MAX - 1))
 
 
 def _graphs(request_id: int, fields: _Fields) -> Request:
@@ -325,6 +341,7 @@ OPERATIONS: dict[str, Callable[[int, _Fields], Request]] = {
     "activate": _activate,
     "pause": _pause,
     "nodes": _nodes,
+    "report": _report,
     "graphs": _graphs,
 }
 

@@ -29,6 +29,7 @@ from pyffpf.daemon.protocol import event
 from pyffpf.daemon.server import Server
 from pyffpf.daemon.service import Service
 from pyffpf.daemon.slow import TICK_S, SlowReaders
+from pyffpf.daemon.starter import Starter
 from pyffpf.daemon.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
@@ -65,8 +66,9 @@ class Daemon:
         listening: socket.socket,
         store: FdStore | None = None,
         notifier: Notifier | None = None,
+        starter: Starter | None = None,
     ) -> None:
-        """What is in the store is taken over before this returns."""
+        """What is in the store is taken over before this returns. starter: of groups' workers; None: there are none."""
         self.settings = settings
         self.config = config
         self.engine = engine
@@ -77,6 +79,8 @@ class Daemon:
         self._leaving = False
         self.service = Service(engine, config, own_netns_cookie(), self._changed)
         self.server = Server(self.service, listening, config.daemon.connections, config.daemon.connections_per_user)
+        if starter is not None:
+            self.service.graphs.workers.serve_with(self.server, starter)
         self._slow = SlowReaders(self.service.captures, self.service.operations)
         self._metrics = MetricsServer(lambda: self.service.describer.document(None))
         self._keeper = adopt(self.store, self.service, self.server, engine)
@@ -186,6 +190,7 @@ class Daemon:
         if self._leaving:
             self.store.close()
             return
+        self.service.graphs.workers.close()
         for flow in list(self.service.captures.flows.values()):
             flow.client.send(event("revoked", flow.id, reason="it was stopped"))
         await self.server.close()
@@ -199,7 +204,13 @@ def raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def serve(settings: Settings, config: Config, engine: Engine, around: Surroundings | None = None) -> None:
+async def serve(
+    settings: Settings,
+    config: Config,
+    engine: Engine,
+    around: Surroundings | None = None,
+    starter: Starter | None = None,
+) -> None:
     """ffpfd on the socket that it was given, or one that it makes itself. ListenError, StoreError, and OSError for the
     metrics, when it cannot."""
     path, around = settings.socket_path(config), around or Surroundings.none()
@@ -209,7 +220,7 @@ async def serve(settings: Settings, config: Config, engine: Engine, around: Surr
         listening = listener.listen(path, config.daemon.socket_mode)
     try:
         store = around.store(config.daemon.holder, path)
-        daemon = Daemon(settings, config, engine, listening, store, around.notifier)
+        daemon = Daemon(settings, config, engine, listening, store, around.notifier, starter)
         with _signals(daemon):
             log.info("serves at %s", path)
             await daemon.run()

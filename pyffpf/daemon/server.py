@@ -196,6 +196,15 @@ class Server:
         self.clients.add(client)
         return client
 
+    def join(self, sock: socket.socket, peer: Peer, program: str) -> Client:
+        """One end of a socketpair, whose other end a process has that this ffpfd started; it is greeted already."""
+        sock.setblocking(False)
+        client = Client(self, sock, peer)
+        client.program, client.greeted = program, True
+        self.clients.add(client)
+        client.start()
+        return client
+
     def spawn(self, work: Any) -> None:
         task = self.loop.create_task(work)
         self._tasks.add(task)

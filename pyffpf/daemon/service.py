@@ -44,6 +44,7 @@ class Service:
         self.operations = Operations(self.captures, engine, changed)
         self.graphs = GraphService(self.captures, engine, self.operations, lambda: self.policy, self._flow_reply)
         self.describer = Describer(self.captures, server_name())
+        self.describer.workers = self.graphs.workers.status
         self._netns_cookie = netns_cookie
 
     async def handle(self, client: Client, request: protocol.Request) -> None:

@@ -99,6 +99,18 @@ class FlowStatus:
 
 
 @dataclass(frozen=True)
+class WorkerStatus:
+    """The process that runs what only userspace can run for a group."""
+
+    pid: int
+    group: str
+    gid: int
+    flows: int = 0  # that have nodes in it
+    nodes: int = 0  # that run: what flows share counts once
+    cpu_s: float = 0.0  # CPU time that it has used
+
+
+@dataclass(frozen=True)
 class Status:
     format: int = FORMAT
     server: str = ""  # "ffpfd 0.2.0"
@@ -111,6 +123,7 @@ class Status:
     sources: list[SourceStatus] = field(default_factory=list)
     groups: list[GroupStatus] = field(default_factory=list)
     flows: list[FlowStatus] = field(default_factory=list)
+    workers: list[WorkerStatus] = field(default_factory=list)
 
 
 def dumps(status: Status) -> bytes:

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The process that runs what only userspace can run of a flow group's graphs, once for all its flows. ffpfd's side is
+daemon/workers.py, which says what is asked here.
+
+    kernel: IBufs of the group --readers--> fronts, devices of this process's graph --> nodes --> counters, MBufs
+                                                                                                      |
+    applications of the group: mapped, read-only <-----------------------------------------------------+
+
+    python -m pyffpf.worker ASKS COMMANDS UID GID GROUP
+
+ASKS is a connection to ffpfd as any reader has one, and COMMANDS one on which ffpfd asks and this answers. It maps the
+memory of that group alone, has no capability, and becomes the user and group that it is told, -1: stays what it is. It
+lives as long as ASKS: ffpfd's holder has the other end while ffpfd is away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pyffpf._core import ffi, lib
+from pyffpf.cli.control import Control, ControlError
+from pyffpf.daemon import privileges, protocol, status, transport
+from pyffpf.delivery import Delivery
+from pyffpf.errors import FfpfError, check, new_error
+from pyffpf.flow import Flow
+from pyffpf.graph import Graph
+
+LOOK_S = 0.5  # between two looks at what ffpfd has to say
+MEMORY_MAX = (1 << 30) + (1 << 16)  # octets of one node's memory that others see
+DATA_MAX = 1 << 30  # octets of its own: tables of classes, above all
+OOM_SCORE = "500"  # when memory is short this process goes before those that asked for it
+
+
+class Asks(Control):
+    """The connection that the worker was started with."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        super().__init__(Path("ffpfd"), "ffpf-worker", connected)
+
+
+class OfTheCore(Graph):
+    """Classes in Python are users' programs: no worker has them. (Nor can it import anything, as the user it is.)"""
+
+    def add_installed(self, names: Iterable[str]) -> None:
+        pass
+
+
+class OwnFlow(Flow):
+    """Of this process: ffpfd has nothing to choose."""
+
+
+class Front:
+    """What nodes in the kernel deliver to this process: a flow of ffpfd's, as Delivery needs one."""
+
+    def __init__(self, asks: Asks, said: Mapping[str, Any], fds: dict[str, int]) -> None:
+        self.name = str(said["name"])
+        self.source = str(said["source"])
+        self.facts: Mapping[str, Any] = said
+        self.descriptors = fds
+        self._asks, self._flow = asks, int(said["flow"])
+
+    def successor(self, lane: int) -> Mapping[str, int]:
+        return self._asks.ask("successor", flow=self._flow, lane=lane).fds
+
+
+class Nodes:
+    """The nodes of one flow: each is a flow of the graph's, named by its place."""
+
+    def __init__(self, graph: Graph, flow: int) -> None:
+        self._graph, self._flow = graph, flow
+        self.made: dict[int, Flow] = {}  # by position
+
+    def name(self, position: int) -> str:
+        return f"n{self._flow}at{position}"
+
+    def add(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """Makes or finds one. What ffpfd is told of it, and under "fd" a descriptor of its memory, the node's."""
+        position = int(said["position"])
+        inputs = " | ".join(one if isinstance(one, str) else self.name(one) for one in said["inputs"])
+        quoted = str(said["argument"]).replace("\\", "\\\\").replace('"', '\\"')
+        size = f",{said['mbuf']}" if said.get("mbuf") is not None else ""
+        before = {one.id for one in self._graph.instances()}
+        flow = OwnFlow(graph=self._graph, name=f"f{self._flow}at{position}")
+        self.made[position] = flow
+        flow.populate(f'{inputs} -> {self.name(position)}=({said["class"]},"{quoted}"{size})').instantiate()
+        number = flow[-1].instance
+        fd, at, octets, error = ffi.new("int *"), ffi.new("uint64_t *"), ffi.new("uint64_t *"), new_error()
+        check(lib.ffpf_graph_flow_memory(flow._pointer, flow[-1].number, fd, at, octets, error), error)
+        return {
+            "position": position, "number": number, "shared": number in before, "at": int(at[0]),
+            "mbuf": int(octets[0]), "fd": int(fd[0]),
+        }  # fmt: skip
+
+    def close(self) -> None:
+        for position in sorted(self.made, reverse=True):
+            self.made.pop(position).close()
+
+
+class Worker:
+    """The graph, and what ffpfd may ask of it."""
+
+    def __init__(self, asks: Asks, commands: socket.socket) -> None:
+        self.graph = OfTheCore(shown=True)
+        self._asks, self._commands = asks, commands
+        self._fronts: dict[str, tuple[Flow, list[Flow]]] = {}  # by name: the device, and one node for each bit
+        self._flows: dict[int, Nodes] = {}
+        self._active: set[int] = set()
+        self._changed = threading.Event()
+        self._over = False
+        self._operations: dict[str, Callable[[Mapping[str, Any], dict[str, int]], Answer]] = {
+            "front": self._front, "end_front": self._end_front, "run": self._run, "switch": self._switch,
+            "end": self._end, "report": self._report,
+        }  # fmt: skip
+
+    # ---- packets
+
+    def drive(self) -> None:
+        """Until ffpfd, and who keeps its connections, are gone."""
+        while not self._over:
+            if not self._active:
+                self._changed.wait(LOOK_S)
+                self._changed.clear()
+            else:
+                with contextlib.suppress(FfpfError):  # of a capture that has ended: ffpfd tells whose it was
+                    if self.graph.run(0, LOOK_S).ended:
+                        self._changed.wait(LOOK_S / 10)
+                        self._changed.clear()
+            self._listen()
+
+    def _listen(self) -> None:
+        try:
+            events = self._asks.pending_events()
+        except ControlError:
+            self._over = True
+            return
+        if any(event.get("event") == "adopted" for event in events):
+            self._over = True  # what it read has ended with the ffpfd that made it
+
+    # ---- commands
+
+    def serve(self) -> None:
+        """Answers what ffpfd asks, in a thread of its own, as long as there is one."""
+        while True:
+            message, fds = receive(self._commands)
+            if message is None:
+                self._changed.set()
+                self.graph.wake()
+                return
+            try:
+                reply, files = self._operations[message["op"]](message, fds)
+                reply = {"ok": True, **reply}
+            except Exception as error:  # whatever it is: the flow's application runs the nodes then
+                reply, files = {"ok": False, "error": str(error)}, []
+            finally:
+                transport.close_all(list(fds.values()))
+            for part, numbers in protocol.with_descriptors({"id": 0, **reply}, files):
+                transport.send(self._commands, protocol.encode(part), numbers)
+
+    def _front(self, said: Mapping[str, Any], fds: dict[str, int]) -> Answer:
+        front = Front(self._asks, said, dict(fds))
+        fds.clear()  # the reader's from here on
+        Delivery(front).give(self.graph.core.pointer, front.name)
+        device = OwnFlow(f"{front.name}=(device,given:{front.name})", graph=self.graph).instantiate()
+        bits: list[Flow] = []
+        self._fronts[front.name] = (device, bits)
+        if int(said["bits"]) > 1:
+            for bit in range(int(said["bits"])):
+                text = f"{front.name} -> {front.name}bit{bit}=(delivered,{bit})"
+                bits.append(OwnFlow(text, graph=self.graph).instantiate())
+        return {}, []
+
+    def _end_front(self, said: Mapping[str, Any], fds: dict[str, int]) -> Answer:
+        device, bits = self._fronts.pop(str(said["name"]))
+        for flow in (*bits, device):
+            flow.close()
+        return {}, []
+
+    def _run(self, said: Mapping[str, Any], fds: dict[str, int]) -> Answer:
+        nodes = Nodes(self.graph, int(said["flow"]))
+        try:
+            described = [nodes.add(node) for node in said["nodes"]]
+        except BaseException:
+            nodes.close()
+            raise
+        self._flows[int(said["flow"])] = nodes
+        return {"nodes": described}, [(f"memory:{one['position']}", one.pop("fd")) for one in described]
+
+    def _switch(self, said: Mapping[str, Any], fds: dict[str, int]) -> Answer:
+        flow, on = int(said["flow"]), bool(said["on"])
+        if not on:
+            self._drain()
+        for made in self._flows[flow].made.values():
+            if on is not (made.state == "active"):
+                made.activate() if on else made.pause()
+        (self._active.add if on else self._active.discard)(flow)
+        self._changed.set()
+        self.graph.wake()
+        return {}, []
+
+    def _drain(self) -> None:
+        """What was delivered until now counts. Packets of one lane may wait a moment for what others bring."""
+        quiet = 0
+        while quiet < 2 and self._active:
+            quiet = 0 if self.graph.run(0, 0.002).packets else quiet + 1
+
+    def _end(self, said: Mapping[str, Any], fds: dict[str, int]) -> Answer:
+        self._active.discard(int(said["flow"]))
+        self._flows.pop(int(said["flow"])).close()
+        return {}, []
+
+    def _report(self, said: Mapping[str, Any], fds: dict[str, int]) -> Answer:
+        node = self._flows[int(said["flow"])].made[int(said["position"])][-1]
+        text = json.dumps({"facts": node.report(), "text": node.report_text()})
+        return {}, [("report", status.memory_file(text.encode()))]
+
+
+Answer = tuple[dict[str, Any], list[tuple[str, int]]]
+
+
+def receive(connection: socket.socket) -> tuple[dict[str, Any] | None, dict[str, int]]:
+    """One message of ffpfd's, of all its datagrams; None: ffpfd is gone."""
+    message: dict[str, Any] = {}
+    fds: dict[str, int] = {}
+    while True:
+        try:
+            datagram = transport.receive(connection)
+        except OSError:
+            return None, fds
+        if not datagram.data:
+            return None, fds
+        part = json.loads(datagram.data)
+        fds |= dict(zip(part.pop("fds", []), datagram.descriptors, strict=True))
+        more = part.pop("more", False)
+        message |= part
+        if not more:
+            return message, fds
+
+
+def give_up_rights(uid: int, gid: int) -> None:
+    """No capability, no other user, no file, no core image: what is read here is packets. Before any thread."""
+    privileges.set_no_new_privs()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_DATA, (DATA_MAX, DATA_MAX))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MEMORY_MAX, MEMORY_MAX))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
+    if uid >= 0:
+        os.setgroups([])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+    privileges.drop_capabilities(privileges.NONE)
+
+
+def main() -> int:
+    if len(sys.argv) != 6:
+        print("usage: python -m pyffpf.worker ASKS COMMANDS UID GID GROUP", file=sys.stderr)
+        return 2
+    asks, commands, uid, gid = map(int, sys.argv[1:5])
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1):  # of who started it; FPL-2's compiler is waited for
+        signal.signal(number, signal.SIG_DFL)
+    give_up_rights(uid, gid)
+    worker = Worker(Asks(socket.socket(fileno=asks)), socket.socket(fileno=commands))
+    threading.Thread(target=worker.serve, daemon=True).start()
+    worker.drive()
+    sys.stdout.flush()
+    os._exit(0)  # a thread of it may be in the core
+
+
+if __name__ == "__main__":
+    sys.exit(main())
