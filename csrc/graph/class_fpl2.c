@@ -8,6 +8,7 @@
  * checked when the arguments are, by the policy of this process; its MBuf is the one that it was made for.
  */
 #include "common/machine_code.h"
+#include "externs/externs.h"
 #include "graph/classes.h"
 #include "graph/fplc.h"
 
@@ -25,12 +26,14 @@ struct program {
 	uint16_t link_type;
 	struct ffpf_machine_code code;
 	ffpf_fpl2_filter filter;
+	struct ffpf_extern_set *externs;
 };
 
 struct fpl2 {
 	char *text;                   /* NULL: there is a record */
 	struct ffpf_fplo_image image; /* checked */
 	void *mbuf;
+	uint64_t *dropped;
 	struct program *programs;
 	uint32_t count;
 };
@@ -114,13 +117,9 @@ parse(void *instance, struct ffpf_class_args *args, struct ffpf_error *err)
 static int
 map_code(struct program *program, const struct ffpf_fplo *record, uint16_t link_type, struct ffpf_error *err)
 {
-	struct ffpf_fplo_external external;
 	struct ffpf_fplo_section section;
 	int status;
 
-	if (ffpf_fplo_externals(record, &external, 1))
-		return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "graphs have no external function %.*s",
-				      (int)external.text_len, external.text);
 	if (!ffpf_fplo_code(record, ffpf_fplc_machine(), link_type, &section))
 		return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED,
 				      "the record has no code for this processor and packets of link type %u",
@@ -131,9 +130,56 @@ map_code(struct program *program, const struct ffpf_fplo *record, uint16_t link_
 	return status;
 }
 
+/* The functions that it calls must take what they took when it was compiled: the code's guards know those sizes. */
+static int
+check_sizes(const struct ffpf_extern_set *set, const struct ffpf_fplo_external *declared, struct ffpf_error *err)
+{
+	for (uint32_t i = 0; i < set->count; i++) {
+		const struct ffpf_extern_use *use = set->uses[i];
+
+		if (use->reads > declared[i].reads || use->writes > declared[i].writes)
+			return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED,
+					      "the record was made for another version of the external function %.*s",
+					      (int)declared[i].text_len, declared[i].text);
+	}
+	return 0;
+}
+
+static int
+open_externs(struct program *program, const struct ffpf_fplo *record, struct ffpf_error *err)
+{
+	struct ffpf_fplo_external found[FFPF_FPLO_EXTERNALS_MAX];
+	char *texts[FFPF_FPLO_EXTERNALS_MAX];
+	const uint32_t count = ffpf_fplo_externals(record, found, FFPF_FPLO_EXTERNALS_MAX);
+	uint32_t made = 0;
+	int status = 0;
+
+	while (made < count && (texts[made] = strndup(found[made].text, found[made].text_len)))
+		made++;
+	if (made < count)
+		status = ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
+	if (!status)
+		status = ffpf_extern_set_create(&program->externs, (const char *const *)texts, count,
+						record->mbuf_bytes, NULL, err);
+	if (!status)
+		status = check_sizes(program->externs, found, err);
+	while (made)
+		free(texts[--made]);
+	return status;
+}
+
+static int
+take_code(struct program *program, const struct ffpf_fplo *record, uint16_t link_type, struct ffpf_error *err)
+{
+	int status = map_code(program, record, link_type, err);
+
+	return status ? status : open_externs(program, record, err);
+}
+
 static int
 open_program(struct fpl2 *self, struct program *program, const struct ffpf_class_env *env, struct ffpf_error *err)
 {
+	struct ffpf_fpl2_request request = { .text = self->text, .mbuf_bytes = env->mbuf_bytes };
 	const struct link *link = link_of(program->link_type);
 	struct ffpf_fplo_image compiled = { 0 };
 	struct ffpf_fplo_policy policy;
@@ -143,13 +189,14 @@ open_program(struct fpl2 *self, struct program *program, const struct ffpf_class
 		return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "FPL-2 does not know packets of link type %u",
 				      program->link_type);
 	if (!self->text)
-		return map_code(program, &self->image.record, link->as, err);
+		return take_code(program, &self->image.record, link->as, err);
+	request.link = link->name;
 	ffpf_fplo_policy_of_environment(&policy);
-	status = ffpf_fplc_compile(&compiled, self->text, link->name, env->mbuf_bytes, &policy, err);
+	status = ffpf_fplc_compile(&compiled, &request, &policy, err);
 	if (!status && compiled.record.mbuf_bytes != env->mbuf_bytes)
 		status = ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "the compiler of FPL-2 made code for another MBuf");
 	if (!status)
-		status = map_code(program, &compiled.record, link->as, err);
+		status = take_code(program, &compiled.record, link->as, err);
 	ffpf_fplo_free(&compiled);
 	return status;
 }
@@ -170,6 +217,7 @@ open_fpl2(void *instance, const struct ffpf_class_env *env, struct ffpf_error *e
 	struct fpl2 *self = instance;
 
 	self->mbuf = env->mbuf;
+	self->dropped = env->dropped;
 	self->programs = calloc(env->link_type_count, sizeof(*self->programs));
 	if (!self->programs)
 		return ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
@@ -193,8 +241,10 @@ close_fpl2(void *instance)
 {
 	struct fpl2 *self = instance;
 
-	for (uint32_t i = 0; i < self->count; i++)
+	for (uint32_t i = 0; i < self->count; i++) {
+		ffpf_extern_set_destroy(self->programs[i].externs);
 		ffpf_machine_code_unmap(&self->programs[i].code);
+	}
 	ffpf_fplo_free(&self->image);
 	free(self->programs);
 	free(self->text);
@@ -217,7 +267,14 @@ filter(void *instance, const struct ffpf_node_pkt *in, uint32_t n, uint32_t *res
 
 		while (self->count > 1 && program->link_type != in[i].link_type)
 			program = program + 1 < self->programs + self->count ? program + 1 : self->programs;
-		results[i] = program->filter(pkt->data, pkt->cap_len, pkt->wire_len, &facts, self->mbuf, NULL);
+		program->externs->in = &in[i];
+		results[i] =
+		    program->filter(pkt->data, pkt->cap_len, pkt->wire_len, &facts, self->mbuf, program->externs->uses);
+		if (program->externs->drop) {
+			program->externs->drop = false;
+			results[i] = 0;
+			++*self->dropped;
+		}
 	}
 }
 

@@ -20,7 +20,7 @@
 #define CPU_SECONDS  10
 #define MEMORY_BYTES (2ull << 30)
 #define WORDS_MAX    2048
-#define ARGS_MAX     12
+#define ARGS_FIXED   9
 
 extern char **environ;
 
@@ -235,33 +235,59 @@ target_of(const char **target, struct ffpf_error *err)
 	return 0;
 }
 
-int
-ffpf_fplc_compile(struct ffpf_fplo_image *out, const char *text, const char *link, uint64_t mbuf_bytes,
-		  const struct ffpf_fplo_policy *policy, struct ffpf_error *err)
+/* The command line: to be freed, and nothing in it. */
+static int
+arguments(char ***out, char bytes[24], const struct ffpf_fpl2_request *request, struct ffpf_error *err)
 {
 	const char *named = getenv("FFPF_FPLC"), *target = NULL;
-	char bytes[24], *argv[ARGS_MAX];
+	const char **argv;
+	uint32_t n = ARGS_FIXED;
+	int status = target_of(&target, err);
+
+	if (status)
+		return status;
+	argv = calloc(ARGS_FIXED + 2 * (size_t)request->declared_count + 1, sizeof(*argv));
+	if (!argv)
+		return ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
+	snprintf(bytes, 24, "%" PRIu64, request->mbuf_bytes);
+	memcpy(argv,
+	       (const char *[ARGS_FIXED]){ named && *named ? named : "fplc", "compile", "--record", "--mbuf", bytes,
+					   "--link", request->link, "--target", target },
+	       ARGS_FIXED * sizeof(*argv));
+	for (uint32_t i = 0; i < request->declared_count; i++) {
+		argv[n++] = "--extern";
+		argv[n++] = request->declared[i];
+	}
+	*out = (char **)argv;
+	return 0;
+}
+
+int
+ffpf_fplc_compile(struct ffpf_fplo_image *out, const struct ffpf_fpl2_request *request,
+		  const struct ffpf_fplo_policy *policy, struct ffpf_error *err)
+{
+	char bytes[24], **argv = NULL;
 	struct talk talk;
 	bool late;
 	pid_t pid;
-	int rc = target_of(&target, err), status;
+	int rc = arguments(&argv, bytes, request, err), status;
 
 	if (rc)
 		return rc;
-	snprintf(bytes, sizeof(bytes), "%" PRIu64, mbuf_bytes);
-	memcpy(argv,
-	       (const char *[ARGS_MAX]){ named && *named ? named : "fplc", "compile", "--record", "--mbuf", bytes,
-					 "--link", link, "--target", target },
-	       sizeof(argv));
-	rc = open_talk(&talk, text, err);
-	if (rc)
+	rc = open_talk(&talk, request->text, err);
+	if (rc) {
+		free(argv);
 		return rc;
+	}
 	rc = spawn(&pid, &talk, argv);
+	if (rc)
+		rc = ffpf_error_set_errno(err, FFPF_E_NOT_SUPPORTED, rc,
+					  "%s, the compiler of FPL-2, could not be run (FFPF_FPLC is its path)",
+					  argv[0]);
+	free(argv);
 	if (rc) {
 		hang_up(&talk);
-		return ffpf_error_set_errno(err, FFPF_E_NOT_SUPPORTED, rc,
-					    "%s, the compiler of FPL-2, could not be run (FFPF_FPLC is its path)",
-					    argv[0]);
+		return rc;
 	}
 	limit(pid);
 	status = wait_for(pid, &late);

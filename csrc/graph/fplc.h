@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct ffpf_extern_use;
+
 /* Of what its machine code is called with, behind packet and lengths; fpl/fpl2/lower.py says the same. */
 struct ffpf_fpl2_facts {
 	uint32_t ifindex;
@@ -19,16 +21,25 @@ struct ffpf_fpl2_facts {
 };
 
 typedef uint32_t (*ffpf_fpl2_filter)(const uint8_t *pkt, uint32_t cap_len, uint32_t wire_len,
-				     const struct ffpf_fpl2_facts *facts, void *mbuf, const void *externals);
+				     const struct ffpf_fpl2_facts *facts, void *mbuf,
+				     struct ffpf_extern_use *const *externals);
+
+/* What to compile. declared: functions that EXTERN may call beside the library's, "NAME:READS:WRITES" each. */
+struct ffpf_fpl2_request {
+	const char *text;
+	const char *link;    /* what packets begin with, as `fplc --link` names it */
+	uint64_t mbuf_bytes; /* a power of two of 8 or more, or 0 */
+	const char *const *declared;
+	uint32_t declared_count;
+};
 
 /*
- * Compiles a program for this machine. link: what packets begin with, as `fplc --link` names it. mbuf_bytes: a power of
- * two of 8 or more, or 0. The program that runs is the one that the environment's FFPF_FPLC names, else fplc on PATH.
- * Its answer is a record that a digest seals: what is run is what was digested.
+ * Compiles a program for this machine. The program that runs is the one that the environment's FFPF_FPLC names, else
+ * fplc on PATH. Its answer is a record that a digest seals: what is run is what was digested.
  * -FFPF_E_BAD_FILTER: what it says of the text, with line and column; -FFPF_E_NOT_SUPPORTED: there is no compiler, or
  * none for this machine. Blocks, for 20 seconds at most.
  */
-int ffpf_fplc_compile(struct ffpf_fplo_image *out, const char *text, const char *link, uint64_t mbuf_bytes,
+int ffpf_fplc_compile(struct ffpf_fplo_image *out, const struct ffpf_fpl2_request *request,
 		      const struct ffpf_fplo_policy *policy, struct ffpf_error *err);
 
 /* FFPF_FPLO_X86_64 ...; 0: FPL-2 is not compiled for this machine. */

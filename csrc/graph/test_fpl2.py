@@ -93,6 +93,44 @@ def test_a_program_filters_and_counts(graphs: list[Graph]) -> None:
     assert struct.unpack_from("Q", graph.mbuf(2))[0] == 2
 
 
+def rtsp(sport: int, dport: int, text: bytes) -> bytes:
+    return frame(dport)[:16] + (40 + len(text)).to_bytes(2, "big") + frame(dport)[18:] + text
+
+
+def test_figure_7_follows_the_ports_that_rtsp_settles(graphs: list[Graph]) -> None:
+    """Of the paper, with the count in memory: a register is zero at every packet."""
+    program = """
+        IF (PKT.IP_PROTO == PROTO_TCP) THEN
+            IF (PKT.TCP_DPORT == 554) THEN
+                R[2] = EXTERN(\\"GetDynTCPDPortFromRTSP\\", 0, 0);
+                IF (R[2] && MEM[0] < 63) THEN MEM[0]++; MEM[MEM[0]] = R[2]; FI
+            ELSE
+                FOR (R[1] = 1; R[1] <= MEM[0]; R[1]++)
+                    IF (PKT.TCP_DPORT == M[R[1]]) THEN RETURN TRUE; FI
+                ROF
+            FI
+        FI
+        RETURN FALSE;"""
+    graph = Graph(f'(device,hook:test) -> (FPL-2,"{program}",256) -> (packetcount)')
+    graphs.append(graph)
+    graph.activate()
+    setup = rtsp(4000, 554, b"SETUP rtsp://a RTSP/1.0\r\nTransport: RTP/AVP/TCP;client_port=5004-5005\r\n\r\n")
+    graph.hand_over(frame(5004), setup, rtsp(4000, 554, b"PLAY"), frame(5004), frame(5005), frame(5004))
+    assert struct.unpack_from("4I", graph.mbuf(1)) == (1, 5004, 0, 0)
+    assert graph.counters(1) == (6, 2)
+
+
+def test_dropped_packets_are_not_filtered_ones(graphs: list[Graph]) -> None:
+    program = "IF (PKT.TCP_DPORT == 80) THEN EXTERN(drop,0,0); RETURN 1; FI RETURN 5 * (PKT.TCP_DPORT == 81);"
+    graph = Graph(f'(device,hook:test) -> (FPL-2,"{program}")')
+    graphs.append(graph)
+    graph.activate()
+    graph.hand_over(frame(80), frame(81), frame(82), frame(80))
+    counters = ffi.new("struct ffpf_node_counters *")
+    assert lib.ffpf_graph_flow_counters(graph.flow, 1, counters, graph._plain) == 0
+    assert (counters.out, counters.filtered, counters.dropped[lib.FFPF_NODE_DROP_CLASS]) == (1, 1, 2)
+
+
 def test_equal_programs_are_one_node(graphs: list[Graph]) -> None:
     graph = Graph('(device,hook:test) -> (FPL-2,"RETURN LEN;") | (FPL-2,"RETURN LEN;") -> (packetcount)')
     graphs.append(graph)
@@ -106,6 +144,9 @@ def test_equal_programs_are_one_node(graphs: list[Graph]) -> None:
     [
         ("RETURN PKT.TCP_DPORTS;", "FPL-2, 1:12: TCP_DPORTS is not known. Is it TCP_DPORT or"),
         ("MEM[0]++;", "FPL-2, 1:1: this filter has no MBuf. Give the tuple a size"),
+        ("EXTERN(nothing,0,0);", "FPL-2, 1:1: no external function nothing may be called here. Known: checksum, drop"),
+        ("EXTERN(checksum,0,0);", "FPL-2, 1:1: checksum reads 8 octets of MBuf; this filter has 0"),
+        ('EXTERN(\\"checksum of=tea\\",0,0);', 'FPL-2, 1:1: "tea" is not range, packet or payload, nor mbuf:N'),
         ("RETURN 1", "FPL-2, 1:9: the program ends too early. Expected"),
     ],
 )

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from pyffpf._core import ffi, lib
 
 from fpl.fpl2 import record
-from fpl.fpl2.check import External, Policy
+from fpl.fpl2.check import Policy
 from fpl.fpl2.compile import check, compile_native
+from fpl.fpl2.externals import External
 from fpl.fpl2.keys import Secret, Trusted, TrustStore
 from graph.test_fpl2 import COUNT, FPLC, Graph, frame
 

@@ -14,9 +14,10 @@ else as many as MBuf has double words.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fpl.fpl2 import tree
+from fpl.fpl2.externals import External, Known, Library
 from fpl.fpl2.report import FplError, Source
 
 HASH_MAX = 64  # octets that HASH takes
@@ -26,22 +27,14 @@ FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "==": "==", "!=": "!="}
 
 
 @dataclass(frozen=True)
-class External:
-    """A function that EXTERN may name: octets that it reads, and writes, in MBuf."""
-
-    name: str
-    reads: int
-    writes: int
-
-
-@dataclass(frozen=True)
 class Policy:
     """The most that a program may need; an administrator may ask for less."""
 
     iterations: int = 65536  # of all FORs, nested ones multiplied
     steps: int = 1_000_000  # operations, of the longest way
     mbuf_bytes: int = 1 << 24
-    externals: tuple[External, ...] = ()
+    externals: tuple[External, ...] = ()  # that may be called beside the library's
+    library: Library | None = None
 
 
 @dataclass
@@ -50,13 +43,23 @@ class Cost:
     steps: int = 0  # operations, at most; a load, a store, an operator, a comparison each count for one
     deepest: int = 0  # loops within each other
     uses_memory: bool = False
-    externals: tuple[str, ...] = ()
+    calls: dict[str, External] = field(default_factory=dict)  # uses of external functions, by their key
+
+    @property
+    def uses(self) -> tuple[External, ...]:
+        """Of external functions, in the order in which the program's code finds them."""
+        return tuple(sorted(self.calls.values(), key=lambda external: external.name))
+
+    @property
+    def externals(self) -> tuple[str, ...]:
+        """Names of the uses, in that order."""
+        return tuple(external.name for external in self.uses)
 
 
 class Checker:
     def __init__(self, source: Source, policy: Policy, mbuf_bytes: int) -> None:
         self._source, self._policy, self._mbuf = source, policy, mbuf_bytes
-        self._known = {external.name.lower(): external for external in policy.externals}
+        self._known = Known(policy.externals, policy.library)
         self._loops: list[int] = []  # registers of the loops that we are in
         self.cost = Cost()
 
@@ -225,19 +228,25 @@ class Checker:
         return self._all(expr.start) + 3 * length.value + 4
 
     def _extern(self, expr: tree.Extern) -> int:
-        external = self._known.get(expr.name.lower())
+        try:
+            external = self._known.find(expr.name)
+        except ValueError as refusal:
+            raise self._error(str(refusal), expr.at) from None
         if external is None:
-            known = ", ".join(sorted(each.name for each in self._policy.externals)) or "none"
+            known = ", ".join(self._known.names()) or "none"
             raise self._error(f"no external function {expr.name} may be called here", expr.at, f"Known: {known}.")
         for offset, octets, does in (
             (expr.read_at, external.reads, "reads"),
             (expr.write_at, external.writes, "writes"),
         ):
+            if octets > self._mbuf:
+                raise self._error(f"{external.name} {does} {octets} octets of MBuf; this filter has {self._mbuf}",
+                                  expr.at)  # fmt: skip
             if isinstance(offset, tree.Number) and octets and offset.value + octets > self._mbuf:
                 raise self._error(f"{external.name} {does} {octets} octets from {offset.value} on, beyond the MBuf's "
                                   f"{self._mbuf}", offset.at)  # fmt: skip
-        self.cost.externals = tuple(sorted({*self.cost.externals, external.name}))
-        return self._all(expr.read_at, expr.write_at) + 10
+        self.cost.calls[external.key] = external
+        return self._all(expr.read_at, expr.write_at) + 4 + external.steps
 
 
 def _calls(index: tree.Expr, sub: tree.Sub | None) -> bool:

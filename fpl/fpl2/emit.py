@@ -68,6 +68,10 @@ class Guards:
         masked = self._out.let(f"and i64 {offset}, {(self._mbuf - 1) & ~(octets - 1)}")
         return self._out.let(f"getelementptr i8, ptr %memory, i64 {masked}")
 
+    def region(self, offset: str, octets: int) -> None:
+        """Ends the filter with 0 unless so many octets of MBuf, which has as many, lie behind the offset."""
+        self.require(self._out.let(f"icmp ule i64 {offset}, {self._mbuf - octets}"))
+
     def register(self, index: str) -> str:
         masked = self._out.let(f"and i64 {index}, {tree.REGISTERS - 1}")
         return self._out.let(f"getelementptr i64, ptr %registers, i64 {masked}")

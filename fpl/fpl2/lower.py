@@ -4,8 +4,9 @@
 takes    a checked program
 gives    text of an LLVM module with one function:
              i32 @filter(ptr packet, i32 captured, i32 on the wire, ptr facts, ptr memory, ptr externals)
-         facts: u32 each, of scope.FACTS without LEN and CAPLEN, in that order; externals: pointers to
-             i64 (ptr packet, i32 captured, ptr memory, i64 read at, i64 write at), in the order of Cost.externals
+         facts: u32 each, of scope.FACTS without LEN and CAPLEN, in that order; externals: pointers to uses, in the
+         order of Cost.externals, which begin with a pointer to
+             i64 (ptr use, ptr packet, i32 captured, ptr memory, i64 read at, i64 write at)
 
 Guards are what this pass puts in, and nothing else makes the program safe: emit.Guards has them all. meaning.py says
 what they must do; reference.py does it on numbers.
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from fpl.fpl2 import meaning, tree
 from fpl.fpl2.check import SCAN_MAX, Cost, loop_of
 from fpl.fpl2.emit import Guards, Lines
+from fpl.fpl2.externals import key_of
 from fpl.fpl2.scope import FACTS
 from fpl.fpl2.strings import is_letter
 
@@ -32,7 +34,8 @@ class Lower:
     def __init__(self, mbuf_bytes: int, cost: Cost) -> None:
         self._out = Lines()
         self._guards = Guards(self._out, mbuf_bytes)
-        self._externals = [name.lower() for name in cost.externals]
+        self._externals = [key_of(name) for name in cost.externals]
+        self._calls = cost.calls
         self._leave: list[str] = []  # labels behind the loops that we are in
         self._constants: list[str] = []
 
@@ -420,12 +423,17 @@ class Lower:
         return first if at == 0 else self._last_block
 
     def _extern(self, expr: tree.Extern) -> str:
-        out = self._out
-        number = self._externals.index(expr.name.lower())
+        out, key = self._out, key_of(expr.name)
+        call = self._calls[key]
         read_at, write_at = self._value(expr.read_at), self._value(expr.write_at)
-        pointer = out.let(f"getelementptr ptr, ptr %externals, i64 {number}")
-        function = out.let(f"load ptr, ptr {pointer}, align 8")
-        return out.let(f"call i64 {function}(ptr %packet, i32 %captured, ptr %memory, i64 {read_at}, i64 {write_at})")
+        for expression, offset, octets in ((expr.read_at, read_at, call.reads), (expr.write_at, write_at, call.writes)):
+            if octets and not isinstance(expression, tree.Number):
+                self._guards.region(offset, octets)
+        pointer = out.let(f"getelementptr ptr, ptr %externals, i64 {self._externals.index(key)}")
+        use = out.let(f"load ptr, ptr {pointer}, align 8")
+        function = out.let(f"load ptr, ptr {use}, align 8")
+        return out.let(f"call i64 {function}(ptr {use}, ptr %packet, i32 %captured, ptr %memory, i64 {read_at}, "
+                       f"i64 {write_at})")  # fmt: skip
 
 
 def _wrapped(value: int) -> int:

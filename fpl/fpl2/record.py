@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 
-from fpl.fpl2.check import External
 from fpl.fpl2.compile import Checked
+from fpl.fpl2.externals import External
 from fpl.fpl2.found import LINKS
 from fpl.fpl2.native import Code
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from fpl.fpl2 import meaning, tree
 from fpl.fpl2.check import SCAN_MAX, loop_of
+from fpl.fpl2.externals import External, key_of
 from fpl.fpl2.found import HIDDEN
 from fpl.fpl2.meaning import ALL
 
@@ -37,10 +38,13 @@ class Machine:
         facts: Mapping[str, int],
         memory: bytearray,
         externals: Mapping[str, ExternalFunction] | None = None,
+        calls: Mapping[str, External] | None = None,
     ) -> None:
         """facts: values of scope.FACTS but CAPLEN, which is the packet's length; LEN is that too where it is not given.
-        memory: a power of two of octets, or none."""
+        memory: a power of two of octets, or none. externals: by the uses' keys; calls: Cost.calls, when there are any.
+        """
         self._packet, self._memory, self._externals = packet, memory, externals or {}
+        self._calls = calls or {}
         self._facts = {"LEN": len(packet), **facts, "CAPLEN": len(packet)}
         self._registers = [0] * (tree.REGISTERS + HIDDEN)
 
@@ -167,8 +171,15 @@ class Machine:
             looked_at = self._packet[start : start + SCAN_MAX] if start <= len(self._packet) else b""
             return int(expr.octets in (looked_at.lower() if expr.any_case else looked_at))
         assert isinstance(expr, tree.Extern)
+        return self._extern(expr)
+
+    def _extern(self, expr: tree.Extern) -> int:
+        key = key_of(expr.name)
         read_at, write_at = self._value(expr.read_at), self._value(expr.write_at)
-        return self._externals[expr.name.lower()](self._packet, self._memory, read_at, write_at) & ALL
+        for offset, octets in ((read_at, self._calls[key].reads), (write_at, self._calls[key].writes)):
+            if octets and offset + octets > len(self._memory):
+                raise _DoneError(0)
+        return self._externals[key](self._packet, self._memory, read_at, write_at) & ALL
 
     def _binary(self, expr: tree.Binary) -> int:
         left = self._value(expr.left)

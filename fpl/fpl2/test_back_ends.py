@@ -169,7 +169,8 @@ def test_as_listed_figure_6_does_not_tell_flows_apart() -> None:
 
 
 def test_external_functions_are_called_with_packet_and_memory() -> None:
-    from fpl.fpl2.check import External, Policy
+    from fpl.fpl2.check import Policy
+    from fpl.fpl2.externals import External
 
     seen = []
 
@@ -185,8 +186,33 @@ def test_external_functions_are_called_with_packet_and_memory() -> None:
     assert memory[9] == 7
     assert seen == [(b"abc", 4, 9), (b"abc", 0, 1)]
     here = bytearray(64)
-    assert Machine(b"abc", {}, here, {"getport": port}).run(checked.program) == 5004 & 0xFF | 7 << 8
+    assert Machine(b"abc", {}, here, {"getport": port}, checked.cost.calls).run(checked.program) == 5004 & 0xFF | 7 << 8
     assert here == memory
+
+
+@pytest.mark.parametrize(
+    ("at", "called"), [("0, R[0]", True), ("R[0] + 60, 0", True), ("R[0] + 61, 0", False), ("0, 63 - R[0]", True),
+                       ("0, 64 + R[0]", False), ("R[0] - 1, 0", False), ("0, R[0] - 1", False)],
+)  # fmt: skip
+def test_a_call_that_would_leave_memory_ends_the_filter(at: str, called: bool) -> None:
+    from fpl.fpl2.check import Policy
+    from fpl.fpl2.externals import External
+
+    calls = []
+
+    def note(packet: bytes, memory: bytearray, read_at: int, write_at: int) -> int:
+        calls.append((read_at, write_at))
+        return 1
+
+    checked = check(f"MEM[3] = 9; EXTERN(\"Note x=Y\", {at}); RETURN 1;", mbuf_bytes=64,
+                    policy=Policy(externals=(External("note x=Y", 4, 1),)))  # fmt: skip
+    assert checked.cost.externals == ("note x=Y",)
+    native, memory = Native(compile_native(checked).octets), bytearray(64)
+    assert native.run(b"abc", {}, memory, [note]) == int(called)
+    assert memory[12] == 9
+    assert len(calls) == int(called)
+    assert Machine(b"abc", {}, memory, {"note x=Y": note}, checked.cost.calls).run(checked.program) == int(called)
+    assert len(calls) == 2 * int(called)
 
 
 @pytest.mark.parametrize("link", ["raw", "sll", "sll2"])

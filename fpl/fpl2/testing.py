@@ -20,7 +20,13 @@ _FUNCTION = ctypes.CFUNCTYPE(
     ctypes.c_void_p,
 )
 _EXTERNAL = ctypes.CFUNCTYPE(
-    ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64
+    ctypes.c_uint64,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_uint32,
+    ctypes.c_void_p,
+    ctypes.c_uint64,
+    ctypes.c_uint64,
 )
 GUARD = 64  # octets around packets and memory, which nothing may change
 _PROTECT = ctypes.CDLL(None, use_errno=True).mprotect
@@ -54,7 +60,7 @@ class Native:
         at_memory = ctypes.addressof(room) + GUARD
 
         def wrapped(function: ExternalFunction) -> object:
-            def call(_packet: int, _captured: int, _memory: int, read_at: int, write_at: int) -> int:
+            def call(_use: int, _packet: int, _captured: int, _memory: int, read_at: int, write_at: int) -> int:
                 view = bytearray(room.raw[GUARD:-GUARD])
                 value = function(packet, view, read_at, write_at)
                 ctypes.memmove(at_memory, bytes(view), len(view))
@@ -63,7 +69,8 @@ class Native:
             return _EXTERNAL(call)
 
         kept = [wrapped(function) for function in externals]
-        table = (ctypes.c_void_p * max(1, len(kept)))(*(ctypes.cast(each, ctypes.c_void_p) for each in kept))  # type: ignore[arg-type]
+        uses = [ctypes.c_void_p(ctypes.cast(each, ctypes.c_void_p).value) for each in kept]  # type: ignore[arg-type]
+        table = (ctypes.c_void_p * max(1, len(uses)))(*(ctypes.addressof(use) for use in uses))
         result = self._call(ctypes.addressof(octets) + GUARD, len(packet), facts.get("LEN", len(packet)),
                             ctypes.addressof(values), at_memory, ctypes.addressof(table))  # fmt: skip
         assert octets.raw == pad + packet + pad, "the packet was changed"

@@ -13,12 +13,14 @@ from pathlib import Path
 from fpl.fpl2 import pretty
 from fpl.fpl2.check import Policy
 from fpl.fpl2.compile import Checked, check, compile_native
+from fpl.fpl2.externals import External
 from fpl.fpl2.files import Folders
 from fpl.fpl2.found import FOUND, LINKS
 from fpl.fpl2.native import TARGETS, BackendError
 from fpl.fpl2.parse import parse
 from fpl.fpl2.report import FplError, Source
 from fpl.fpl2.scope import FACTS, standard
+from pyffpf.externs import CoreLibrary, functions
 
 STAGES = ("tree", "resolved", "ir", "optimised", "assembly")
 
@@ -101,8 +103,7 @@ def _record(request: Request) -> bytes:
 
         signer = keys.read_secret(request.key).signer()
     checked = [request.checked(link) for link in request.links]
-    known = {external.name: external for external in request.policy.externals}
-    externals = [known[name] for name in checked[0].cost.externals]
+    externals = checked[0].cost.uses
     parts = [(each, compile_native(each, target)) for each in checked for target in request.targets]
     return record.write(parts, externals, signer)
 
@@ -117,6 +118,19 @@ def _compile(request: Request) -> str:
         sys.stdout.buffer.write(octets)
         return ""
     return "".join(f"{octets[at : at + 16].hex(' ')}\n" for at in range(0, len(octets), 16))
+
+
+def _externs(_request: Request) -> str:
+    lines = []
+    for each in functions():
+        lines.append(f"{each.name} {each.arguments}".rstrip())
+        lines.append(f"    {each.summary}")
+        lines.append(f"    returns {each.value}")
+        for does, octets, what in (("reads", each.reads, each.reads_what), ("writes", each.writes, each.writes_what)):
+            if octets or what:
+                lines.append(f"    {does} {what} ({octets} octets without arguments)")
+        lines.append(f"    runs in {', '.join(each.levels)}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _names(_request: Request) -> str:
@@ -136,6 +150,7 @@ ACTIONS: dict[str, tuple[str, Callable[[Request], str]]] = {
     "dump": ("what a stage of the compiler makes of it (--stage)", _dump),
     "compile": ("to native code, in hex or to a file (--output)", _compile),
     "names": ("the names that programs may use", _names),
+    "externs": ("the functions that EXTERN may call", _externs),
 }
 
 
@@ -170,13 +185,28 @@ def parser() -> argparse.ArgumentParser:
         "--record", action="store_true", help="of compile: a record, sealed by its digest, on standard output"
     )
     top.add_argument("--key", type=Path, metavar="FILE", help="of compile: a record that this secret key signs")
+    top.add_argument(
+        "--extern",
+        type=_declared,
+        action="append",
+        default=[],
+        metavar="NAME:READS:WRITES",
+        help="a function that EXTERN may call beside the library's, and octets of memory that it takes",
+    )
     top.add_argument("--max-steps", type=int, default=Policy.steps, metavar="N", help="refuse what may take more")
     top.add_argument("--max-rounds", type=int, default=Policy.iterations, metavar="N", help="... or loop more often")
     return top
 
 
+def _declared(text: str) -> External:
+    name, *sizes = text.rsplit(":", 2)
+    if not name or len(sizes) != 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME:READS:WRITES")
+    return External(name, int(sizes[0]), int(sizes[1]))
+
+
 def _request(args: argparse.Namespace) -> Request:
-    if args.action == "names":
+    if args.action in ("names", "externs"):
         source = Source("")
     elif args.file == "-":
         source = Source(sys.stdin.read(), "<stdin>")
@@ -185,7 +215,8 @@ def _request(args: argparse.Namespace) -> Request:
     fields = [Source(path.read_text(), str(path)) for path in args.fields]
     here = () if args.file == "-" else (Path(args.file).resolve().parent,)
     files = Folders((*here, *Folders.of_environment().folders))
-    policy = Policy(iterations=args.max_rounds, steps=args.max_steps)
+    policy = Policy(iterations=args.max_rounds, steps=args.max_steps,
+                    externals=tuple(args.extern), library=CoreLibrary())  # fmt: skip
     links = (args.link,) if args.link else tuple(LINKS) if args.key else ("ethernet",)
     targets = (args.target,) if args.target else tuple(TARGETS) if args.key else ("x86-64",)
     return Request(source, args.mbuf, links, fields, files, targets, args.output, args.binary, args.record, args.key,
