@@ -83,6 +83,18 @@ class ClassConfig:
 
 
 @dataclass(frozen=True)
+class Fpl2Config:
+    """Programs in FPL-2: see programs.py. The limits are those of the compiler, or less."""
+
+    trust: Path = Path("/etc/ffpf/trust")  # keys whose signatures count
+    records: Path = Path("/etc/ffpf/records")  # signed records that clients may name
+    require_signed: bool = False  # nothing but those
+    steps: int = 1_000_000
+    rounds: int = 65536
+    mbuf: int = 1 << 24
+
+
+@dataclass(frozen=True)
 class SourceConfig:
     """What differs from [buffers] for one source, and of a savefile how it is replayed (replay.py). None: nothing."""
 
@@ -119,6 +131,7 @@ class Config:
     limits: LimitsConfig = LimitsConfig()
     buffers: BuffersConfig = BuffersConfig()
     metrics: MetricsConfig = MetricsConfig()
+    fpl2: Fpl2Config = Fpl2Config()
     group: Mapping[str, GroupConfig] = field(default_factory=dict)
     source: Mapping[str, SourceConfig] = field(default_factory=dict)
     classes: Mapping[str, ClassConfig] = field(default_factory=dict)
@@ -231,6 +244,14 @@ KEYS: dict[str, dict[str, Callable[[object], Any]]] = {
     },
     "buffers": {"bms": _bms, "bytes": _PBUF, "ibuf_bytes": _IBUF, "ibuf_bytes_max": _IBUF, "stall_ms": _STALL},
     "metrics": {"socket": _text, "listen": _loopback},
+    "fpl2": {
+        "trust": replay.file,
+        "records": replay.file,
+        "require_signed": _flag,
+        "steps": _whole(1, Fpl2Config.steps),
+        "rounds": _whole(0, Fpl2Config.rounds),
+        "mbuf": _whole(0, Fpl2Config.mbuf, size),
+    },
     "group": {"bms": _bms, "stall_ms": _STALL},
     "classes": {"level": _level},
     "source": {

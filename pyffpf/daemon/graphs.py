@@ -10,6 +10,7 @@ What nodes deliver goes to a flow as any other (operations.py), whose column the
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -70,6 +71,7 @@ class GraphOperations:
                 )
         peer = graph.client.peer
         policy.check_nodes(peer, self._captures.usage(peer.uid), len(request.nodes))
+        await asyncio.to_thread(policy.check_programs, request.nodes)
         try:
             await self._instantiate(graph, request.nodes, policy, filters, worker)
         except GraphError as refused:

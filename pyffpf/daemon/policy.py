@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import grp
 import pwd
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from fpl.graph.node import Level, Pins
+from fpl.graph.node import Level, Node, Pins
 from pyffpf.daemon.config import AllowRule, Config
 from pyffpf.daemon.credentials import Peer
+from pyffpf.daemon.programs import check_programs
 from pyffpf.daemon.protocol import SNAP_LEN_MAX, Code, Open, RefusedError
 
 
@@ -188,6 +190,10 @@ class Policy:
                 Code.LIMIT,
                 f"user {peer.uid} has {usage.nodes} nodes in graphs, wants {more} more, and may have {limits.nodes}",
             )
+
+    def check_programs(self, nodes: Sequence[Node]) -> None:
+        """RefusedError with `denied` for a program in FPL-2 that [fpl2] does not allow. Reads files: it may block."""
+        check_programs(self._config.fpl2, nodes)
 
     def pins(self) -> Pins:
         """Where the administrator wants classes to run."""

@@ -75,6 +75,10 @@ def test_later_files_override_single_keys_and_rules_come_behind(tmp_path: Path) 
         ("[source.x]\nfile = '/a'\nloops = 0", "source.x.loops", 'must be a whole number of at least 1, or "forever"'),
         ("[source.x]\nfile = '/a'\ntimes = 'then'", "source.x.times", 'must be "recorded" or "now"'),
         ("[source.x]\nfile = '/a'\nreaders = 0", "source.x.readers", "must be from 1 to 512"),
+        ("[fpl2]\ntrust = 'keys'", "fpl2.trust", "must be an absolute path"),
+        ("[fpl2]\nrequire_signed = 1", "fpl2.require_signed", "must be true or false"),
+        ("[fpl2]\nsteps = 1000001", "fpl2.steps", "must be from 1 to 1000000"),
+        ("[fpl2]\nkeys = 1", "fpl2.keys", "no such key; there are trust, records, require_signed"),
         ("[daemon]\nholder = 'paper'", "daemon.holder", "must be one of auto, systemd, process, none"),
     ],
 )
