@@ -102,7 +102,7 @@ _fplc_options() {
 	keygen*) ;;
 	verify* | trustremove | trustlist) echo "--trust" ;;
 	rotate* | trustadd) echo "--until --trust" ;;
-	*) echo "--mbuf --link --fields --target --stage --output --binary --record --key --max-steps --max-rounds" ;;
+	*) echo "--mbuf --link --fields --target --stage --output --binary --record --key --extern --max-steps --max-rounds" ;;
 	esac
 }
 
@@ -117,7 +117,7 @@ _fplc() {
 		if [[ $current == -* ]]; then
 			_ffpf_words "$(_fplc_options) --help" "$current"
 		elif ((COMP_CWORD == 1)); then
-			_ffpf_words "check format explain dump compile names keygen rotate verify trust" "$current"
+			_ffpf_words "check format explain dump compile names externs keygen rotate verify trust" "$current"
 		elif ((COMP_CWORD == 2)) && [[ ${COMP_WORDS[1]} == trust ]]; then
 			_ffpf_words "add remove list" "$current"
 		else

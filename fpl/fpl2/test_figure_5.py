@@ -9,7 +9,8 @@ from __future__ import annotations
 import pytest
 
 from fpl.fpl2 import check, compile_native
-from fpl.fpl2.check import External, Policy
+from fpl.fpl2.check import Policy
+from fpl.fpl2.externals import External
 from fpl.fpl2.meaning import fnv
 from fpl.fpl2.reference import Machine
 from fpl.fpl2.testing import Native
@@ -98,7 +99,7 @@ def run(text: str) -> int:
         return 77
 
     here, there = bytearray(MBUF), bytearray(MBUF)
-    expected = Machine(PACKET, {}, here, {"twice": twice}).run(checked.program)
+    expected = Machine(PACKET, {}, here, {"twice": twice}, checked.cost.calls).run(checked.program)
     assert Native(compile_native(checked).octets).run(PACKET, {}, there, [twice]) == expected
     assert here == there
     return expected
