@@ -41,11 +41,12 @@ ETHERNET = 1  # DLT_EN10MB
 JOIN = "join"  # the class, for people, of what joins the ends of a flow for its reader
 
 
-def _show_the_compiler() -> None:
-    """FPL-2 is compiled by fplc, which lies beside this Python where PATH does not lead to it."""
-    beside = Path(sys.executable).parent / "fplc"
-    if "FFPF_FPLC" not in os.environ and shutil.which("fplc") is None and beside.exists():
-        os.environ["FFPF_FPLC"] = str(beside)
+def _show_the_compilers() -> None:
+    """FPL-1 and FPL-2 are compiled by programs that lie beside this Python, where PATH does not lead to them."""
+    for program in ("fpl1", "fplc"):
+        beside, variable = Path(sys.executable).parent / program, f"FFPF_{program.upper()}"
+        if variable not in os.environ and shutil.which(program) is None and beside.exists():
+            os.environ[variable] = str(beside)
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class Graph(Closing):
             },
         )  # fmt: skip
         out, error = ffi.new("struct ffpf_engine **"), new_error()
-        _show_the_compiler()
+        _show_the_compilers()
         check(lib.ffpf_engine_create(out, config, error), error)
         self.core = Core(out[0])
         self._flows: weakref.WeakValueDictionary[int, Flow] = weakref.WeakValueDictionary()

@@ -80,9 +80,23 @@ add_instruction(struct ffpf_fpl1 *caller, const uint8_t *memory, uint64_t read_a
 	return rest[1] ? refuse(caller) : ffpf_fpl1_add(caller, rest[0], insn);
 }
 
-const struct ffpf_fpl1_external ffpf_fpl1_extend_with_port = { .name = "ExtendWithPort",
-							       .reads = 8,
-							       .extender = extend_with_port };
-const struct ffpf_fpl1_external ffpf_fpl1_add_instruction = { .name = "AddInstruction",
-							      .reads = 16,
-							      .extender = add_instruction };
+const struct ffpf_fpl1_external ffpf_fpl1_extenders[FFPF_FPL1_EXTENDERS] = {
+	{ .name = "ExtendWithPort", .reads = 8, .extender = extend_with_port },
+	{ .name = "AddInstruction", .reads = 16, .extender = add_instruction },
+};
+
+uint32_t
+ffpf_fpl1_extended(const struct ffpf_fpl1 *program)
+{
+	uint32_t sum = 0;
+
+	for (uint32_t i = 0; i < program->area_count; i++)
+		sum += program->areas[i].used;
+	return sum;
+}
+
+uint64_t
+ffpf_fpl1_refused(const struct ffpf_fpl1 *program)
+{
+	return program->refused;
+}

@@ -24,10 +24,14 @@
  *   reads   0  the instruction, struct ffpf_fpl1_insn      8  u32  number of the area     12  u32  0
  *   gives   1, or 0: refused
  */
-extern const struct ffpf_fpl1_external ffpf_fpl1_extend_with_port;
-extern const struct ffpf_fpl1_external ffpf_fpl1_add_instruction;
+#define FFPF_FPL1_EXTENDERS 2
+extern const struct ffpf_fpl1_external ffpf_fpl1_extenders[FFPF_FPL1_EXTENDERS];
 
 /* Adds one instruction to an area, as told above. Called from within a run. */
 bool ffpf_fpl1_add(struct ffpf_fpl1 *program, uint32_t area, struct ffpf_fpl1_insn insn);
+
+/* Instructions that were added, and those that were asked for and refused. */
+uint32_t ffpf_fpl1_extended(const struct ffpf_fpl1 *program);
+uint64_t ffpf_fpl1_refused(const struct ffpf_fpl1 *program);
 
 #endif

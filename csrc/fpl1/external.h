@@ -16,7 +16,8 @@ struct ffpf_fpl1_external {
 	uint32_t writes;
 	void *context;
 	/* packet: `captured` octets, read only. memory: the program's, of which `reads` octets at read_at and `writes`
-	 * octets at write_at are the function's. Not called when one of them lies beyond. */
+	 * octets at write_at are the function's. Not called when one of them lies beyond; an offset of
+	 * no octets is looked at by nobody. */
 	uint64_t (*function)(void *context, const uint8_t *packet, uint32_t captured, uint8_t *memory, uint64_t read_at,
 			     uint64_t write_at);
 	/* Instead of function: may extend the program that calls it (extend.h). */

@@ -204,8 +204,8 @@ jump:
 op_CALL:
 	external = program->externals[pc->k];
 	other = *--sp;
-	if (!lies_within(other, external->reads, program->data_bytes) ||
-	    !lies_within(top, external->writes, program->data_bytes))
+	if ((external->reads && !lies_within(other, external->reads, program->data_bytes)) ||
+	    (external->writes && !lies_within(top, external->writes, program->data_bytes)))
 		return 0;
 	if (external->extender)
 		BECOMES(external->extender(program, data, other));

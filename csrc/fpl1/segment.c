@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The code in memory, for those who look: written whole words at a time, since they may look, or write, at any time. */
+#include "fpl1/extend.h"
 #include "fpl1/program.h"
 
 #include <string.h>
@@ -21,16 +22,6 @@ turn(struct ffpf_fpl1_segment *segment, uint64_t now)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
-static uint32_t
-extended(const struct ffpf_fpl1 *p)
-{
-	uint32_t sum = 0;
-
-	for (uint32_t i = 0; i < p->area_count; i++)
-		sum += p->areas[i].used;
-	return sum;
-}
-
 /* What differs from `before`, and what the segment says. */
 static void
 write_segment(struct ffpf_fpl1 *p, const struct ffpf_fpl1_insn *before)
@@ -46,7 +37,7 @@ write_segment(struct ffpf_fpl1 *p, const struct ffpf_fpl1_insn *before)
 	__atomic_store_n(&segment->refused, p->refused, __ATOMIC_RELAXED);
 	__atomic_store_n(&segment->data_bytes, p->data_bytes, __ATOMIC_RELAXED);
 	__atomic_store_n(&segment->insn_count, p->insn_count, __ATOMIC_RELAXED);
-	__atomic_store_n(&segment->extended, extended(p), __ATOMIC_RELAXED);
+	__atomic_store_n(&segment->extended, ffpf_fpl1_extended(p), __ATOMIC_RELAXED);
 	__atomic_store_n(&segment->zero, 0, __ATOMIC_RELAXED);
 	p->turn += 1;
 	turn(segment, p->turn);

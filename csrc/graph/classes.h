@@ -16,6 +16,7 @@ extern const struct ffpf_class ffpf_class_file;
 extern const struct ffpf_class ffpf_class_first_n;
 extern const struct ffpf_class ffpf_class_flow_hash;
 extern const struct ffpf_class ffpf_class_flow_table;
+extern const struct ffpf_class ffpf_class_fpl1;
 extern const struct ffpf_class ffpf_class_fpl2;
 extern const struct ffpf_class ffpf_class_histogram;
 extern const struct ffpf_class ffpf_class_packetcount;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Completion of ffpf, ffpf-flow, ffpf-run, ffpfd and fplc for bash; goes to share/bash-completion/completions/ffpf, with
-# links of the other names. Needs nothing but bash.
+# Completion of ffpf, ffpf-flow, ffpf-run, ffpfd, fpl1 and fplc for bash; goes to share/bash-completion/completions/ffpf,
+# with links of the other names. Needs nothing but bash.
 
 _ffpf_words() {
 	local word
@@ -97,6 +97,22 @@ _ffpf_run() {
 	esac
 }
 
+_fpl1() {
+	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+	case $previous in
+	--output | --read) _ffpf_files "$current" ;;
+	*)
+		if [[ $current == -* ]]; then
+			_ffpf_words "--mbuf --output --binary --read --results --help" "$current"
+		elif ((COMP_CWORD == 1)); then
+			_ffpf_words "check assemble disassemble run" "$current"
+		else
+			_ffpf_files "$current"
+		fi
+		;;
+	esac
+}
+
 _fplc_options() {
 	case ${COMP_WORDS[1]}${COMP_WORDS[2]} in
 	keygen*) ;;
@@ -131,4 +147,5 @@ complete -F _ffpf ffpf
 complete -F _ffpf_flow ffpf-flow
 complete -F _ffpfd ffpfd
 complete -F _ffpf_run ffpf-run
+complete -F _fpl1 fpl1
 complete -F _fplc fplc

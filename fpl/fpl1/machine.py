@@ -12,7 +12,6 @@ from fpl.fpl1.isa import FACTS, Insn
 from fpl.fpl1.object import Object
 
 External = tuple[str, int, int, Callable[[bytes, bytearray, int, int], int]]  # name, reads, writes, the function
-EXTENDERS = ("ffpf_fpl1_extend_with_port", "ffpf_fpl1_add_instruction")
 GUARD = 64  # octets around memory, which nothing may change
 _PAD = b"\xa5" * GUARD
 
@@ -51,14 +50,14 @@ class Machine:
         lib.ffpf_fpl1_attach(self._program, ffi.from_buffer(self.memory))
 
     def _externals(self, externals: Sequence[External], extend: bool) -> Any:
-        table = ffi.new("struct ffpf_fpl1_external[]", len(externals) + (len(EXTENDERS) if extend else 0))
+        table = ffi.new("struct ffpf_fpl1_external[]", len(externals) + (lib.FFPF_FPL1_EXTENDERS if extend else 0))
         self._kept: list[Any] = []
         for row, (name, reads, writes, function) in zip(table, externals, strict=False):
             text, callback = ffi.new("char[]", name.encode()), self._callback(function)
             row.name, row.reads, row.writes, row.function = text, reads, writes, callback
             self._kept += [text, callback]
-        for i, name in enumerate(EXTENDERS if extend else ()):
-            table[len(externals) + i] = getattr(lib, name)
+        for i in range(lib.FFPF_FPL1_EXTENDERS if extend else 0):
+            table[len(externals) + i] = lib.ffpf_fpl1_extenders[i]
         return table
 
     def _callback(self, function: Callable[[bytes, bytearray, int, int], int]) -> Any:

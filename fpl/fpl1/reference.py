@@ -108,7 +108,7 @@ class Machine:
     def _call(self, number: int) -> None:
         reads, writes, function = self._externals[number]
         write_at, read_at = self._stack.pop(), self._stack.pop()
-        if max(read_at + reads, write_at + writes) > len(self._memory):
+        if any(octets and at + octets > len(self._memory) for at, octets in ((read_at, reads), (write_at, writes))):
             raise _DoneError(0)
         self._push(function(self._packet, self._memory, read_at, write_at))
 

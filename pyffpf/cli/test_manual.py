@@ -20,6 +20,7 @@ COMMANDS = [  # page, module, subcommand
     ("ffpf-flow.1", "flow", ""),
     ("ffpf-run.1", "run", ""),
     ("ffpfd.8", "ffpfd", ""),
+    ("fpl1.1", "fpl1", ""),
     ("fplc.1", "fplc", ""),
     ("fplc.1", "fplc", "rotate"),
     ("fplc.1", "fplc", "verify"),
@@ -80,6 +81,7 @@ def test_completions(tmp_path: Path) -> None:
     assert complete("ffpfd --config s", tmp_path) == ["some.sock"]
     assert complete("ffpf-run --engine sh", tmp_path) == ["shared"]
     assert "bash" in complete("ffpf-run bas", tmp_path)
+    assert complete("fpl1 dis", tmp_path) == ["disassemble"]
     assert complete("fplc exp", tmp_path) == ["explain"]
     assert complete("fplc check so", tmp_path) == ["some.sock"]
     assert complete("fplc dump --stage op", tmp_path) == ["optimised"]
