@@ -79,6 +79,17 @@ def test_figure_6_on_captures_of_others(path: Path) -> None:
     assert run("figure_6.py", str(path))[0].startswith(f"{expected} packets of ")
 
 
+def test_figure_7_delivers_what_goes_to_negotiated_ports(tmp_path: Path) -> None:
+    setup = b"SETUP rtsp://a/b RTSP/1.0\r\nCSeq: 2\r\nTransport: RTP/AVP/TCP;unicast;client_port=%d-%d\r\n\r\n"
+    frames = [
+        web(1, b"data", port=5004), web(1, setup % (5004, 5005), port=554), web(2, b"data", port=5004),
+        web(3, b"data", port=6000), web(4, setup % (6000, 6001), port=554), web(5, b"data", port=6000),
+        web(6, b"data", port=5004), web(7, b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n", port=554), web(8, b"", port=80),
+    ]  # fmt: skip
+    lines = run("figure_7.py", str(capture(tmp_path / "a.pcap", frames)))
+    assert lines == ["ports that RTSP negotiated: 5004, 6000", "3 packets delivered"]
+
+
 @pytest.mark.parametrize("program", sorted(EXAMPLES.glob("*.fpl")), ids=lambda path: path.stem)
 def test_programs_are_written_as_the_formatter_would(program: Path) -> None:
     text = program.read_text()
