@@ -7,7 +7,8 @@
  */
 #include "kernel/kernel_layout.h"
 
-#define FFPF_NODE_NUMBERS 64
+#define FFPF_NODE_NUMBERS   64
+#define FFPF_NODE_REGISTERS 128
 /* So much of a packet is looked at for its headers; a power of two. What lies behind is as if it had been cut off. */
 #define FFPF_NODE_HEADERS_BYTES 256
 
@@ -81,6 +82,28 @@ struct ffpf_node_tuple {
 };
 FFPF_SIZE(ffpf_node_tuple, 40);
 
+/*
+ * Of a program in FPL-2 while it runs; fpl/fpl2/ebpf.py has the same numbers. The packet with its tag in place begins
+ * at shift - 4 of ffpf_scratch.data.
+ */
+struct ffpf_node_program {
+	uint64_t registers[FFPF_NODE_REGISTERS]; /* those that a program uses it clears itself */
+	uint64_t captured, wire;                 /* octets of the packet with its tag in place */
+	uint64_t bounds[5];                      /* of loops, by depth */
+	uint64_t scan[3];                        /* of CONTAINS: from where, how many octets, found */
+	uint32_t result;
+	uint32_t ended; /* by RETURN, or by what it may not do */
+	uint32_t shift; /* 4; 0: a tag was put back */
+	uint32_t saved; /* what lay in front of data then */
+	uint64_t reserved[4];
+};
+FFPF_AT(ffpf_node_program, captured, 1024);
+FFPF_AT(ffpf_node_program, bounds, 1040);
+FFPF_AT(ffpf_node_program, scan, 1080);
+FFPF_AT(ffpf_node_program, result, 1104);
+FFPF_AT(ffpf_node_program, shift, 1112);
+FFPF_SIZE(ffpf_node_program, 1152);
+
 struct ffpf_node_work {
 	uint64_t bits; /* nodes that the packet came out of */
 	uint64_t on, deliver;
@@ -91,11 +114,13 @@ struct ffpf_node_work {
 	uint32_t results[FFPF_NODE_NUMBERS]; /* of nodes whose classification result is their own */
 	struct ffpf_node_headers headers;
 	struct ffpf_node_tuple flow; /* both directions made one */
+	struct ffpf_node_program program;
 };
 FFPF_AT(ffpf_node_work, counters, 64);
 FFPF_AT(ffpf_node_work, results, 1088);
 FFPF_AT(ffpf_node_work, headers, 1344);
 FFPF_AT(ffpf_node_work, flow, 1368);
-FFPF_SIZE(ffpf_node_work, 1408);
+FFPF_AT(ffpf_node_work, program, 1408);
+FFPF_SIZE(ffpf_node_work, 2560);
 
 #endif

@@ -6,6 +6,7 @@
  */
 #include "kernel/node_fields.bpf.h"
 #include "kernel/node_headers.bpf.h"
+#include "kernel/node_program.bpf.h"
 #include "kernel/node_topk.bpf.h"
 
 #define PUBLIC __attribute__((always_inline))
@@ -200,4 +201,31 @@ ffpf_node_topk(const struct ffpf_scratch *s, const struct ffpf_node_work *w, str
 		count_key(mbuf, sets, &keys[0], weight);
 	if (n > 1)
 		count_key(mbuf, sets, &keys[1], weight);
+}
+
+/* ---- FPL-2: around the function that fpl/fpl2/ebpf.py makes of a program ---- */
+
+PUBLIC void
+ffpf_node_program_enter(struct ffpf_scratch *s, struct ffpf_node_work *w, uint32_t link)
+{
+	struct ffpf_node_program *p = &w->program;
+	uint32_t len = s->data_len;
+
+	p->wire = ffpf_node_wire_len(s, link);
+	p->shift = PROGRAM_TAG_BYTES;
+	p->ended = 0;
+	if (s->vlan_present && len >= ADDRESSES) {
+		put_tag_in(s, p);
+		len += PROGRAM_TAG_BYTES;
+	}
+	p->captured = len < FFPF_SCRATCH_DATA_BYTES ? len : FFPF_SCRATCH_DATA_BYTES;
+}
+
+/* What the program returned. */
+PUBLIC uint32_t
+ffpf_node_program_leave(struct ffpf_scratch *s, struct ffpf_node_work *w)
+{
+	if (!w->program.shift)
+		take_tag_out(s, &w->program);
+	return w->program.result;
 }

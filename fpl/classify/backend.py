@@ -22,22 +22,43 @@ ENTRY = "classify"  # the function in it
 SHT_RELA, SHT_REL = 4, 9
 
 
+R_BPF_64_64 = 1
+LD_IMM64, PSEUDO_FUNC = 0x18, 4
+INSN_BYTES = 8
+
+
 def section_of(elf: bytes) -> bytes:
-    """The octets of the program's section. Raises ValueError when it has relocations."""
+    """The octets of the program's section. Raises ValueError when it has relocations but addresses of its functions,
+    which the kernel finds by their distance."""
     (table,) = struct.unpack_from("<Q", elf, 0x28)
     entry, count, names = struct.unpack_from("<HHH", elf, 0x3A)
     sections = [struct.unpack_from("<IIQQQQII", elf, table + i * entry) for i in range(count)]
     names_at = sections[names][4]
-    found = None
-    for number, (name, kind, _flags, _address, at, size, _link, info) in enumerate(sections):
+    found: tuple[int, bytearray] | None = None
+    for number, (name, kind, _flags, _address, at, size, link, info) in enumerate(sections):
         label = elf[names_at + name : elf.index(b"\0", names_at + name)]
         if label == SECTION:
-            found = number, elf[at : at + size]
+            found = number, bytearray(elf[at : at + size])
         elif kind in (SHT_RELA, SHT_REL) and found and info == found[0]:
-            raise ValueError("the emitted program needs relocations")
+            if kind == SHT_RELA:
+                raise ValueError("the emitted program needs relocations with addends")
+            symbols = sections[link][4]
+            for where, what in struct.iter_unpack("<QQ", elf[at : at + size]):
+                _find_function(found[1], number=found[0], where=where, kind=what & 0xFFFFFFFF,
+                               symbol=elf[symbols + 24 * (what >> 32) :][:24])  # fmt: skip
     if found is None:
         raise ValueError("the emitted object has no program")
-    return found[1]
+    return bytes(found[1])
+
+
+def _find_function(code: bytearray, *, number: int, where: int, kind: int, symbol: bytes) -> None:
+    """Puts a function's distance, in instructions, into the load of its address."""
+    _name, _info, _other, section, value, _size = struct.unpack("<IBBHQQ", symbol)
+    if kind != R_BPF_64_64 or section != number or code[where] != LD_IMM64:
+        raise ValueError("the emitted program needs relocations")
+    (addend,) = struct.unpack_from("<i", code, where + 4)
+    code[where + 1] = code[where + 1] & 0x0F | PSEUDO_FUNC << 4
+    struct.pack_into("<i", code, where + 4, (value + addend - where) // INSN_BYTES - 1)
 
 
 class Backend:

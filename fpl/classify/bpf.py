@@ -28,7 +28,11 @@ MAP_TYPE_ARRAY, MAP_TYPE_PROG_ARRAY, MAP_TYPE_ARRAY_OF_MAPS = 2, 3, 12
 PROG_TYPE_SOCKET_FILTER, PROG_TYPE_NETFILTER, ATTACH_TYPE_NETFILTER = 1, 32, 45
 F_MMAPABLE = 1 << 10
 INSN_BYTES = 8
-LD_IMM64, PSEUDO_MAP_VALUE = 0x18, 2
+LD_IMM64, PSEUDO_MAP_VALUE, PSEUDO_FUNC = 0x18, 2, 4
+CALL, PSEUDO_CALL = 0x85, 1
+BTF_LOAD, BTF_MAGIC, BTF_VERSION = 18, 0xEB9F, 1
+BTF_INT, BTF_FUNC, BTF_FUNC_PROTO = 1, 12, 13
+FUNC_INFO = struct.Struct("=II")  # struct bpf_func_info
 ATTR_BYTES = 128
 INFO_BYTES = 256
 INFO_ID, INFO_XLATED_LEN, INFO_VERIFIED = 4, 20, 216  # struct bpf_prog_info: id, xlated_prog_len, verified_insns
@@ -117,6 +121,32 @@ def with_map_value(insns: bytes, placeholder: int, fd: int) -> bytes:
     return bytes(out)
 
 
+def functions_of(insns: bytes) -> list[int]:
+    """Where the functions of a program begin, in instructions: the first at 0, others where they are called from or
+    their address is taken."""
+    begins = {0}
+    for at in range(0, len(insns), INSN_BYTES):
+        code, registers, _offset, value = struct.unpack_from("<BBhi", insns, at)
+        if (code, registers >> 4) in ((CALL, PSEUDO_CALL), (LD_IMM64, PSEUDO_FUNC)):
+            begins.add(at // INSN_BYTES + 1 + value)
+    return sorted(begins)
+
+
+def _btf_load() -> int:
+    """A descriptor of the least that the verifier wants to know of functions whose address is taken: that they are
+    functions, and static. Type 3 is one."""
+    names = b"\0u32\0f\0"
+
+    def kind(name: int, which: int, size_or_type: int) -> bytes:
+        return struct.pack("=III", name, which << 24, size_or_type)
+
+    types = kind(1, BTF_INT, 4) + struct.pack("=I", 32) + kind(0, BTF_FUNC_PROTO, 1) + kind(5, BTF_FUNC, 2)
+    head = struct.pack("=HBBIIIII", BTF_MAGIC, BTF_VERSION, 0, 24, 0, len(types), len(types), len(names))
+    octets = head + types + names
+    data = ctypes.create_string_buffer(octets, len(octets))
+    return _bpf(BTF_LOAD, _attr(struct.pack("=QQII", _address(data), 0, len(octets), 0)))
+
+
 def prog_load(insns: bytes, name: str, kind: int = PROG_TYPE_SOCKET_FILTER, attach: int = 0) -> int:
     """A descriptor of a verified program, of a type and for a type of attaching. Raises VerifierError, with the
     verifier's last words.
@@ -124,13 +154,28 @@ def prog_load(insns: bytes, name: str, kind: int = PROG_TYPE_SOCKET_FILTER, atta
     The log is asked for only when the kernel has refused, since writing it costs more than verifying, and not when it
     has given up: that took seconds already.
     """
+    begins = functions_of(insns)
+    if len(begins) == 1:
+        return _prog_load(insns, name, kind, attach, b"")
+    btf = _btf_load()
+    try:
+        infos = b"".join(FUNC_INFO.pack(begin, 3) for begin in begins)
+        return _prog_load(insns, name, kind, attach, infos, btf)
+    finally:
+        os.close(btf)
+
+
+def _prog_load(insns: bytes, name: str, kind: int, attach: int, infos: bytes, btf: int = 0) -> int:
     code, licence = ctypes.create_string_buffer(insns, len(insns)), ctypes.create_string_buffer(b"Dual BSD/GPL")
+    functions = ctypes.create_string_buffer(infos, max(1, len(infos)))
 
     def load(log: ctypes.Array[ctypes.c_char] | None) -> int:
         logged = (1, len(log), _address(log)) if log is not None else (0, 0, 0)
         head = struct.pack("=IIQQIIQII", kind, len(insns) // INSN_BYTES, _address(code),
                            _address(licence), *logged, 0, 0)  # fmt: skip
-        return _bpf(PROG_LOAD, _attr(head + _name(name) + struct.pack("=II", 0, attach)))
+        tail = struct.pack("=IIIIQI", 0, attach, btf, FUNC_INFO.size if infos else 0, _address(functions),
+                           len(infos) // FUNC_INFO.size)  # fmt: skip
+        return _bpf(PROG_LOAD, _attr(head + _name(name) + tail))
 
     try:
         return load(None)

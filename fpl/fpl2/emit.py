@@ -55,10 +55,19 @@ class Guards:
 
     def inside(self, offset: str, octets: int) -> str:
         """i1: octets from this offset (i64) on were all captured."""
-        last = self._out.let(f"sub i64 %captured.wide, {octets}")
-        enough = self._out.let(f"icmp uge i64 %captured.wide, {octets}")
+        captured = self.captured()
+        last = self._out.let(f"sub i64 {captured}, {octets}")
+        enough = self._out.let(f"icmp uge i64 {captured}, {octets}")
         fits = self._out.let(f"icmp ule i64 {offset}, {last}")
         return self._out.let(f"and i1 {enough}, {fits}")
+
+    def captured(self) -> str:
+        """i64: octets of the packet that are there."""
+        return "%captured.wide"
+
+    def packet(self, offset: str) -> str:
+        """ptr: to an octet that is known to be inside()."""
+        return self._out.let(f"getelementptr i8, ptr %packet, i64 {offset}")
 
     def divisor(self, value: str) -> None:
         self.require(self._out.let(f"icmp ne i64 {value}, 0"))

@@ -31,13 +31,18 @@ _Made = Callable[[], str]
 
 
 class Lower:
+    KEPT = ""  # how registers are loaded and stored: "volatile " where LLVM may not keep them elsewhere
+
     def __init__(self, mbuf_bytes: int, cost: Cost) -> None:
         self._out = Lines()
-        self._guards = Guards(self._out, mbuf_bytes)
+        self._guards = self._guards_of(mbuf_bytes)
         self._externals = [key_of(name) for name in cost.externals]
         self._calls = cost.calls
         self._leave: list[str] = []  # labels behind the loops that we are in
         self._constants: list[str] = []
+
+    def _guards_of(self, mbuf_bytes: int) -> Guards:
+        return Guards(self._out, mbuf_bytes)
 
     def module(self, program: tree.Program) -> str:
         out = self._out
@@ -78,13 +83,16 @@ class Lower:
             value = self._value(statement.value)
             large = out.let(f"icmp ugt i64 {value}, {meaning.RESULT_MAX}")
             low = out.let(f"trunc i64 {value} to i32")
-            out.say(f"ret i32 {out.let(f'select i1 {large}, i32 -1, i32 {low}')}")
+            self._return(out.let(f"select i1 {large}, i32 -1, i32 {low}"))
             out.block(out.label("dead"))
         elif isinstance(statement, tree.Call):
             self._value(statement.extern)
         elif isinstance(statement, tree.Break):
             out.goto(self._leave[-1])
             out.block(out.label("dead"))
+
+    def _return(self, result: str) -> None:
+        self._out.say(f"ret i32 {result}")
 
     def _test(self, expr: tree.Expr) -> str:
         return self._out.let(f"icmp ne i64 {self._value(expr)}, 0")
@@ -123,7 +131,7 @@ class Lower:
         self._leave.pop()
         out.say(f"store i64 {out.let(f'add i64 {done}, 1')}, ptr {rounds}, align 8")
         before = out.let(f"load i64, ptr %r{loop.register}, align 8")
-        after = out.let(f"add i64 {before}, {_wrapped(loop.step)}")
+        after = out.let(f"add i64 {before}, {wrapped(loop.step)}")
         out.say(f"store i64 {after}, ptr %r{loop.register}, align 8")
         out.goto(head)
         out.block(end)
@@ -152,11 +160,11 @@ class Lower:
             shift = self._part_shift(bits, target.sub)
             mask = (1 << kind.bits) - 1
             whole = self._load(target)
-            hole = out.let(f"xor i64 {out.let(f'shl i64 {_wrapped(mask)}, {shift}')}, -1")
-            part = out.let(f"shl i64 {out.let(f'and i64 {value}, {_wrapped(mask)}')}, {shift}")
+            hole = out.let(f"xor i64 {out.let(f'shl i64 {wrapped(mask)}, {shift}')}, -1")
+            part = out.let(f"shl i64 {out.let(f'and i64 {value}, {wrapped(mask)}')}, {shift}")
             value = out.let(f"or i64 {out.let(f'and i64 {whole}, {hole}')}, {part}")
         if isinstance(target, tree.Register):
-            out.say(f"store i64 {value}, ptr {self._register(target)}, align 8")
+            out.say(f"store {self.KEPT}i64 {value}, ptr {self._register(target)}, align 8")
         else:
             pointer = self._memory(target)
             out.say(f"store i{bits} {self._narrow(value, bits)}, ptr {pointer}, align {bits // 8}")
@@ -182,7 +190,7 @@ class Lower:
         """The whole, without its sub-field, zero-extended."""
         out = self._out
         if isinstance(place, tree.Register):
-            return out.let(f"load i64, ptr {self._register(place)}, align 8")
+            return out.let(f"load {self.KEPT}i64, ptr {self._register(place)}, align 8")
         bits = place.kind.bits
         if isinstance(place, tree.Memory):
             raw = out.let(f"load i{bits}, ptr {self._memory(place)}, align {bits // 8}")
@@ -208,7 +216,7 @@ class Lower:
 
     def _octets(self, offset: str, bits: int) -> str:
         out = self._out
-        pointer = out.let(f"getelementptr i8, ptr %packet, i64 {offset}")
+        pointer = self._guards.packet(offset)
         raw = out.let(f"load i{bits}, ptr {pointer}, align 1")
         if bits > 8:
             raw = out.let(f"call i{bits} @llvm.bswap.i{bits}(i{bits} {raw})")
@@ -237,7 +245,7 @@ class Lower:
         shift = self._part_shift(64 if isinstance(place, tree.Register) else place.kind.bits, place.sub)
         part = out.let(f"lshr i64 {whole}, {shift}")
         if kind.bits < 64:
-            part = out.let(f"and i64 {part}, {_wrapped((1 << kind.bits) - 1)}")
+            part = out.let(f"and i64 {part}, {wrapped((1 << kind.bits) - 1)}")
         return self._extended(part, kind)
 
     # ---- values ----
@@ -278,7 +286,7 @@ class Lower:
     def _value(self, expr: tree.Expr) -> str:
         out = self._out
         if isinstance(expr, tree.Number):
-            return str(_wrapped(expr.value))
+            return str(wrapped(expr.value))
         if isinstance(expr, tree.Fact):
             return self._fact(expr.name)
         if isinstance(expr, (tree.Register, tree.Memory, tree.Packet)):
@@ -303,7 +311,7 @@ class Lower:
 
     def _fact(self, name: str) -> str:
         if name in ("LEN", "CAPLEN"):
-            return "%wire.wide" if name == "LEN" else "%captured.wide"
+            return "%wire.wide" if name == "LEN" else self._guards.captured()
         out = self._out
         pointer = out.let(f"getelementptr i32, ptr %facts, i64 {OWN_FACTS.index(name)}")
         return out.let(f"zext i32 {out.let(f'load i32, ptr {pointer}, align 4')} to i64")
@@ -356,7 +364,7 @@ class Lower:
         asked, yes, end = out.label("among"), out.label("in"), out.label("known")
         out.goto(asked)
         out.block(asked)
-        cases = " ".join(f"i64 {_wrapped(number)}, label %{yes}" for number in numbers)
+        cases = " ".join(f"i64 {wrapped(number)}, label %{yes}" for number in numbers)
         out.say(f"switch i64 {value}, label %{end} [ {cases} ]")
         out.block(yes)
         out.goto(end)
@@ -369,7 +377,7 @@ class Lower:
         assert isinstance(expr.size, tree.Number)
         start = self._value(expr.start)
         self._guards.require(self._guards.inside(start, expr.length.value))
-        pointer = out.let(f"getelementptr i8, ptr %packet, i64 {start}")
+        pointer = self._guards.packet(start)
         value = str(meaning.HASH_START - (1 << 32))
         for at in range(expr.length.value):
             octet = out.let(f"load i8, ptr {out.let(f'getelementptr i8, ptr {pointer}, i64 {at}')}, align 1")
@@ -381,15 +389,20 @@ class Lower:
         wide = out.let(f"zext i32 {value} to i64")
         return out.let(f"urem i64 {wide}, {expr.size.value}")
 
+    def _scanned(self, expr: tree.Contains) -> tuple[str, str]:
+        """Where CONTAINS begins to look, and how many octets are there for it."""
+        out = self._out
+        start, captured = self._value(expr.value), self._guards.captured()
+        end = out.let(f"add i64 {start}, {SCAN_MAX}")
+        cut = out.let(f"icmp ult i64 {end}, {captured}")
+        inside = out.let(f"icmp ule i64 {start}, {captured}")
+        end = out.let(f"select i1 {cut}, i64 {end}, i64 {captured}")
+        return start, out.let(f"select i1 {inside}, i64 {out.let(f'sub i64 {end}, {start}')}, i64 0")
+
     def _contains(self, expr: tree.Contains) -> str:
         """One loop over the places where it could begin, compared octet by octet."""
         out, octets = self._out, expr.octets
-        start = self._value(expr.value)
-        end = out.let(f"add i64 {start}, {SCAN_MAX}")
-        cut = out.let(f"icmp ult i64 {end}, %captured.wide")
-        inside = out.let(f"icmp ule i64 {start}, %captured.wide")
-        end = out.let(f"select i1 {cut}, i64 {end}, i64 %captured.wide")
-        room = out.let(f"select i1 {inside}, i64 {out.let(f'sub i64 {end}, {start}')}, i64 0")
+        start, room = self._scanned(expr)
         before, head, look, on, found = (out.label(name) for name in ("scan", "place", "look", "on", "scanned"))
         out.goto(before)
         out.block(before)
@@ -436,6 +449,6 @@ class Lower:
                        f"i64 {write_at})")  # fmt: skip
 
 
-def _wrapped(value: int) -> int:
+def wrapped(value: int) -> int:
     """As LLVM writes a 64-bit constant."""
     return value - (1 << 64) if value >> 63 else value

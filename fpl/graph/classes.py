@@ -22,7 +22,9 @@ class NotInKernelError(Exception):
 @dataclass(frozen=True)
 class Lowered:
     """One node, ready to be written into a program. canonical: its argument, the same for all that do the same.
-    emit: writes what it does with a packet; an i1, whether the packet passes. insns: of a filter, for classify."""
+    emit: writes what it does with a packet; an i1, whether the packet passes. insns: of a filter, for classify. fetch:
+    octets of a packet that it looks at. links: FFPF_NODE_* of node_layout.h that it takes; None: all. alone: a user's
+    own program, which the verifier is asked of before it comes to others."""
 
     canonical: str
     emit: Callable[[Code], str]
@@ -33,6 +35,9 @@ class Lowered:
     own_result: bool = False  # it leaves a classification result in %work
     is_filter: bool = False
     insns: bytes | None = None
+    fetch: int = 0
+    links: frozenset[int] | None = None
+    alone: bool = False
 
     def map_bytes(self, at: int) -> int:
         """Of MBuf and table, when the MBuf begins there."""
@@ -45,6 +50,7 @@ class KernelClass:
     name: str
     stateful: bool
     instance: Callable[[Node], Lowered]
+    linkless: str = ""  # why it takes only Lowered.links
 
 
 PAGE_BYTES = 4096

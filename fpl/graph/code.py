@@ -26,6 +26,7 @@ class Code:
         self._column = column
         self.lines: list[str] = []
         self.declarations: set[str] = set()
+        self.functions: list[str] = []  # definitions of its own, named after the node, in section "program"
 
     def say(self, text: str) -> None:
         self.lines += [f"  {line.strip()}" for line in text.replace("{n}", self._prefix).strip().splitlines()]

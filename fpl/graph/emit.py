@@ -2,7 +2,7 @@
 """The nodes of a source as one program, behind classify and its chain, before STORE.
 
 takes    nodes that run, inputs first; deliveries: which nodes' packets a flow's column stands for
-gives    body for ir.module(), whose `work` is this lane's Work
+gives    Body for ir.module(), whose `work` is this lane's Work
 
     on, bits = what is on, the device's bit
     for each node:  off, or none of its inputs' bits set: next;   in += 1;   what the class does, and unless it drops
@@ -32,7 +32,8 @@ NUMBERS = 64
 WORK_RESULTS = WORK_COUNTERS + COUNTER_BYTES * NUMBERS  # u32 by number, of nodes that have results of their own
 WORK_HEADERS = WORK_RESULTS + 4 * NUMBERS
 WORK_FLOW = WORK_HEADERS + 24
-WORK_BYTES = WORK_FLOW + 40
+WORK_PROGRAM = WORK_FLOW + 40
+WORK_BYTES = WORK_PROGRAM + 1152
 HEADERS_BYTES = 256  # of a packet that are looked at for its headers
 
 # the states, a value of an array map: a line of the caches for each number, which nobody maps but the control plane.
@@ -40,6 +41,15 @@ HEADERS_BYTES = 256  # of a packet that are looked at for its headers
 STATE_BYTES = 64
 SWITCH_NODES = 0  # u64
 SWITCH_DELIVER = 8  # u64
+
+
+@dataclass(frozen=True)
+class Body:
+    """Lines of IR. declarations: of functions of the library that it calls. functions: definitions that it brings."""
+
+    lines: list[str]
+    declarations: list[str]
+    functions: list[str]
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,7 @@ class _Program:
         self._states_fd, self._link = states_fd, link
         self.lines: list[str] = []
         self.declarations: set[str] = set()
+        self.functions: list[str] = []
 
     def say(self, text: str) -> None:
         self.lines += [f"  {line.strip()}" for line in text.strip().splitlines()]
@@ -149,6 +160,7 @@ class _Program:
         passes = node.lowered.emit(code)
         self.lines += code.lines
         self.declarations |= code.declarations
+        self.functions += code.functions
         if passes != ALWAYS:
             self.say(f"br i1 {passes}, label %{n}.pass, label %node{at + 1}")
             self.block(f"{n}.pass")
@@ -207,10 +219,8 @@ class _Program:
         return f"%{d}.which"
 
 
-def body(
-    nodes: Sequence[Running], deliveries: Sequence[Delivery], states_fd: int, link: int
-) -> tuple[list[str], list[str]]:
-    """(lines of the body, functions of the library that it calls). link: FFPF_NODE_* of node_layout.h."""
+def body(nodes: Sequence[Running], deliveries: Sequence[Delivery], states_fd: int, link: int) -> Body:
+    """link: FFPF_NODE_* of node_layout.h."""
     program = _Program(states_fd, link)
     program.begin()
     asking = [node.number for node in nodes if node.lowered.headers]
@@ -226,4 +236,4 @@ def body(
         program.delivery(at, delivery)
     program.block(f"deliver{len(deliveries)}")
     program.say("br label %done")
-    return program.lines, sorted(program.declarations)
+    return Body(program.lines, sorted(program.declarations), program.functions)

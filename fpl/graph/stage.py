@@ -15,6 +15,7 @@ import contextlib
 import mmap
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -141,13 +142,31 @@ class Stage:
         if number is None:
             return in_userspace(node, "as many nodes run on this source as the kernel takes", pins)
         running = Running(number, key, lowered, node.private, users={instance.flow})
-        reason = self._make(running, lowered, columns)
+        reason = self._why_not(running) or self._make(running, lowered, columns)
         if reason:
             return in_userspace(node, reason, pins)
         self._states[number] = 0
         self._counters[:, number] = 0  # nobody's: who had the number is off, and a grace period was waited for
         self._merged.add(running)
         return Placed(Level.KERNEL, number=number)
+
+    def _why_not(self, running: Running) -> str:
+        """Why this source cannot run a new node. A program of a user's is shown to the verifier alone, so that what is
+        refused is its own fault, and nobody else's."""
+        lowered = running.lowered
+        if lowered.links is not None and self._link not in lowered.links:
+            return str(CLASSES[running.key.kind].linkless)
+        if not lowered.alone:
+            return ""
+        tried = replace(running, mbuf=_map("ffpf_mbuf", running.map_bytes, 1) if lowered.mbuf_bytes else -1)
+        try:
+            os.close(self._loaded_program([tried], []))
+        except (ClassifyRefused, bpf.VerifierError) as error:
+            return f"the kernel refuses it: {error}"
+        finally:
+            if tried.mbuf >= 0:
+                os.close(tried.mbuf)
+        return ""
 
     def _make(self, running: Running, lowered: Lowered, columns: list[int]) -> str:
         """Column and MBuf of a new node; why it cannot be."""
@@ -191,7 +210,7 @@ class Stage:
         if column is not None:
             self._deliveries[flow] = self._delivery(instance, column)
         try:
-            prog = self._load()
+            prog = self._loaded_program(list(self._merged), list(self._deliveries.values()))
         except (ClassifyRefused, bpf.VerifierError) as error:
             self._deliveries.pop(flow, None)
             raise GraphError(f"the program of all nodes: {error}") from error
@@ -205,7 +224,8 @@ class Stage:
     @property
     def _fetch_len(self) -> int:
         """Octets of a packet that nodes look at."""
-        return emit.HEADERS_BYTES if any(node.lowered.headers for node in self._merged) else 0
+        asked = (max(node.lowered.fetch, emit.HEADERS_BYTES * node.lowered.headers) for node in self._merged)
+        return max(asked, default=0)
 
     def _delivery(self, instance: Instance, column: int) -> Delivery:
         taken = {delivery.number for delivery in self._deliveries.values()}
@@ -228,12 +248,12 @@ class Stage:
             number = next(iter(node.key.inputs)) if len(node.key.inputs) == 1 else DEVICE_NUMBER
         return Said(bytecode.WORD)
 
-    def _load(self) -> int:
-        nodes, deliveries = list(self._merged), list(self._deliveries.values())
-        body, declarations = emit.body(nodes, deliveries, self._states_fd, self._link)
+    def _loaded_program(self, nodes: Sequence[Running], deliveries: Sequence[Delivery]) -> int:
+        body = emit.body(nodes, deliveries, self._states_fd, self._link)
         maps, where = self._maps, self._maps.place
-        text = ir.module(maps.scratch, maps.progs, [], body, [], self._work, where, [layout.SLOT_STORE], declarations)
-        library = self._library if declarations else b""
+        text = ir.module(maps.scratch, maps.progs, [], body.lines, [], self._work, where, [layout.SLOT_STORE],
+                         body.declarations, functions=body.functions)  # fmt: skip
+        library = self._library if body.declarations else b""
         return where.load(self._compiler.compile(text, library), "ffpf_graph")
 
     def switch(self, flow: int, on: bool) -> None:
@@ -299,6 +319,11 @@ class Stage:
     def memory(self, flow: int) -> int:
         """Octets of MBufs that the flow has."""
         return sum(node.map_bytes for node in self._merged.of(flow))
+
+    @property
+    def work(self) -> int:
+        """The map in which each lane's nodes have their work: struct ffpf_node_work; the stage's descriptor."""
+        return self._work
 
     @property
     def running(self) -> int:

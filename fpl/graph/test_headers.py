@@ -73,7 +73,7 @@ def test_layout_is_that_of_the_header(root: Path) -> None:
     offsets = dict(re.findall(r"FFPF_AT\(ffpf_node_work, (\w+), (\d+)\)", text))
     assert {name: int(at) for name, at in offsets.items()} == {
         "counters": emit.WORK_COUNTERS, "results": emit.WORK_RESULTS, "headers": emit.WORK_HEADERS,
-        "flow": emit.WORK_FLOW,
+        "flow": emit.WORK_FLOW, "program": emit.WORK_PROGRAM,
     }  # fmt: skip
     assert f"FFPF_SIZE(ffpf_node_work, {emit.WORK_BYTES})" in text
     assert f"#define FFPF_NODE_HEADERS_BYTES {emit.HEADERS_BYTES}\n" in text

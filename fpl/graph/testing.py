@@ -38,11 +38,11 @@ class TestStage:
 
     __test__ = False
 
-    def __init__(self, compiler: Compiler) -> None:
+    def __init__(self, compiler: Compiler, link: int = ETHERNET) -> None:
         self.source = TestSource()
         self.compiler = compiler
         self.classifier = Classifier(self.source.maps, compiler=self.compiler)
-        self.stage = Stage(self.classifier, self.compiler, self.source.maps, ETHERNET, nodes_library())
+        self.stage = Stage(self.classifier, self.compiler, self.source.maps, link, nodes_library())
         self.columns = list(NODE_COLUMNS)
         self.flows: set[int] = set()
         self.flow_columns: dict[int, int] = {}  # of those that deliver

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""(FPL-2,"IF (PKT.TCP_DPORT == 80) THEN MEM[0]++; RETURN 1; FI",8): a program, docs/fpl-2.md; csrc/graph/class_fpl2.c.
+All CPUs share MBuf. A program sees the packet with its VLAN tag in place, as far as its first 65,536 octets.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from functools import lru_cache
+
+from fpl.fpl2 import FplError, check, ebpf
+from fpl.fpl2.compile import Checked, mbuf_size
+from fpl.graph.classes import KernelClass, Lowered, NotInKernelError
+from fpl.graph.code import Code
+from fpl.graph.node import Node
+
+LINKS = {0: "ethernet", 2: "raw"}  # FFPF_NODE_*; cooked packets have a header that is not in the scratch
+RECORD = "file:"
+LINKLESS = "the kernel's programs see Ethernet and raw IP, and packets come here otherwise"
+
+
+@dataclass(frozen=True)
+class _Program:
+    text: str
+    mbuf_bytes: int
+
+    def emit(self, code: Code) -> str:
+        kernel = ebpf.lower(_checked(self.text, self.mbuf_bytes, LINKS[code.link]), code.name("fpl2")[1:])
+        code.functions.append(kernel.functions)
+        code.call("entered", "void", "ffpf_node_program_enter", ("ptr", "%scratch"), ("ptr", "%work"),
+                  ("i32", code.link))  # fmt: skip
+        memory = code.name("mbuf") if self.mbuf_bytes else "%work"
+        code.say(f"call void @{kernel.name}(ptr %scratch, ptr %work, ptr {memory})")
+        code.call("said", "i32", "ffpf_node_program_leave", ("ptr", "%scratch"), ("ptr", "%work"))
+        code.say("""
+            store volatile i32 %{n}.said, ptr %{n}.result, align 4
+            %{n}.passes = icmp ne i32 %{n}.said, 0""")
+        return code.name("passes")
+
+
+@lru_cache(maxsize=64)
+def _known(text: str, mbuf_bytes: int, link: str, interfaces: tuple[tuple[int, str], ...]) -> Checked:
+    """interfaces: what names of interfaces mean now."""
+    del interfaces
+    return check(text, mbuf_bytes=mbuf_bytes, link=link)
+
+
+def _checked(text: str, mbuf_bytes: int, link: str) -> Checked:
+    return _known(text, mbuf_bytes, link, tuple(socket.if_nameindex()))
+
+
+def instance(node: Node) -> Lowered:
+    octets = mbuf_size(node.mbuf or 0)
+    if node.argument.startswith(RECORD):
+        raise NotInKernelError("a record has native code alone")
+    try:
+        checked = _checked(node.argument, octets, "ethernet")
+        kernel = ebpf.lower(checked)
+    except FplError as error:
+        # the process that asks may know files and functions that this one does not: it says what is wrong, if it is
+        raise NotInKernelError(f"the compiler for the kernel: {str(error).splitlines()[0]}") from None
+    except ebpf.NotForKernelError as error:
+        raise NotInKernelError(str(error)) from None
+    emit = _Program(node.argument, octets).emit
+    return Lowered(node.argument, emit, octets, own_result=True, fetch=kernel.fetch, links=frozenset(LINKS), alone=True)
+
+
+CLASS = KernelClass("FPL-2", stateful=True, instance=instance, linkless=LINKLESS)

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""FPL-2 in the kernel: the table of cases of all back ends, random programs beside the reference, and placement."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from fpl.classify import Compiler, bpf, layout
+from fpl.classify.testing import Packet
+from fpl.fpl2 import FplError, check, ebpf, tree
+from fpl.fpl2.found import HIDDEN
+from fpl.fpl2.random_programs import Programs
+from fpl.fpl2.test_back_ends import CASES, FIELDS, MBUF, PACKETS
+from fpl.graph import class_fpl2, emit
+from fpl.graph.node import Level, Node, Placed
+from fpl.graph.testing import DEVICE, TestStage
+from fpl.graph.testing_fpl2 import KernelPrograms, Seen, expected, seen
+
+
+@pytest.fixture(scope="module")
+def shared(compiler: Compiler) -> Iterator[TestStage]:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    with TestStage(compiler) as made:
+        yield made
+    os.sched_setaffinity(0, before)
+
+
+def test_layout_is_that_of_the_header(root: Path) -> None:
+    text = (root / "csrc" / "kernel" / "node_layout.h").read_text()
+    offsets = dict(re.findall(r"FFPF_AT\(ffpf_node_program, (\w+), (\d+)\)", text))
+    assert {name: int(at) + ebpf.PROGRAM for name, at in offsets.items()} == {
+        "captured": ebpf.PROGRAM_CAPTURED, "bounds": ebpf.PROGRAM_BOUNDS, "scan": ebpf.PROGRAM_SCAN,
+        "result": ebpf.PROGRAM_RESULT, "shift": ebpf.PROGRAM_SHIFT,
+    }  # fmt: skip
+    assert emit.WORK_PROGRAM == ebpf.PROGRAM
+    assert f"#define FFPF_NODE_REGISTERS {ebpf.REGISTERS}\n" in text
+    assert tree.REGISTERS + HIDDEN <= ebpf.REGISTERS
+    assert f"FFPF_SIZE(ffpf_node_program, {ebpf.PROGRAM_BYTES})" in text
+
+
+def test_cases(shared: TestStage) -> None:
+    loaded = KernelPrograms(shared, [text for text, *_ in CASES], MBUF)
+    try:
+        assert loaded.refused == {}
+        for number, (text, packet, result, memory) in enumerate(CASES):
+            assert loaded.run(number, [seen(packet)]) == [result], text
+            assert loaded.memory(number) == memory.ljust(MBUF, b"\0"), text
+    finally:
+        loaded.close()
+
+
+@pytest.mark.parametrize("tag", [None, 0x6064])
+def test_fields(shared: TestStage, tag: int | None) -> None:
+    """With a tag beside the packet, which programs see in place, too."""
+    packets = [seen(packet, tag) for packet in PACKETS]
+    loaded = KernelPrograms(shared, [text for text, _ in FIELDS], 0)
+    try:
+        for number, (text, results) in enumerate(FIELDS):
+            wanted, _ = expected(text, packets, 0)
+            assert loaded.run(number, packets) == wanted, text
+            assert tag is not None or wanted[:8] == results
+    finally:
+        loaded.close()
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 1 << 64))
+def test_random_programs_do_what_the_reference_does(shared: TestStage, seed: int) -> None:
+    """Seven programs at once."""
+    chance, texts = random.Random(seed), list[str]()
+    for number in range(7):
+        text = Programs(seed * 7 + number).program()
+        try:
+            check(text, mbuf_bytes=MBUF)
+            texts.append(text)
+        except FplError as error:
+            event(f"refused: {error.message}")
+            assert error.message == "division by 0", f"{text}\n{error}"
+    packets = [seen(packet, chance.choice([None, chance.randrange(1 << 16)]))
+               for packet in [*chance.sample(PACKETS, 4), chance.randbytes(chance.randrange(90))]]  # fmt: skip
+    _compare(shared, texts, packets)
+
+
+def _compare(made: TestStage, texts: list[str], packets: list[Seen]) -> None:
+    loaded = KernelPrograms(made, texts, MBUF)
+    try:
+        assert loaded.refused == {}, texts
+        for number, text in enumerate(texts):
+            results, memory = expected(text, packets, MBUF)
+            assert loaded.run(number, packets) == results, (text, packets)
+            assert loaded.memory(number) == memory, (text, packets)
+            event("some accepted" if any(results) else "all turned away")
+    finally:
+        loaded.close()
+
+
+DEEP = "".join(f"(R[{n % 16}] * PKT.B[R[{n % 16}]] + " for n in range(30)) + "1" + ")" * 30
+
+
+def fetched(made: TestStage) -> int:
+    control = bpf.map_lookup(made.source.maps.control, 0, layout.CONTROL_BYTES)
+    return int(struct.unpack_from("=I", control, layout.CONTROL_FETCH_LEN)[0])
+
+
+def placed(made: TestStage, text: str, mbuf: int | None = None, *more: Node) -> Placed:
+    return made.open(1, [DEVICE, Node("FPL-2", text, (0,), mbuf), *more]).placed[1]
+
+
+def test_a_node_lets_pass_what_its_program_accepts_and_its_result_is_what_that_returns(made: TestStage) -> None:
+    made.open(1, [DEVICE, Node("FPL-2", "RETURN PKT.B[0];", (0,)), Node("packetcount", "", (1,), deliver=True)])
+    assert [made.send(Packet(bytes([n]) * 60)) for n in (7, 0, 9)] == [{1: 7}, {}, {1: 9}]
+    assert made.counts(1)[1] == (3, 2)
+    assert made.u64(1, 2) == 2
+
+
+def test_as_many_octets_are_fetched_as_the_program_can_look_at(made: TestStage) -> None:
+    for flow, (text, octets) in enumerate([
+        ("RETURN PKT.B[0];", ebpf.FETCH_LEAST), ("RETURN PKT.D[100] + HASH(500, 10, 7);", 510),
+        ("RETURN PKT.B[PKT.B[0]];", 65536),
+    ], 1):  # fmt: skip
+        assert placed(made, text).level is Level.KERNEL
+        assert octets == ebpf.octets_needed(check(text).program), flow
+        assert fetched(made) >= octets
+        made.close(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("".join(f"FOR (R[{n}] = 0; R[{n}] < 2; R[{n}]++) " for n in range(6)) + "R[9]++;" + "ROF " * 6,
+         "its loops are 6 deep: the kernel has 5 at most"),
+        ("".join(f"FOR (R[{n}] = 0; R[{n}] < 2; R[{n}]++) R[9] = {DEEP}; " for n in range(5)) + "ROF " * 5,
+         "combined stack size of"),
+    ],
+)  # fmt: skip
+def test_what_the_kernel_cannot_run_is_in_userspace_with_the_reason(made: TestStage, text: str, said: str) -> None:
+    found = placed(made, text, 4096)
+    assert found.level is Level.USERSPACE
+    assert said in found.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("RETURN BOGUS;", "the compiler for the kernel: <fpl-2>:1:8: BOGUS is not known"),
+        ("MEM[0]++;", "the compiler for the kernel: <fpl-2>:1:1: this filter has no MBuf"),
+        ('RETURN PKT.IP_SRC IN {USE "hosts"};', "no files may be used here"),
+        ("RETURN EXTERN(mine, 0, 0);", "no external function mine may be called here"),
+        ("file:/srv/web.fplo", "a record has native code alone"),
+    ],
+)
+def test_what_is_wrong_is_said_by_the_process_that_asks(made: TestStage, text: str, said: str) -> None:
+    """It may know files and functions that the control plane does not."""
+    found = placed(made, text)
+    assert found.level is Level.USERSPACE
+    assert said in found.reason
+
+
+def test_packets_of_other_links_are_judged_in_userspace(compiler: Compiler) -> None:
+    with TestStage(compiler, link=1) as made:
+        found = placed(made, "RETURN 1;")
+    assert (found.level, found.reason) == (Level.USERSPACE, class_fpl2.LINKLESS)
+
+
+def test_a_loop_of_many_rounds_costs_the_verifier_no_more_than_one(made: TestStage) -> None:
+    """32,768 rounds, five deep."""
+    loops = "".join(f"FOR (R[{n}] = 0; R[{n}] < LEN; R[{n}]++) MAX {most} " for n, most in enumerate([4, 8, 8, 16, 8]))
+    assert placed(made, f"{loops} MEM[0]++; {'ROF ' * 5} RETURN 1;", 64).level is Level.KERNEL
+    assert made.send(Packet(bytes(60))) == {1: 1}
+    assert int.from_bytes(made.mbuf(1, 1)[:4], "little") == 32768
+    assert made.stage.program[1] < 3000
