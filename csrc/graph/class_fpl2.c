@@ -179,7 +179,9 @@ take_code(struct program *program, const struct ffpf_fplo *record, uint16_t link
 static int
 open_program(struct fpl2 *self, struct program *program, const struct ffpf_class_env *env, struct ffpf_error *err)
 {
-	struct ffpf_fpl2_request request = { .text = self->text, .mbuf_bytes = env->mbuf_bytes };
+	struct ffpf_fpl2_request request = { .text = self->text,
+					     .mbuf_bytes = env->mbuf_bytes,
+					     .offline = env->offline };
 	const struct link *link = link_of(program->link_type);
 	struct ffpf_fplo_image compiled = { 0 };
 	struct ffpf_fplo_policy policy;

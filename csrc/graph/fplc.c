@@ -73,7 +73,7 @@ arguments(const char ***out, char bytes[24], const struct ffpf_fpl2_request *req
 
 	if (status)
 		return status;
-	argv = calloc(ARGS_FIXED + 2 * (size_t)request->declared_count + 1, sizeof(*argv));
+	argv = calloc(ARGS_FIXED + 2 * (size_t)request->declared_count + 2, sizeof(*argv));
 	if (!argv)
 		return ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
 	snprintf(bytes, 24, "%" PRIu64, request->mbuf_bytes);
@@ -81,6 +81,8 @@ arguments(const char ***out, char bytes[24], const struct ffpf_fpl2_request *req
 	       (const char *[ARGS_FIXED]){ "compile", "--record", "--mbuf", bytes, "--link", request->link, "--target",
 					   target },
 	       ARGS_FIXED * sizeof(*argv));
+	if (request->offline)
+		argv[n++] = "--offline";
 	for (uint32_t i = 0; i < request->declared_count; i++) {
 		argv[n++] = "--extern";
 		argv[n++] = request->declared[i];

@@ -31,6 +31,7 @@ struct ffpf_fpl2_request {
 	uint64_t mbuf_bytes; /* a power of two of 8 or more, or 0 */
 	const char *const *declared;
 	uint32_t declared_count;
+	bool offline; /* packets are of files: what IFINDEX says is no interface of this machine */
 };
 
 /*

@@ -188,3 +188,15 @@ def test_link_types_that_fpl2_does_not_know(graphs: list[Graph]) -> None:
     assert lib.ffpf_engine_hook_open(hook, graph.engine, b"other", 105, error) == 0
     assert graph.instantiate() < 0
     assert "FPL-2 does not know packets of link type 105" in graph.words()
+
+
+def test_interfaces_of_savefiles_have_no_names(graphs: list[Graph], tmp_path: Path) -> None:
+    file = tmp_path / "a.pcap"
+    file.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
+    text = '(FPL-2,"RETURN INTERFACE == \\"lo\\";")'
+    for device, words in ((f"(device,{file})", "packets of savefiles have no interface"), ("(device,hook:test)", "")):
+        graph = Graph(f"{device} -> {text}")
+        graphs.append(graph)
+        status = graph.instantiate()
+        assert (status < 0) == bool(words)
+        assert words in graph.words() if words else status == 0

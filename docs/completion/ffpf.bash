@@ -118,7 +118,7 @@ _fplc_options() {
 	keygen*) ;;
 	verify* | trustremove | trustlist) echo "--trust" ;;
 	rotate* | trustadd) echo "--until --trust" ;;
-	*) echo "--mbuf --link --fields --target --stage --output --binary --record --key --extern --max-steps --max-rounds" ;;
+	*) echo "--mbuf --link --fields --offline --target --stage --output --binary --record --key --extern --max-steps --max-rounds" ;;
 	esac
 }
 

@@ -62,10 +62,11 @@ def check(
     policy: Policy | None = None,
     fields: Sequence[Source] = (),
     files: Folders | None = None,
-    interface: Callable[[str], int | None] = interface_number,
+    interface: Callable[[str], int | None] | None = interface_number,
 ) -> Checked:
     """mbuf_bytes: as asked for; mbuf_size() has what it becomes. fields: macros of the user's, each text seeing those
-    before it; files: what USE may name; interface: numbers of interfaces by name. Raises FplError, whose text is the
+    before it; files: what USE may name; interface: numbers of interfaces by name;
+    None where packets come of files, which number theirs otherwise. Raises FplError, whose text is the
     report."""
     policy = policy or Policy()
     source = Source(text, name)

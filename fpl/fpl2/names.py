@@ -211,7 +211,10 @@ class Names:
             raise self._error("a string can only be compared with INTERFACE", expr.at,
                               'To look for it in the packet: PAYLOAD CONTAINS "GET".')  # fmt: skip
         name = expr.octets.decode(errors="replace")
-        number = self._interface(name) if self._interface else None
+        if not self._interface:
+            raise self._error("packets of savefiles have no interface of this machine", expr.at,
+                              "IFINDEX is the number that a pcapng file gives its own.")  # fmt: skip
+        number = self._interface(name)
         if number is None:
             raise self._error(f"there is no interface {name}", expr.at, "`ip link` lists those that there are.")
         return tree.Number(expr.at, number, expr.text)

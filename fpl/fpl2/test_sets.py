@@ -149,6 +149,8 @@ def test_interfaces_are_named() -> None:
     assert result('RETURN INTERFACE == "eth0";', b"x", {"IFINDEX": 7}) == 1
     assert result('RETURN INTERFACE IN {"lo", "eth0"};', b"x", {"IFINDEX": 1}) == 1
     assert result('RETURN "eth0" != IFINDEX;', b"x", {"IFINDEX": 7}) == 0
+    with pytest.raises(FplError, match="packets of savefiles have no interface of this machine"):
+        check('RETURN INTERFACE == "eth0";', interface=None)
     assert interface_number("lo") == 1
     assert interface_number("no-such-interface") is interface_number("l\0o") is None
 

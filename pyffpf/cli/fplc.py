@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fpl.fpl2 import pretty
 from fpl.fpl2.check import Policy
-from fpl.fpl2.compile import Checked, check, compile_native
+from fpl.fpl2.compile import Checked, check, compile_native, interface_number
 from fpl.fpl2.externals import External
 from fpl.fpl2.files import Folders
 from fpl.fpl2.found import FOUND, LINKS
@@ -36,6 +36,7 @@ class Request:
     files: Folders
     targets: tuple[str, ...]  # likewise
     output: Path | None
+    offline: bool
     binary: bool
     record: bool
     key: Path | None
@@ -48,7 +49,8 @@ class Request:
 
     def checked(self, link: str = "") -> Checked:
         return check(self.source.text, name=self.source.name, mbuf_bytes=self.mbuf_bytes, link=link or self.links[0],
-                     fields=self.fields, files=self.files, policy=self.policy)  # fmt: skip
+                     fields=self.fields, files=self.files,
+                     interface=None if self.offline else interface_number, policy=self.policy)  # fmt: skip
 
 
 def _check(request: Request) -> str:
@@ -171,6 +173,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--target", choices=TARGETS, help="processor: x86-64, where no other is named; of a signed record, all"
     )
+    top.add_argument("--offline", action="store_true", help="packets come of savefiles: no interface has a name")
     top.add_argument("--stage", choices=STAGES, default="ir", help="of dump")
     top.add_argument("--output", type=Path, metavar="FILE", help="of compile")
     top.add_argument("--binary", action="store_true", help="of compile: octets on standard output, not hex")
@@ -212,7 +215,7 @@ def _request(args: argparse.Namespace) -> Request:
                     externals=tuple(args.extern), library=CoreLibrary())  # fmt: skip
     links = (args.link,) if args.link else tuple(LINKS) if args.key else ("ethernet",)
     targets = (args.target,) if args.target else tuple(TARGETS) if args.key else ("x86-64",)
-    return Request(source, args.mbuf, links, fields, files, targets, args.output, args.binary, args.record, args.key,
+    return Request(source, args.mbuf, links, fields, files, targets, args.output, args.offline, args.binary, args.record, args.key,
                    args.stage, policy)  # fmt: skip
 
 
