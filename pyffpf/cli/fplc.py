@@ -215,8 +215,8 @@ def _request(args: argparse.Namespace) -> Request:
                     externals=tuple(args.extern), library=CoreLibrary())  # fmt: skip
     links = (args.link,) if args.link else tuple(LINKS) if args.key else ("ethernet",)
     targets = (args.target,) if args.target else tuple(TARGETS) if args.key else ("x86-64",)
-    return Request(source, args.mbuf, links, fields, files, targets, args.output, args.offline, args.binary, args.record, args.key,
-                   args.stage, policy)  # fmt: skip
+    return Request(source, args.mbuf, links, fields, files, targets, args.output, args.offline, args.binary,
+                   args.record, args.key, args.stage, policy)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
