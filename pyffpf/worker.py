@@ -160,7 +160,7 @@ class Worker:
                 reply, files = self._operations[message["op"]](message, fds)
                 reply = {"ok": True, **reply}
             except Exception as error:  # whatever it is: the flow's application runs the nodes then
-                reply, files = {"ok": False, "error": str(error)}, []
+                reply, files = {"ok": False, "error": str(error).partition("\n")[0]}, []
             finally:
                 transport.close_all(list(fds.values()))
             for part, numbers in protocol.with_descriptors({"id": 0, **reply}, files):

@@ -23,6 +23,7 @@ import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ from pyffpf.daemon.status import WorkerStatus
 
 log = logging.getLogger(__name__)
 
+FILE_WORD = "file:"  # FPL-2: the program lies in a file
 STARTS = 3  # until it is given up that one stays
 TIMEOUT_S = 30.0  # FPL-2's compiler has 20
 COUNTERS = struct.Struct("QQQ")  # came, out, dropped of struct ffpf_mbuf_page (csrc/layout.h)
@@ -57,6 +59,8 @@ def why_not_class(node: Node) -> str:
     known = lib.ffpf_class_find(name, len(name))
     if known == ffi.NULL:
         return f"{node.kind} is a class of the application's own"
+    if node.argument.lstrip().startswith(FILE_WORD):
+        return "its program is read with what the user may read"
     return f"{node.kind} acts with what the application may do" if known.of_process else ""
 
 
@@ -78,6 +82,10 @@ class Unlimited(Policy):
 
 class WorkerError(Exception):
     """It refuses, or is gone; the text is for people."""
+
+
+class WorkerGoneError(WorkerError):
+    """It does not answer, or nonsense: whatever it says later is not listened to."""
 
 
 @dataclass(eq=False)
@@ -106,10 +114,24 @@ class Worker:
     flows: dict[int, GraphFlow] = field(default_factory=dict)
     ended: bool = False
     last_front: int = 0
+    thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "worker"))  # waits for its answers
 
     async def ask(self, op: str, fds: Sequence[NamedFd] = (), **fields: Any) -> tuple[dict[str, Any], dict[str, int]]:
-        """With the lock held. The reply, and its descriptors, the caller's. WorkerError."""
-        return await asyncio.to_thread(self._ask, {"id": 0, "op": op, **fields}, fds)
+        """With the lock held. The reply, and its descriptors, the caller's. WorkerError; one that is gone has also lost
+        its connection then, which ends what it reads."""
+        message = {"id": 0, "op": op, **fields}
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.thread, self._ask, message, fds)
+        except WorkerGoneError as error:
+            self.client.close(str(error))
+            raise
+
+    def end(self) -> None:
+        """Without connections it ends."""
+        self.ended = True
+        self.link.close()
+        self.thread.shutdown(wait=False)
+        self.client.close("its group has no flow that needs it")
 
     def _ask(self, message: Mapping[str, Any], fds: Sequence[NamedFd]) -> tuple[dict[str, Any], dict[str, int]]:
         reply: dict[str, Any] = {}
@@ -121,14 +143,14 @@ class Worker:
             while more:
                 datagram = transport.receive(self.link)
                 if not datagram.data:
-                    raise WorkerError("it has ended")
+                    raise WorkerGoneError("it has ended")
                 said = json.loads(datagram.data)
                 received |= dict(zip(said.pop("fds", []), datagram.descriptors, strict=True))
                 more = said.pop("more", False)
                 reply |= said
         except (OSError, ValueError) as error:
             transport.close_all(list(received.values()))
-            raise WorkerError(str(error)) from error
+            raise WorkerGoneError(f"it does not answer: {error}") from error
         if not reply.get("ok"):
             raise WorkerError(str(reply.get("error")))
         return reply, received
@@ -199,8 +221,7 @@ class Workers:
         if worker.ended:
             return []
         async with worker.lock:
-            worker.ended = True
-            worker.link.close()
+            worker.end()
             log.error("worker %d of group %s has ended, and with it %d flows", worker.pid, worker.group,
                       len(worker.flows))  # fmt: skip
             lost = list(worker.flows.values())
@@ -238,10 +259,8 @@ class Workers:
                     del worker.fronts[key]
                     await self._end_front(worker, front)
             if not worker.flows and not worker.ended:
-                worker.ended = True
                 self._workers.pop(worker.key, None)
-                worker.link.close()
-                worker.client.close("its group has no flow that needs it")
+                worker.end()
 
     async def _run(self, worker: Worker, graph: GraphFlow, policy: Policy) -> None:
         worker.flows[graph.id] = graph
@@ -404,8 +423,7 @@ class Workers:
     def close(self) -> None:
         """ffpfd ends, and with it every worker."""
         for worker in self._workers.values():
-            worker.ended = True
-            worker.link.close()
+            worker.end()
         self._workers.clear()
         if self._starter is not None:
             self._starter.close()
