@@ -147,8 +147,13 @@ no_function_leaves_packet_and_memory(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < ffpf_extern_count; i++) {
 		const struct ffpf_extern *f = ffpf_externs[i];
+		struct ffpf_extern_set *set;
+		struct ffpf_error err;
 		struct test_use t;
 
+		if (ffpf_extern_set_create(&set, &f->name, 1, 1 << 20, NULL, &err) == -FFPF_E_NOT_SUPPORTED)
+			continue; /* its library is not there for this processor; test_functions.py insists on it */
+		ffpf_extern_set_destroy(set);
 		use_open(&t, f->name, f->reads > f->writes ? f->reads : f->writes);
 		for (unsigned n = 0; n < 2000; n++) {
 			const struct test_octets o = random_packet(&seed);
