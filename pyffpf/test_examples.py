@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,6 +92,86 @@ def test_figure_7_delivers_what_goes_to_negotiated_ports(tmp_path: Path) -> None
     assert lines == ["ports that RTSP negotiated: 5004, 6000", "3 packets delivered"]
 
 
+SESSION = (  # RTSP's control, both ways, with its port at the server; data: an answer's
+    b"SETUP rtsp://a/b RTSP/1.0\r\nCSeq: 3\r\nTransport: RTP/AVP;unicast;client_port=5004-5005\r\n\r\n",
+    b"RTSP/1.0 200 OK\r\nCSeq: 3\r\nTransport: RTP/AVP;unicast;client_port=5004-5005;server_port=6970-6971\r\n\r\n",
+)
+
+
+def rtsp(to_server: bool, text: bytes) -> bytes:
+    return ethernet(ip4(6, tcp(*((40001, 554) if to_server else (554, 40001)), text)))
+
+
+def media(sport: int, dport: int, **options: Any) -> bytes:
+    return ethernet(ip4(17, udp(sport, dport, b"\x80\x60" + bytes(30)), **options))
+
+
+def mmdump_frames() -> list[tuple[bytes, int]]:
+    """And what the program is to say of each."""
+    return [
+        (media(6970, 5004), 0),  # nobody has negotiated that yet
+        (web(1, b"GET / HTTP/1.0\r\n"), 0),
+        (rtsp(True, b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n"), 1),
+        (media(6970, 5004), 0),
+        (rtsp(True, SESSION[0]), 1),
+        (media(6970, 5004), 2),
+        (rtsp(False, SESSION[1]), 1),
+        (media(6970, 5004, options=b"\1\1\1\0"), 2),
+        (media(6971, 5005), 2),
+        (media(5005, 6971), 2),  # what the receiver reports
+        (media(6970, 5006), 0),
+        (media(6970, 5004, fragment=0x0010), 0),  # a later piece
+        (media(6970, 5004)[:36], 0),  # cut before the ports
+        (web(2, b"", port=5004), 0),  # TCP
+        (rtsp(False, SESSION[1].replace(b"5004-5005", b"53-54")), 1),  # a server that would like to see names
+        (media(1234, 53), 0),
+    ]
+
+
+def test_mmdump_extends_itself(tmp_path: Path) -> None:
+    frames = [frame for frame, _ in mmdump_frames()]
+    lines = run("mmdump.py", str(capture(tmp_path / "a.pcap", frames)))
+    assert lines == ["instructions added, for ports: 5004, 5005", "4 packets of RTSP, 4 of its media delivered"]
+    lines = run("mmdump.py", str(capture(tmp_path / "b.pcap", frames[:4])))
+    assert lines == ["instructions added, for ports: none", "1 packets of RTSP, 0 of its media delivered"]
+
+
+def test_mmdump_in_graph_text(tmp_path: Path) -> None:
+    """What it says of each packet, one node whose packets two others get; and the command line."""
+    file = capture(tmp_path / "a.pcap", [frame for frame, _ in mmdump_frames()])
+    program = (EXAMPLES / "mmdump.fpl1").read_text()
+    text = f'(device,{file}) -> m=(FPL-1,"{program}") -> t=(BPF,tcp) | u=(BPF,udp) -> (packetcount)'
+    with pyffpf.Flow(text, engine="embedded") as flow:
+        read = [(packet.ts_ns // 10**9, packet.result) for packet in flow["m"]]
+        assert read == [(at, result) for at, (_, result) in enumerate(mmdump_frames()) if result]
+        assert (flow["t"].counters.packets_out, flow["u"].counters.packets_out) == (4, 4)
+        assert flow["m"].report() == {"out_of_steps": 0, "extended": 2, "refused": 0}
+    command = [sys.executable, "-m", "pyffpf.cli.flow", "--json", text]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    counted = {node["class"]: node for node in json.loads(done.stdout)["flows"][0]["nodes"]}
+    assert (counted["FPL-1"]["in"], counted["FPL-1"]["out"]) == (16, 8)
+    assert counted["packetcount"]["out"] == 8
+
+
+def test_mmdump_with_forged_ports(tmp_path: Path) -> None:
+    """A server that answers with ever other ports fills the area, and no more."""
+    frames = [
+        rtsp(False, SESSION[1].replace(b"5004-5005", b"%d-%d" % (port, port + 1))) for port in range(2000, 4000, 7)
+    ]
+    frames += [
+        rtsp(False, SESSION[1].replace(b"5004", port)) for port in (b"0", b"65535", b"65536", b"99999999", b"-1")
+    ]
+    file = capture(tmp_path / "a.pcap", [*frames, *(media(1, port) for port in range(1900, 4100))])
+    program = (EXAMPLES / "mmdump.fpl1").read_text()
+    with pyffpf.Flow(f'(device,{file}) -> (FPL-1,"{program}")', engine="embedded") as flow:
+        results = [packet.result for packet in flow]
+        assert (results.count(1), results.count(2)) == (len(frames), 64)
+        report = flow["FPL-1"].report()
+        assert report["extended"] == 64
+        assert report["refused"] > 500
+
+
 @pytest.mark.parametrize("program", sorted(EXAMPLES.glob("*.fpl")), ids=lambda path: path.stem)
 def test_programs_are_written_as_the_formatter_would(program: Path) -> None:
     text = program.read_text()
@@ -101,7 +183,7 @@ def test_the_readme_has_all_examples() -> None:
     text = (EXAMPLES / "README.md").read_text()
     for path in EXAMPLES.glob("*.py"):
         assert f"python {path.name}" in text
-    for path in EXAMPLES.glob("*.fpl"):
+    for path in EXAMPLES.glob("*.fpl*"):
         assert path.name in text
 
 

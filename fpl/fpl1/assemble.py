@@ -15,7 +15,8 @@ takes    text, in this grammar (statements end with the line, or at ';'; comment
          `ret 5` is retk 5, and `push` takes any number of 64 bits.
 gives    Object, verified; or FplError, whose text is the report
 
-Labels and names are apart from each other by case, too. A name of .area stands for the area's number.
+Labels and names are apart from each other by case, too. A name of .area stands for the area's number,
+before it, too.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ _COMMENT = re.compile(r"(//|#)[^\n]*")
 _LABEL = re.compile(r"\s*([A-Za-z_]\w*)\s*:")
 _WORD = re.compile(r"\s*(\.?[A-Za-z_][\w.]*)")
 _TERM = re.compile(r"\s*([+-])?\s*(\d+\.\d+\.\d+\.\d+|0[xX][0-9a-fA-F]+|0[bB][01]+|\d+|[A-Za-z_]\w*)")
+_AREA_NAME = re.compile(r"(?:\s*[A-Za-z_]\w*\s*:)*\s*\.area\s+([A-Za-z_]\w*)", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -93,11 +95,21 @@ class _Assembler:
     def run(self) -> Object:
         # Comments become blanks: places stay what they are.
         plain = _COMMENT.sub(lambda found: " " * len(found[0]), self._source.text)
-        for found in _STATEMENT.finditer(plain):
-            self._statement(Text(found[0], found.start()))
+        statements = [Text(found[0], found.start()) for found in _STATEMENT.finditer(plain)]
+        self._name_areas(statements)
+        for statement in statements:
+            self._statement(statement)
         self._resolve()
         self._verify(len(plain.rstrip()))
         return self.program
+
+    def _name_areas(self, statements: list[Text]) -> None:
+        """Their numbers may be used before they stand in the text."""
+        for statement in statements:
+            if found := _AREA_NAME.match(statement.words):
+                if found[1] in self._numbers:
+                    raise self._error(f"the name {found[1]} is there already", statement.at + found.start(1))
+                self._numbers[found[1]] = len(self._numbers)
 
     # ---- statements ----
 
@@ -143,7 +155,6 @@ class _Assembler:
         if word == ".set":
             self._numbers[name] = self._number(number)
             return
-        self._numbers[name] = len(self._areas)
         slots = self._number(number)
         if not 0 < slots <= 4096:
             raise self._error("an area has 1 to 4096 instructions", number.at)
@@ -153,11 +164,11 @@ class _Assembler:
             self._emit(Insn(BY_NAME["jmp"].code, k=end), text.at)
 
     def _named(self, operand: Text, word: str) -> tuple[str, Text]:
-        """NAME NUMBER, the name not in use."""
+        """NAME NUMBER, the name not in use; of areas that is known."""
         found = _NAME.match(operand.words)
         if found is None:
             raise self._error(f"{word} begins with a name", operand.at)
-        if found[0] in self._numbers:
+        if word == ".set" and found[0] in self._numbers:
             raise self._error(f"the name {found[0]} is there already", operand.at)
         return found[0], Text(operand.words[found.end() :], operand.at + found.end()).stripped()
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fpl.fpl1 import Object, assemble, disassemble
 from fpl.fpl1.isa import BY_NAME, OPS, Insn
+from fpl.fpl1.machine import Machine
 from fpl.fpl1.object import Area, ObjectError
 from fpl.fpl1.random_programs import Programs
 from fpl.fpl2.report import FplError
@@ -51,6 +52,11 @@ def test_what_is_disassembled_is_assembled_again() -> None:
         assert assemble(disassemble(made)) == made
 
 
+def test_areas_have_numbers_before_they_stand_there() -> None:
+    code = assemble("push b; drop; push a; l: .AREA a 1, m; m: .area b 1, n; n: ret").code
+    assert [insn.k for insn in (code[0], code[2])] == [1, 0]
+
+
 def test_numbers() -> None:
     code = assemble("push 10.0.0.1; push 0xffffffffffffffff; push -1; push -2147483649; push 0b11 + 2 - 1; ret").code
     high, pushs = BY_NAME["high"].code, BY_NAME["pushs"].code
@@ -74,6 +80,9 @@ REFUSED = [
     ("thera: jmp there", "<fpl-1>:1:12: there is no label there", "Is it thera?"),
     ("a: a: ret 1", "<fpl-1>:1:4: the label a is there already", ""),
     (".set A 1; .set A 2", "<fpl-1>:1:16: the name A is there already", ""),
+    ("push 1; .area A 1, l; .area A 1, l; l: ret", "<fpl-1>:1:29: the name A is there already", ""),
+    (".set A 1; push 1; .area A 1, l; l: ret", "<fpl-1>:1:6: the name A is there already", ""),
+    (".area 5 1, l", "<fpl-1>:1:7: .area begins with a name", ""),
     (".set 5 1", "<fpl-1>:1:6: .set begins with a name", ""),
     (".org 5", "<fpl-1>:1:1: .org is no directive", "Known: .memory, .steps, .set, .area."),
     (".area a 5", "<fpl-1>:1:1: .area takes something else", ".area NAME SLOTS, LABEL"),
@@ -166,7 +175,16 @@ def test_the_page_has_every_operation_with_its_code_and_stack() -> None:
     assert told == {op.name: op.code for op in OPS.values()}
 
 
-def test_the_pages_program_is_one() -> None:
-    text = PAGE.read_text()
-    listing = "\n".join(line for line in text[: text.index("## Programs")].splitlines() if line.startswith("    "))
-    assert assemble(listing).data_bytes == 1024
+def listings() -> list[str]:
+    """Of the page: blocks that are programs."""
+    blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", PAGE.read_text(), re.MULTILINE)
+    return [block for block in blocks if ".memory" in block]
+
+
+def test_the_pages_programs() -> None:
+    first, second = map(assemble, listings())
+    assert first.data_bytes == 1024
+    assert second.externals == ["ExtendWithPort"]
+    machine = Machine(second, extend=True)
+    packets = [bytes(36) + port.to_bytes(2, "big") for port in (5004, 5004, 80)]
+    assert [machine.run(packet) for packet in packets] == [0, 1, 0]
