@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fpl.fpl2 import meaning, tree
+from fpl.fpl2 import meaning, sets, tree
 from fpl.fpl2.check import SCAN_MAX, Cost, loop_of
 from fpl.fpl2.emit import Guards, Lines
 from fpl.fpl2.externals import key_of
@@ -27,6 +27,7 @@ OWN_FACTS = [name for name in FACTS if name not in ("LEN", "CAPLEN")]
 BINARY = {"+": "add", "-": "sub", "*": "mul", "&": "and", "|": "or", "^": "xor"}
 RELATIONS = {"==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
 ATOMIC = {"+": "add", "-": "sub", "&": "and", "|": "or", "^": "xor"}
+LINEAR_MAX = 4  # ranges that are compared with one after the other
 _Made = Callable[[], str]
 
 
@@ -348,15 +349,39 @@ class Lower:
         value = self._value(expr.value)
         single = sorted({e.low.value for e in expr.elements if isinstance(e.low, tree.Number) and e.high == e.low})
         found = self._one_of(value, single) if single else "false"
-        for element in expr.elements:
-            if isinstance(element.low, tree.Number) and element.high == element.low:
-                continue
+        spans, others = sets.known(expr.elements)
+        if spans:
+            found = out.let(f"or i1 {found}, {self._within(value, spans)}")
+        for element in others:
             signed = meaning.is_signed(expr.value) or meaning.is_signed(element.low) or meaning.is_signed(element.high)
             low, high = self._value(element.low), self._value(element.high)
             above = out.let(f"icmp {self._relation('>=', signed)} i64 {value}, {low}")
             below = out.let(f"icmp {self._relation('<=', signed)} i64 {value}, {high}")
             found = out.let(f"or i1 {found}, {out.let(f'and i1 {above}, {below}')}")
         return out.flag(out.let(f"xor i1 {found}, {'true' if expr.negated else 'false'}"))
+
+    def _within(self, value: str, spans: list[sets.Ends]) -> str:
+        """i1: in one of these, which are in order: a search, so that a long set costs its logarithm."""
+        out = self._out
+        if len(spans) <= LINEAR_MAX:
+            found = "false"
+            for low, high in spans:
+                beyond = out.let(f"sub i64 {value}, {low}")
+                found = out.let(f"or i1 {found}, {out.let(f'icmp ule i64 {beyond}, {high - low}')}")
+            return found
+        half = len(spans) // 2
+        below, above, end = out.label("below"), out.label("above"), out.label("found")
+        out.branch(out.let(f"icmp ult i64 {value}, {spans[half][0]}"), below, above)
+        results = []
+        for label, part in ((below, spans[:half]), (above, spans[half:])):
+            out.block(label)
+            found, last = self._within(value, part), out.label("last")
+            out.goto(last)
+            out.block(last)
+            out.goto(end)
+            results.append(f"[ {found}, %{last} ]")
+        out.block(end)
+        return out.let(f"phi i1 {', '.join(results)}")
 
     def _one_of(self, value: str, numbers: list[int]) -> str:
         """i1, by a switch: LLVM makes a search of it."""

@@ -54,6 +54,21 @@ def narrow(at: int, value: tree.Expr, spans: Sequence[Ends], others: list[tree.R
     return tree.Member(at, value, ordered + large + others, negated)
 
 
+def known(elements: Sequence[tree.Range]) -> tuple[list[Ends], list[tree.Range]]:
+    """Ranges between numbers that mean the same signed and unsigned, in order; and what is no such, nor one number."""
+    spans, others = [], []
+    for element in elements:
+        low, high = element.low, element.high
+        if isinstance(low, tree.Number) and isinstance(high, tree.Number):
+            if low == high:
+                continue
+            if high.value < SIGN:
+                spans.append((low.value, high.value))
+                continue
+        others.append(element)
+    return merged(spans), others
+
+
 def equal(left: tree.Wide, right: tree.Wide, op: str, at: int) -> tree.Expr:
     """op: == or !=."""
     halves = (tree.Binary(at, op, left.high, right.high), tree.Binary(at, op, left.low, right.low))

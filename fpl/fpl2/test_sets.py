@@ -61,6 +61,10 @@ TERMS: list[tuple[str, dict[str, int]]] = [
      {"10.255.255.255": 1, "11.0.0.4": 0, "11.0.0.6": 1, "192.168.1.7": 1, "192.168.1.6": 0, "::1": 0}),
     ("IP_SRC == PKT.U32[26] && IP_SRC != IP_DST", {"10.0.0.1": 1, "10.0.0.2": 0}),
     ("ETH_SRC IN {02:00:00:00:00:02, 00:11:22:00:00:00..00:11:22:ff:ff:ff}", {"1.1.1.1": 1}),
+    ("PKT.U8[29] IN {1..2, 4..5, 7..8, 10..11, 13..14, 16..17, 19..20, 22..23, 25..26, 30..200, 9}",
+     {"1.1.1.1": 1, "1.1.1.3": 0, "1.1.1.9": 1, "1.1.1.14": 1, "1.1.1.15": 0, "1.1.1.26": 1, "1.1.1.27": 0,
+      "1.1.1.30": 1, "1.1.1.201": 0, "1.1.1.0": 0}),
+    ("PKT.S8[29] IN {1..2, 4..5, 7..8, 10..11, 13..14, 16..17}", {"1.1.1.255": 0, "1.1.1.5": 1, "1.1.1.129": 0}),
     ("PKT.S8[26] IN {5, 127}", {"127.0.0.1": 1, "255.0.0.1": 0, "5.5.5.5": 1}),
     ("PKT.S8[26] IN {18446744073709551614, 18446744073709551600..18446744073709551610, 3}",
      {"254.0.0.1": 1, "255.0.0.1": 0, "241.0.0.0": 1, "3.0.0.0": 1}),
@@ -301,6 +305,19 @@ def test_a_set_of_ten_thousand(folder: Path) -> None:
         for near in (host, host ^ 1):
             packet = ethernet(ip4(6, b"", src=near.to_bytes(4, "big")))
             assert native.run(packet, {}, bytearray()) == (near in hosts)
+
+
+def test_a_set_of_a_thousand_ranges(folder: Path) -> None:
+    ends = sorted(random.Random(6).sample(range(1 << 32), 2000))
+    (folder / "many.txt").write_text(
+        "".join(f"{low}..{high}\n" for low, high in zip(ends[::2], ends[1::2], strict=True))
+    )
+    checked = checked_with('RETURN PKT.D[0] IN {USE "many.txt", 7, LEN};', folder)
+    native = Native(compile_native(checked).octets)
+    near = {end + more for end in ends[:40] + ends[-40:] for more in (-1, 0, 1)} | {4, 7, 0, (1 << 32) - 1}
+    for value in near:
+        expected = value in (4, 7) or any(low <= value <= high for low, high in zip(ends[::2], ends[1::2], strict=True))
+        assert native.run(value.to_bytes(4, "big"), {}, bytearray()) == expected, value
 
 
 def test_sources_of_own_fields_see_those_before_them() -> None:
