@@ -11,7 +11,11 @@ import random
 NUMBERS = (255, 256, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
 FIELDS = (
     "PKT.IP_PROTO", "PKT.TCP_DPORT", "PKT.IP_SRC", "L4", "PKT.UDP_LEN", "LEN", "CAPLEN", "IFINDEX", "VLAN_TCI",
-    "IS_TCP", "PKT.IP6_SRC_LOW", "PKT.VLAN_ID", "SPORT",
+    "IS_TCP", "PKT.IP6_SRC_LOW", "PKT.VLAN_ID", "SPORT", "ETH_SRC", "TCP_MSS", "INNER.IP_PROTO",
+)  # fmt: skip
+STRINGS = ('GET"', 'get"i', 'a"', '\\x00\\x00"', '0"i')
+ADDRESSES = (
+    "== 10.0.0.1", "!= 1011:1213::", "IN {10.0.0.0/30, 1:203::/32, ::5}", "NOT IN {::/1, 1.2.3.4..255.0.0.1}", "== DST",
 )  # fmt: skip
 RELATIONS = ("==", "!=", "<", "<=", ">", ">=")
 ASSIGNMENTS = ("=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>=")
@@ -80,8 +84,10 @@ class Programs:
             low, high = sorted((self._chance.randrange(300), self._chance.randrange(300)))
             value = self._expression(False, depth - 1)
             return f"({value} {self._one('IN', 'NOT IN')} {{{low}..{high}, {self._number()}, 6, {self._register()}}})"
-        found = f'({self._small()} CONTAINS "{self._one("GET", "a", "x00x00")}")'
-        return self._one(f"(!{self._any(depth - 1)})", found)
+        place = self._one(self._small(), self._register(), "PAYLOAD")
+        searched = f'({place} {self._one("CONTAINS", "NOT CONTAINS", "STARTS WITH")} "{self._one(*STRINGS)})'
+        address = f"({self._one('SRC', 'IP6_DST', 'PKT.U128[22]')} {self._one(*ADDRESSES)})"
+        return self._one(f"(!{self._any(depth - 1)})", searched, address)
 
     # ---- statements ----
 
