@@ -113,7 +113,7 @@ class Classifier:
             self._chain = Chain(self._compiler, maps.scratch, maps.progs, BANKS[self._bank], maps.place)
             made.callback(self._chain.close)
             self._empty_bank(self._bank)
-            self._restore(state["columns"] if state else {})
+            self._restore(state or {})
             self._tables.put_in_force()
             self._grace.wait()
             self._empty_bank(old_bank)
@@ -136,7 +136,8 @@ class Classifier:
         except FileNotFoundError:
             return None
 
-    def _restore(self, columns: Mapping[str, str | None]) -> None:
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        columns: Mapping[str, str | None] = state.get("columns", {})
         self._restoring = True
         self._prepare(base64.b64decode(text) for text in columns.values() if text is not None)
         for name, text in columns.items():
@@ -146,6 +147,8 @@ class Classifier:
             except ClassifyRefused as error:
                 self.refused[column] = str(error)
                 self.set(column, None)
+        for column in state.get("reserved", ()):
+            self.reserve(column)
         self._restoring = False
 
     def _prepare(self, filters: Iterable[bytes]) -> None:
@@ -216,7 +219,8 @@ class Classifier:
         info = ColumnInfo(0, RESERVED, 0, 0, 0, compiled=False)
         self._columns[column] = _Column(None, info)
         self._write_control()
-        self.wait()
+        if not self._restoring:
+            self.wait()
         return info
 
     def need(self, octets: int) -> None:
@@ -313,9 +317,12 @@ class Classifier:
         """For JSON: all that a Classifier of another process needs to go on."""
         columns = {
             str(column): None if octets is None else base64.b64encode(octets).decode()
-            for column, octets in ((column, entry.octets) for column, entry in self._columns.items())
+            for column, octets in (
+                (n, entry.octets) for n, entry in self._columns.items() if entry.prepared is not None
+            )
         }
-        return {"version": STATE_VERSION, "bank": self._bank, "columns": columns}
+        reserved = [column for column, entry in self._columns.items() if entry.prepared is None]
+        return {"version": STATE_VERSION, "bank": self._bank, "columns": columns, "reserved": reserved}
 
     def close(self) -> None:
         """Programs stay in the program array, and go on."""

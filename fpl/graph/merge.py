@@ -34,7 +34,8 @@ class Key:
 @dataclass(eq=False)
 class Running:
     """A node that runs. number: its bit; 0 is the device's. users: flows that have it; on: those of them that are
-    active. column: of classify, of a filter. mbuf: descriptor, -1 where it has none."""
+    active. column: of classify, of a filter. mbuf: descriptor, -1 where it has none; mbuf_serial: its name among those
+    of the source, 0 where it has none."""
 
     number: int
     key: Key
@@ -42,6 +43,7 @@ class Running:
     writable: bool = False
     column: int | None = None
     mbuf: int = -1
+    mbuf_serial: int = 0
     users: set[int] = field(default_factory=set)
     on: set[int] = field(default_factory=set)
 

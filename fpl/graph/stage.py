@@ -5,6 +5,7 @@
     commit()   the program that has them is in force; nothing of this flow is on yet
     switch()   one store: the flow's nodes are on, or off but for those that others have on
     remove()   off; numbers, columns and MBufs are free
+    kept()     what the stage of a later process needs to go on with them (kept.py)
 
 All calls are of one thread, that of the Classifier. Each leaves everything as it was when it raises.
 """
@@ -12,19 +13,21 @@ All calls are of one thread, that of the Classifier. Each leaves everything as i
 from __future__ import annotations
 
 import contextlib
+import itertools
 import mmap
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fpl.classify import Classifier, ClassifyRefused, Compiler, Maps, NotReady, bpf, bytecode, ir, layout
-from fpl.graph import emit, merge, place
+from fpl.graph import emit, kept, merge, place
 from fpl.graph.classes import Lowered
 from fpl.graph.emit import Delivery, Said
+from fpl.graph.kept import KeptError, KeptStage
 from fpl.graph.merge import DEVICE_NUMBER, Merged, Running
 from fpl.graph.node import (
     DEVICE,
@@ -45,36 +48,118 @@ DELIVERIES_MAX = 64  # flows of a source whose graphs deliver: bits of a word
 RESULT_BITS = 32
 
 
+@dataclass(frozen=True)
+class Inherited:
+    """What a stage goes on with. flows: those that are known, and whether they are active; nodes that only others had
+    are not taken. files: by name (files()); what is taken is taken out, and closed if the stage cannot be."""
+
+    kept: KeptStage
+    flows: Mapping[int, bool]
+    files: dict[str, int]
+
+    def take(self, name: str) -> int:
+        try:
+            return self.files.pop(name)
+        except KeyError:
+            raise KeptError(f"the map {name} was not kept") from None
+
+
 class Stage:
-    def __init__(self, classifier: Classifier, compiler: Compiler, maps: Maps, link: int, library: bytes) -> None:
-        """Nothing is in force. maps: as the Classifier's, borrowed. link: how packets begin, FFPF_NODE_* of
-        csrc/kernel/node_layout.h. library: bitcode of csrc/kernel/nodes.bpf.c."""
+    def __init__(
+        self,
+        classifier: Classifier,
+        compiler: Compiler,
+        maps: Maps,
+        link: int,
+        library: bytes,
+        serial: Callable[[], int] | None = None,
+        inherited: Inherited | None = None,
+    ) -> None:
+        """Nothing is in force, or what was in force goes on: KeptError when it cannot. maps: as the Classifier's,
+        borrowed. link: how packets begin, FFPF_NODE_* of csrc/kernel/node_layout.h. library: bitcode of
+        csrc/kernel/nodes.bpf.c. serial: numbers for names of files, none twice for the source. inherited: the
+        Classifier has its columns."""
         self._classifier, self._compiler, self._maps = classifier, compiler, maps
         self._link, self._library = link, library
+        self._serial = serial or itertools.count(1).__next__
         self._merged = Merged()
         self._instances: dict[int, Instance] = {}
         self._deliveries: dict[int, Delivery] = {}  # by flow
         self._delivering: set[int] = set()  # numbers of deliveries that are on
-        self.forget(maps)
-        self._lanes = bpf.possible_cpus() * maps.place.lanes
-        with contextlib.ExitStack() as made:
-            self._work = _map("ffpf_nodes", emit.WORK_BYTES, self._lanes)
-            made.callback(os.close, self._work)
-            work = mmap.mmap(self._work, emit.WORK_BYTES * self._lanes)
-            self._states_fd = _map("ffpf_states", emit.STATE_BYTES * emit.NUMBERS, 1)
-            made.callback(os.close, self._states_fd)
-            states = mmap.mmap(self._states_fd, mmap.PAGESIZE)
-            self._states = np.frombuffer(states, np.uint64).reshape(emit.NUMBERS, emit.STATE_BYTES // 8)
-            words = np.frombuffer(work, np.uint64).reshape(self._lanes, emit.WORK_BYTES // 8)
-            first, step = emit.WORK_COUNTERS // 8, emit.COUNTER_BYTES // 8
-            last = first + step * emit.NUMBERS
-            self._counters: npt.NDArray[np.uint64] = words[:, first:last].reshape(self._lanes, emit.NUMBERS, step)
-            self._switches: npt.NDArray[np.uint64] = self._states[DEVICE_NUMBER]
-            self._closing = made.pop_all()
         self._prog = -1
         self._filters: Mapping[bytes, Any] = {}
         self._loaded: set[Running] = set()  # what the program in force has, and is wanted
+        self._lanes = bpf.possible_cpus() * maps.place.lanes
+        with contextlib.ExitStack() as made:
+            self._make_maps(inherited, made)
+            if inherited is None:
+                self.forget(maps)
+                self._store_switches()
+            else:
+                self._restore(inherited)
+            self._closing = made.pop_all()
+
+    def _make_maps(self, inherited: Inherited | None, made: contextlib.ExitStack) -> None:
+        self._maps_serial = inherited.kept.maps if inherited is not None else self._serial()
+        if inherited is not None:
+            inherited.kept.check_format()
+            self._work, self._states_fd = (self._taken(inherited, name, made)
+                                           for name in kept.map_names(self._maps_serial))  # fmt: skip
+        else:
+            self._work = _map("ffpf_nodes", emit.WORK_BYTES, self._lanes)
+            made.callback(os.close, self._work)
+            self._states_fd = _map("ffpf_states", emit.STATE_BYTES * emit.NUMBERS, 1)
+            made.callback(os.close, self._states_fd)
+        work = mmap.mmap(self._work, emit.WORK_BYTES * self._lanes)
+        states = mmap.mmap(self._states_fd, mmap.PAGESIZE)
+        self._states = np.frombuffer(states, np.uint64).reshape(emit.NUMBERS, emit.STATE_BYTES // 8)
+        words = np.frombuffer(work, np.uint64).reshape(self._lanes, emit.WORK_BYTES // 8)
+        first, step = emit.WORK_COUNTERS // 8, emit.COUNTER_BYTES // 8
+        last = first + step * emit.NUMBERS
+        self._counters: npt.NDArray[np.uint64] = words[:, first:last].reshape(self._lanes, emit.NUMBERS, step)
+        self._switches: npt.NDArray[np.uint64] = self._states[DEVICE_NUMBER]
+
+    @staticmethod
+    def _taken(inherited: Inherited, name: str, made: contextlib.ExitStack) -> int:
+        fd = inherited.take(name)
+        made.callback(os.close, fd)
+        return fd
+
+    def _restore(self, inherited: Inherited) -> None:
+        """A program of this version's takes the place of the one in force in one store, with the same numbers,
+        counters and memories: no packet is missed, or counted twice."""
+        merged, instances = kept.restored(inherited.kept, inherited.flows.keys())
+        with contextlib.ExitStack() as taken:
+            for node in merged:
+                if node.column is not None and (node.column in self._classifier.refused
+                                                or self._classifier.info(node.column) is None):  # fmt: skip
+                    raise KeptError(f"the filter of node {node.number} cannot run in the kernel any more")
+                if node.mbuf_serial:
+                    node.mbuf = self._taken(inherited, kept.mbuf_name(node.mbuf_serial), taken)
+            self._merged, self._instances = merged, {instance.flow: instance for instance in instances}
+            for instance in instances:
+                self._put_back(instance, inherited)
+            if not self._merged and not self._deliveries:
+                self.forget(self._maps)
+            else:
+                try:
+                    self._put_in_force(self._loaded_program(list(self._merged), list(self._deliveries.values())))
+                except (ClassifyRefused, bpf.VerifierError) as error:
+                    raise KeptError(f"the program of all nodes: {error}") from error
+            taken.pop_all()
         self._store_switches()
+
+    def _put_back(self, instance: Instance, inherited: Inherited) -> None:
+        """What a flow's nodes deliver, and whether they are on."""
+        flow = instance.flow
+        found = next(one.delivery for one in inherited.kept.instances if one.flow == flow)
+        if (found is not None) != bool(instance.delivered):
+            raise KeptError(f"flow {flow}: what it delivers was not kept")
+        if found is not None:
+            numbers = tuple(instance.placed[position].number for position in instance.delivered)
+            self._deliveries[flow] = Delivery(found.number, found.column, numbers, self._result_of(numbers[0]))
+        if inherited.flows[flow]:
+            self._set_on(flow, True)
 
     @staticmethod
     def forget(maps: Maps) -> None:
@@ -178,7 +263,7 @@ class Stage:
                 return reason
             running.column = columns.pop()
         if lowered.mbuf_bytes:
-            running.mbuf = _map("ffpf_mbuf", running.map_bytes, 1)
+            running.mbuf, running.mbuf_serial = _map("ffpf_mbuf", running.map_bytes, 1), self._serial()
             if lowered.mbuf_begin:
                 with mmap.mmap(running.mbuf, running.mbuf_end) as memory:
                     memory[running.mbuf_at : running.mbuf_at + len(lowered.mbuf_begin)] = lowered.mbuf_begin
@@ -214,6 +299,9 @@ class Stage:
         except (ClassifyRefused, bpf.VerifierError) as error:
             self._deliveries.pop(flow, None)
             raise GraphError(f"the program of all nodes: {error}") from error
+        self._put_in_force(prog)
+
+    def _put_in_force(self, prog: int) -> None:
         self._classifier.need(self._fetch_len)
         bpf.prog_array_set(self._maps.progs, layout.SLOT_GRAPH, prog)
         if self._prog >= 0:
@@ -258,12 +346,15 @@ class Stage:
 
     def switch(self, flow: int, on: bool) -> None:
         """The flow's nodes run, and its packets are delivered; or not, as far as it is concerned."""
+        self._set_on(flow, on)
+        self._store_switches()
+
+    def _set_on(self, flow: int, on: bool) -> None:
         for node in self._merged.of(flow):
             (node.on.add if on else node.on.discard)(flow)
         delivery = self._deliveries.get(flow)
         if delivery is not None:
             (self._delivering.add if on else self._delivering.discard)(delivery.number)
-        self._store_switches()
 
     def _store_switches(self) -> None:
         """Whole words, each in one store."""
@@ -334,8 +425,30 @@ class Stage:
         """(instructions, the verifier's steps) of the program in force; zeros when there is none."""
         return (bpf.prog_insns(self._prog), bpf.prog_verified(self._prog)) if self._prog >= 0 else (0, 0)
 
+    # ---- outliving this process
+
+    def kept(self) -> KeptStage:
+        deliveries = {flow: (known.number, known.column) for flow, known in self._deliveries.items()}
+        return kept.keep(self._maps_serial, self._merged, self._instances.values(), deliveries)
+
+    def files(self) -> dict[str, int]:
+        """By the names that kept() has: they stay the stage's."""
+        files = dict(zip(kept.map_names(self._maps_serial), (self._work, self._states_fd), strict=True))
+        return files | {kept.mbuf_name(node.mbuf_serial): node.mbuf for node in self._merged if node.mbuf_serial}
+
+    @property
+    def instances(self) -> Mapping[int, Instance]:
+        """By flow."""
+        return self._instances
+
+    @property
+    def columns(self) -> list[int]:
+        """Of nodes: those in use."""
+        return [node.column for node in self._merged if node.column is not None]
+
     def close(self) -> None:
-        """The program stays in the program array, and goes on."""
+        """The program stays in the program array, and goes on. No other call may follow."""
+        del self._switches, self._states, self._counters  # the last views of mappings, which have descriptors
         for node in self._merged:
             if node.mbuf >= 0:
                 os.close(node.mbuf)

@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import base64
+import itertools
 import mmap
+import os
 import struct
 from types import TracebackType
 from typing import Any
 
 from fpl.classify import Classifier, Compiler
 from fpl.classify.testing import Packet, TestSource, octets_of
+from fpl.graph.kept import KeptError, KeptStage
 from fpl.graph.node import Instance, Node
-from fpl.graph.stage import Stage
+from fpl.graph.stage import Inherited, Stage
 from pyffpf.daemon.kernel_sources import nodes_library
 
 NODE_COLUMNS = range(100, 200)
@@ -42,10 +46,45 @@ class TestStage:
         self.source = TestSource()
         self.compiler = compiler
         self.classifier = Classifier(self.source.maps, compiler=self.compiler)
-        self.stage = Stage(self.classifier, self.compiler, self.source.maps, link, nodes_library())
+        self._link, self._serial = link, itertools.count(1).__next__
+        self.stage = self._stage(None)
         self.columns = list(NODE_COLUMNS)
         self.flows: set[int] = set()
         self.flow_columns: dict[int, int] = {}  # of those that deliver
+
+    def _stage(self, inherited: Inherited | None) -> Stage:
+        maps = self.source.maps
+        return Stage(self.classifier, self.compiler, maps, self._link, nodes_library(), self._serial, inherited)
+
+    def adopt(self, kept: KeptStage, files: dict[str, int], flows: dict[int, bool]) -> None:
+        """By a classifier and a stage of another process, as the one before is gone. files: what somebody held for it
+        (hold()), which are closed; flows: those that are known, and whether they are active."""
+        bank = self.classifier.export_state()["bank"]
+        self.stage.close()
+        self.classifier.close()
+        columns = kept.columns(flows)
+        state = {
+            "bank": bank,
+            "columns": {str(n): None if octets is None else base64.b64encode(octets).decode()
+                        for n, octets in columns.items()},
+            "reserved": [self.flow_columns[flow] for flow in flows if flow in self.flow_columns],
+        }  # fmt: skip
+        self.classifier = Classifier(self.source.maps, state, self.compiler)
+        try:
+            self.stage = self._stage(Inherited(kept, flows, files))
+        except KeptError:
+            self.stage = self._stage(None)
+            raise
+        finally:
+            for fd in files.values():
+                os.close(fd)
+        self.flows = set(flows)
+        self.flow_columns = {flow: column for flow, column in self.flow_columns.items() if flow in flows}
+        self.columns = [column for column in NODE_COLUMNS if column not in self.stage.columns]
+
+    def hold(self) -> dict[str, int]:
+        """The files of the stage, as somebody holds them."""
+        return {name: os.dup(fd) for name, fd in self.stage.files().items()}
 
     def __enter__(self) -> TestStage:
         return self

@@ -83,18 +83,24 @@ class Control:
             raise ControlError(f"{self._path}: {error.strerror or error}: is this ffpfd's socket?") from error
 
     def ask(self, operation: str, **fields: object) -> Answer:
-        """Sends a request and waits for its reply, all its messages."""
+        """Sends a request and waits for its reply, all its messages. Once more when another ffpfd has come: to the one
+        before it, or its reply, may have been lost."""
         number, self._next_id = self._next_id, self._next_id + 1
+        request = json.dumps({"id": number, "op": operation, **fields}).encode()
         reply: dict[str, Any] = {}
         fds: list[int] = []
         try:
             with contextlib.suppress(BrokenPipeError):  # who hangs up may have said why
-                self._socket.send(json.dumps({"id": number, "op": operation, **fields}).encode())
+                self._socket.send(request)
             while True:
                 data, more_fds = self._receive()
                 part = _parse(data)
                 if "event" in part:
                     self.events.append(part)
+                if part.get("event") == "adopted":
+                    _close_all(fds)
+                    reply, fds = {}, []
+                    self._socket.send(request)
                 if part.get("id") not in (number, 0):  # 0: what ffpfd could not read, or a connection that it refuses
                     _close_all(more_fds)
                 else:

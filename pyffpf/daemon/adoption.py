@@ -18,13 +18,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from pyffpf.daemon import saved as saving
-from pyffpf.daemon.captures import Flow, FlowState, Given, Group, Source, SourceState
+from pyffpf.daemon.captures import Flow, FlowState, Given, GraphFlow, GraphState, Group, Source, SourceState
 from pyffpf.daemon.engine import (
     Adopted,
     Engine,
     EngineError,
     Kept,
     KeptFlow,
+    KeptGraph,
     KeptGroup,
     NamedFd,
     Placement,
@@ -32,15 +33,16 @@ from pyffpf.daemon.engine import (
 )
 from pyffpf.daemon.fdstore import FdStore
 from pyffpf.daemon.keeper import Keeper
-from pyffpf.daemon.policy import GroupKey
-from pyffpf.daemon.protocol import RefusedError, event
-from pyffpf.daemon.saved import Saved, SavedFlow, SavedGroup, SavedSource, client_fd, source_fd
+from pyffpf.daemon.policy import GroupKey, Right
+from pyffpf.daemon.protocol import Open, RefusedError, event
+from pyffpf.daemon.saved import Saved, SavedFlow, SavedGraph, SavedGroup, SavedSource, client_fd, source_fd
 from pyffpf.daemon.server import Client, Server
 from pyffpf.daemon.service import Service
 
 log = logging.getLogger(__name__)
 
-GRAPHS_END = "the nodes of a graph end with the ffpfd that made them: instantiate it again"
+LOST = "ffpfd came back, and could not take over this capture"
+NODES_LOST = "ffpfd came back, and could not go on with the nodes of this graph, which is to be instantiated again"
 
 
 @dataclass
@@ -50,6 +52,7 @@ class _Inheritance:
     saved: Saved
     fds: dict[str, int]
     clients: dict[int, Client] = field(default_factory=dict)  # by number
+    lost: dict[int, str] = field(default_factory=dict)  # by the flow's id: why, where more is known than LOST
 
     def take(self, name: str) -> int:
         """KeyError when the predecessor's state names what it had not stored."""
@@ -77,6 +80,10 @@ def adopt(store: FdStore, service: Service, server: Server, engine: Engine) -> K
     """Takes over, before the loop serves anybody. Returns the keeper of everything that is there then."""
     saved, fds = read(store)
     inherited = _Inheritance(saved, fds)
+    inherited.lost.update({graph.id: f"{NODES_LOST}: {graph.ends}" for graph in saved.graphs if graph.ends})
+    if saved.graphs_damaged:
+        log.error("what the last ffpfd left of graphs is damaged: %s", saved.graphs_damaged)
+        inherited.lost.update({graph.id: f"{NODES_LOST}: {saved.graphs_damaged}" for graph in saved.graphs})
     keeper = Keeper(store, service.captures, saved)
     try:
         _connections(inherited, server, keeper)
@@ -87,11 +94,13 @@ def adopt(store: FdStore, service: Service, server: Server, engine: Engine) -> K
     service.captures.adopt_flow_id(saved.last_flow_id)
     if saved.sources:
         keeper.adoptions += 1
-        log.info("took over %d flows of %d sources", len(service.captures.flows), len(service.captures.sources))
+        captures = service.captures
+        log.info("took over %d flows, and %d graphs, of %d sources", len(captures.flows), len(captures.graphs),
+                 len(captures.sources))  # fmt: skip
     keeper.write()
     for client in inherited.clients.values():
         client.send({"event": "adopted"})
-    _tell_of_losses(saved, inherited.clients, service)
+    _tell_of_losses(inherited, service)
     for client in inherited.clients.values():
         if not client.closed:
             client.start()
@@ -117,13 +126,17 @@ def _connections(inherited: _Inheritance, server: Server, keeper: Keeper) -> Non
 
 def _source(known: SavedSource, inherited: _Inheritance, service: Service, engine: Engine, keeper: Keeper) -> None:
     """One source with its flows. Flows whose connection is lost are not asked for, and so end."""
+    graphs = [graph for graph in inherited.saved.graphs
+              if graph.source == known.number and graph.client in inherited.clients]  # fmt: skip
+    delivering = {graph.delivery.id for graph in graphs if graph.delivery is not None}
     flows = [flow for flow in known.flows if flow.client in inherited.clients]
-    if not flows:
+    flows += [graph.delivery for graph in graphs if graph.delivery is not None]
+    if not flows and not graphs:
         return
     successors: dict[int, _Successors] = {}
     try:
         successors = {flow.id: _successors(flow, known.number, inherited.fds) for flow in flows}
-        adopted = _adopt_engine(known, flows, inherited, engine)
+        adopted = _adopt_engine(known, flows, graphs, inherited, engine)
     except (EngineError, RefusedError, KeyError, OSError) as error:
         log.error("the capture from %s ends: %s", known.name, error)
         for waiting in successors.values():
@@ -141,30 +154,41 @@ def _source(known: SavedSource, inherited: _Inheritance, service: Service, engin
         waiting = successors[flow.id]
         made.successors, made.given, made.kept_names = waiting.by_lane, waiting.given, waiting.kept_names
         made.opened_by = flow.opened_by
+        made.of_graph = flow.id in delivering
         if flow.slot in adopted.renewed:
             made.state = FlowState.LIVE
             made.keep_successors(open_source)
         source.slots.take_this(flow.slot)
         source.flows[flow.slot] = made
         service.captures.flows[made.id] = made
+    source.take_node_columns(adopted.node_columns)
+    for graph in graphs:
+        _graph(graph, adopted, inherited, source, service)
     for group in list(groups.values()):
         group.moves += group.number in adopted.moved
         if not source.members(group):
             del source.groups[group.key]
             open_source.close_group(group.number)
             source.group_numbers.give(group.number)
-    if not source.flows:
+    if not source.flows and not source.graphs:
         open_source.close()
         return
     service.captures.sources[source.key] = source
     keeper.adopted(source, known.number)
 
 
-def _adopt_engine(known: SavedSource, flows: list[SavedFlow], inherited: _Inheritance, engine: Engine) -> Adopted:
+def _adopt_engine(
+    known: SavedSource,
+    flows: list[SavedFlow],
+    graphs: list[SavedGraph],
+    inherited: _Inheritance,
+    engine: Engine,
+) -> Adopted:
     missing = [name for name in known.fds if source_fd(known.number, name) not in inherited.fds]
     if missing:
         raise EngineError(f"its files are not all there: {', '.join(missing)}")
     fds = {name: inherited.take(source_fd(known.number, name)) for name in known.fds}
+    delivering = {graph.delivery.id for graph in graphs if graph.delivery is not None}
     return engine.adopt_source(
         Resolved(known.key, known.name),
         known.pbuf_bytes,
@@ -172,10 +196,35 @@ def _adopt_engine(known: SavedSource, flows: list[SavedFlow], inherited: _Inheri
         [KeptGroup(group.number, group.bms) for group in known.groups],
         [
             KeptFlow(flow.slot, flow.group, flow.column, flow.generation, flow.snap_len, flow.ibuf_bytes,
-                     _insns(flow), flow.state == FlowState.LIVE)
+                     _insns(flow), flow.state == FlowState.LIVE, flow.id in delivering)
             for flow in flows
         ],
+        [
+            KeptGraph(graph.id, graph.state == GraphState.ACTIVE, graph.delivery.column if graph.delivery else None)
+            for graph in graphs if graph.state != GraphState.POPULATED
+        ],
     )  # fmt: skip
+
+
+def _graph(known: SavedGraph, adopted: Adopted, inherited: _Inheritance, source: Source, service: Service) -> None:
+    """A graph, unless its nodes were lost: these are gone, and so is what they delivered to."""
+    instance, state = adopted.graphs.get(known.id), GraphState(known.state)
+    if instance is None and state is not GraphState.POPULATED:
+        inherited.lost[known.id] = f"{NODES_LOST}: {adopted.graphs_lost or 'what they deliver to was lost'}"
+        return
+    client, key = inherited.clients[known.client], GroupKey(known.gid, known.right_snap_len)
+    asked = Open(known.opened_by, known.source_asked, known.snap_len, known.promisc, known.group_asked)
+    group = source.groups.get(key)
+    right = Right(key, group.plan if group else service.policy.plan(known.gid))
+    graph = GraphFlow(known.id, client, source, right, asked, known.text, state=state, opened_at=known.opened_at)
+    graph.instantiated_by = known.instantiated_by
+    if instance is not None:
+        stage = source.open.stage
+        assert stage is not None
+        graph.instance, graph.memory = instance, stage.memory(known.id)
+        graph.nodes, graph.placed, graph.delivered = instance.nodes, instance.placed, instance.delivered
+        graph.delivery = service.captures.flows.get(known.id)
+    source.graphs[known.id] = service.captures.graphs[known.id] = graph
 
 
 def _group(known: SavedGroup, service: Service, source: Source) -> Group:
@@ -243,12 +292,11 @@ def _successors(known: SavedFlow, number: int, fds: Mapping[str, int]) -> _Succe
     return made
 
 
-def _tell_of_losses(saved: Saved, clients: Mapping[int, Client], service: Service) -> None:
-    for graph in saved.graphs:
-        if graph.client in clients:
-            clients[graph.client].send(event("revoked", graph.id, reason=GRAPHS_END))
-    for source in saved.sources:
-        for flow in source.flows:
-            client = clients.get(flow.client)
-            if client is not None and flow.id not in service.captures.flows:
-                client.send(event("revoked", flow.id, reason="ffpfd came back, and could not take over this capture"))
+def _tell_of_losses(inherited: _Inheritance, service: Service) -> None:
+    saved, captures = inherited.saved, service.captures
+    known = [(graph.id, graph.client) for graph in saved.graphs]
+    known += [(flow.id, flow.client) for source in saved.sources for flow in source.flows]
+    for flow_id, number in known:
+        client = inherited.clients.get(number)
+        if client is not None and flow_id not in captures.graphs and flow_id not in captures.flows:
+            client.send(event("revoked", flow_id, reason=inherited.lost.get(flow_id, LOST)))

@@ -193,6 +193,7 @@ class GraphFlow:
     by_worker: dict[int, WorkerNode] = field(default_factory=dict)  # by position
     of_worker: bool = False  # it feeds a worker
     payer: int | None = None  # of one that feeds a worker: the user for whose flow it is there
+    instantiated_by: int = 0  # the request
 
 
 @dataclass(eq=False)
@@ -218,6 +219,13 @@ class Source:
         if self.engine is None:
             raise RefusedError(Code.NO_SUCH_DEVICE, f"{self.name}: the capture has ended")
         return self.engine
+
+    def take_node_columns(self, columns: Sequence[int]) -> None:
+        """Those that nodes have already; the others of their slots are free for more."""
+        slots = sorted({column // 2 for column in columns})
+        for slot in slots:
+            self.slots.take_this(slot)
+        self.node_columns = [column for slot in slots for column in (2 * slot, 2 * slot + 1) if column not in columns]
 
     def members(self, group: Group) -> list[Flow]:
         """The flows of a group, oldest first."""

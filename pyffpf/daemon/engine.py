@@ -13,12 +13,13 @@ nothing half made.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from pyffpf.daemon.config import Config
 
 if TYPE_CHECKING:
+    from fpl.graph.node import Instance
     from fpl.graph.stage import Stage
 
 FLOWS_MAX = 512  # FFPF_KERNEL_FLOWS_MAX
@@ -169,7 +170,8 @@ class KeptGroup:
 
 @dataclass(frozen=True)
 class KeptFlow:
-    """What ffpfd knows of a flow that it takes over. live: its column is in force."""
+    """What ffpfd knows of a flow that it takes over. live: its column is in force. reserved: the stage decides what is
+    for it; it is lost with the graphs."""
 
     slot: int
     group: int
@@ -179,6 +181,16 @@ class KeptFlow:
     ibuf_bytes: int
     insns: bytes | None
     live: bool
+    reserved: bool = False
+
+
+@dataclass(frozen=True)
+class KeptGraph:
+    """What ffpfd knows of a graph that was instantiated. column: of the flow that it delivers to, None: to none."""
+
+    id: int
+    active: bool
+    column: int | None = None
 
 
 class EngineSource(Protocol):
@@ -295,12 +307,16 @@ def is_interface(key: str) -> bool:
 class Adopted:
     """A source that was taken over. placements: by slot, of the flows that are there. renewed: slots that were on their
     way to other buffers, and are there, and in force: their readers need these as successors. moved: groups that have
-    been moved, or whose move was finished."""
+    been moved, or whose move was finished. graphs: by id, those whose nodes go on; graphs_lost: why others do not.
+    node_columns: what these nodes' filters have."""
 
     source: EngineSource
     placements: Mapping[int, Placement]
     renewed: frozenset[int]
     moved: frozenset[int] = frozenset()
+    graphs: Mapping[int, Instance] = field(default_factory=dict)
+    graphs_lost: str = ""
+    node_columns: Sequence[int] = ()
 
 
 class Engine(Protocol):
@@ -326,11 +342,12 @@ class Engine(Protocol):
         kept: Kept,
         groups: Sequence[KeptGroup],
         flows: Sequence[KeptFlow],
+        graphs: Sequence[KeptGraph] = (),
     ) -> Adopted:
         """A source that went on while nobody looked after it: the descriptors become the engine's, also on failure. Its
-        process was killed, perhaps in the middle of a call: groups and flows that the caller does not know are taken
-        away, those that are gone are missing from the answer, and columns are put in force as the caller says. A move
-        of which on_prepared's call had told is finished. No packet is lost to anybody else. A group that misses a
+        process was killed, perhaps in the middle of a call: groups, flows and graphs that the caller does not know are
+        taken away, those that are gone are missing from the answer, and columns are put in force as the caller says. A
+        move of which on_prepared's call had told is finished. No packet is lost to anybody else. A group that misses a
         flow is moved: the flow's right may have ended."""
 
     def close(self) -> None: ...

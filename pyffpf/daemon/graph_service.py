@@ -95,6 +95,12 @@ class GraphService:
         return graph
 
     async def _open(self, client: Client, request: protocol.Open) -> None:
+        for graph in self._captures.graphs_of(client):
+            if client.adopted and graph.request.id == request.id:  # by the ffpfd before, whose answer did not come
+                async with self._operations.locked(graph.source):
+                    self._check_there(graph)
+                    self._opened(graph)
+                return
         resolved = self._engine.resolve(request.source)
         policy = self._policy()
         right = await asyncio.to_thread(policy.decide, client.peer, request, resolved.name)
@@ -105,23 +111,29 @@ class GraphService:
             if client.closed:  # it went while this was done, and gone() may have looked already
                 await self.graphs.close(graph)
                 return
-            facts = source.open.facts
-            client.send(
-                {
-                    "id": request.id,
-                    "ok": True,
-                    "flow": graph.id,
-                    "source": source.name,
-                    "ifindex": facts.ifindex,
-                    "link_type": facts.link_type,
-                    "group": right.plan.name,
-                    "state": str(graph.state),
-                }
-            )
+            self._opened(graph)
+
+    def _opened(self, graph: GraphFlow) -> None:
+        facts = graph.source.open.facts
+        graph.client.send(
+            {
+                "id": graph.request.id,
+                "ok": True,
+                "flow": graph.id,
+                "source": graph.source.name,
+                "ifindex": facts.ifindex,
+                "link_type": facts.link_type,
+                "group": graph.right.plan.name,
+                "state": str(graph.state),
+            }
+        )
 
     async def _instantiate(self, client: Client, request: protocol.Instantiate) -> None:
         graph = self.find(client, request.flow)
         self._check_there(graph)
+        if client.adopted and graph.instantiated_by == request.id:  # as in _open
+            await self._instantiated(client, request, graph)
+            return
         async with contextlib.AsyncExitStack() as prepared:
             filters = {}
             for insns in {node.insns for node in request.nodes if node.insns is not None}:

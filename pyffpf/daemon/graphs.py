@@ -81,12 +81,14 @@ class GraphOperations:
             await self._drop(graph)
             raise
         graph.nodes, graph.text, graph.state = request.nodes, request.text, GraphState.PAUSED
+        graph.instantiated_by = request.id
         self._operations.tell(graph.source)
 
     async def undo(self, graph: GraphFlow) -> None:
         """Populated again: what was instantiated does not run as it was placed."""
+        graph.state = GraphState.POPULATED
         await self._drop(graph)
-        graph.nodes, graph.placed, graph.delivered, graph.state = (), (), (), GraphState.POPULATED
+        graph.nodes, graph.placed, graph.delivered = (), (), ()
 
     async def _instantiate(
         self,
@@ -158,11 +160,12 @@ class GraphOperations:
     async def switch(self, graph: GraphFlow, on: bool) -> None:
         if graph.state is GraphState.POPULATED:
             raise RefusedError(Code.INVALID, f"flow {graph.id} has no graph yet: it is {graph.state}")
+        graph.state = GraphState.ACTIVE if on else GraphState.PAUSED
+        self._operations.tell(graph.source)  # before: what was on once does not go off with this ffpfd
         if graph.instance is not None:
             stage = graph.source.open.stage
             assert stage is not None
             stage.switch(graph.id, on)  # one store: not worth a thread
-        graph.state = GraphState.ACTIVE if on else GraphState.PAUSED
 
     async def close(self, graph: GraphFlow) -> None:
         """A second call does nothing."""
@@ -178,11 +181,13 @@ class GraphOperations:
 
     async def revoke(self, graph: GraphFlow) -> None:
         """Its right has ended: its nodes are gone, and its reader keeps what it has."""
-        await self._drop_nodes(graph)
-        if graph.delivery is not None and graph.delivery.state is not FlowState.REVOKED:
-            await self._operations.revoke(graph.delivery)
         graph.state = GraphState.REVOKED
         graph.source.graphs.pop(graph.id, None)
+        if graph.delivery is not None and graph.delivery.state is not FlowState.REVOKED:
+            await self._operations.revoke(graph.delivery)
+        else:
+            self._operations.tell(graph.source)  # before anything ends: it must not come back with the next ffpfd
+        await self._drop_nodes(graph)
         await self._operations.update_promiscuous(graph.source)
         self._operations.tell(graph.source)
 

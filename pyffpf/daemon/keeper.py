@@ -12,7 +12,7 @@ import base64
 import logging
 from collections.abc import Iterator
 
-from pyffpf.daemon.captures import Captures, Flow, GraphFlow, Source
+from pyffpf.daemon.captures import Captures, Flow, GraphFlow, GraphState, Source
 from pyffpf.daemon.engine import NamedFd
 from pyffpf.daemon.fdstore import STATE_NAMES, FdStore, StoreError
 from pyffpf.daemon.saved import (
@@ -44,6 +44,7 @@ class Keeper:
         self._source_numbers: dict[str, int] = {}  # by the source's key
         self._client_numbers: dict[Client, int] = {}
         self._sources: dict[str, SavedSource] = {}
+        self._graphs: dict[str, list[tuple[GraphFlow, SavedGraph]]] = {}  # by the source's key
         self._fds: dict[str, dict[str, int]] = {}  # of each source: name in the store, descriptor
         self._failing = False
 
@@ -72,7 +73,7 @@ class Keeper:
             last_number=self._last_number,
             clients=[SavedClient(number, client.program) for client, number in clients.items()],
             sources=list(self._sources.values()),
-            graphs=[SavedGraph(graph.id, clients[graph.client]) for graph in self._graphs()],
+            graphs=[saved for known in self._graphs.values() for graph, saved in known if graph.client in clients],
         )
         try:
             held = self._store.held()
@@ -91,16 +92,13 @@ class Keeper:
     def _clients(self) -> dict[Client, int]:
         """Those with flows that are kept; who has none loses nothing by connecting again."""
         numbers = {flow.client for source in self._sources.values() for flow in source.flows}
-        numbers |= {self._client_number(graph.client) for graph in self._graphs()}
+        numbers |= {saved.client for known in self._graphs.values() for _, saved in known}
         self._client_numbers = {
             client: number
             for client, number in self._client_numbers.items()
             if number in numbers and client.fileno() >= 0
         }
         return self._client_numbers
-
-    def _graphs(self) -> list[GraphFlow]:
-        return [graph for graph in self._captures.graphs.values() if graph.client.fileno() >= 0]
 
     def _client_number(self, client: Client) -> int:
         return self._client_numbers.get(client) or self._client_numbers.setdefault(client, self._next_number())
@@ -111,18 +109,22 @@ class Keeper:
 
     def _describe(self, source: Source) -> None:
         there = self._captures.sources.get(source.key) is source
-        stays = there and any(not flow.of_graph for flow in source.flows.values())
+        stays = there and (source.flows or source.graphs)
         kept = source.engine.kept() if source.engine is not None and stays else None
+        if kept is not None and source.key not in self._source_numbers:
+            self._source_numbers[source.key] = self._next_number()
+        number = self._source_numbers[source.key] if kept is not None else 0
+        self._graphs[source.key] = [(graph, self._graph(graph, number)) for graph in source.graphs.values() if there]
+        if not self._graphs[source.key]:
+            del self._graphs[source.key]
         if kept is None:
             self._sources.pop(source.key, None)
             self._fds.pop(source.key, None)
             self._source_numbers.pop(source.key, None)
             return
-        if source.key not in self._source_numbers:
-            self._source_numbers[source.key] = self._next_number()
-        number = self._source_numbers[source.key]
-        flows = [flow for flow in source.flows.values() if not flow.of_graph]
-        waiting = {flow.kept_names[fd]: fd for flow in flows for named in _handed_out(flow) for _, fd in named}
+        waiting = {
+            flow.kept_names[fd]: fd for flow in source.flows.values() for named in _handed_out(flow) for _, fd in named
+        }
         fds = waiting | dict(kept.fds)
         self._fds[source.key] = {source_fd(number, name): fd for name, fd in fds.items()}
         facts = source.open.facts
@@ -139,10 +141,38 @@ class Keeper:
                 SavedGroup(group.number, group.key.gid, group.key.snap_len, group.plan.bms, group.moves, group.closed)
                 for group in source.groups.values()
             ],
-            flows=[self._flow(flow, facts.lanes) for flow in flows],
+            flows=[self._flow(flow) for flow in source.flows.values() if not flow.of_graph],
         )
 
-    def _flow(self, flow: Flow, lanes: int) -> SavedFlow:
+    def _graph(self, graph: GraphFlow, source: int) -> SavedGraph:
+        client = self._client_number(graph.client)
+        if not source:
+            return SavedGraph(graph.id, client, ends="packets of its source are captured in userspace")
+        if graph.of_worker or any(placed.by_worker for placed in graph.placed):  # it has the connection till then
+            return SavedGraph(graph.id, client, ends="the process that ran nodes of it ends with its ffpfd")
+        asked, key = graph.request, graph.right.key
+        # else what is there of nodes and delivery is half made
+        made = graph.instance is not None and graph.state is not GraphState.POPULATED
+        return SavedGraph(
+            id=graph.id,
+            client=client,
+            source=source,
+            gid=key.gid,
+            right_snap_len=key.snap_len,
+            state=str(graph.state if made else GraphState.POPULATED),
+            opened_by=asked.id,
+            instantiated_by=graph.instantiated_by if made else 0,
+            opened_at=graph.opened_at,
+            source_asked=asked.source,
+            group_asked=asked.group,
+            snap_len=asked.snap_len,
+            promisc=asked.promisc,
+            text=graph.text,
+            delivery=self._flow(graph.delivery) if made and graph.delivery is not None else None,
+        )
+
+    def _flow(self, flow: Flow) -> SavedFlow:
+        lanes = flow.source.open.facts.lanes
         return SavedFlow(
             id=flow.id,
             client=self._client_number(flow.client),

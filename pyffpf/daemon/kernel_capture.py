@@ -9,14 +9,16 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from fpl.classify import NETFILTER, SOCKET, Classifier, ColumnInfo, Compiler, Compilers, Maps
 from fpl.classify.bpf import prog_insns
-from fpl.graph.stage import Stage
+from fpl.graph.kept import KeptError, KeptStage
+from fpl.graph.node import Instance
+from fpl.graph.stage import Inherited, Stage
 from pyffpf._core import ffi, lib
-from pyffpf.daemon import kernel_filters, kernel_sources, netfilter, pages
+from pyffpf.daemon import jsonform, kernel_filters, kernel_sources, netfilter, pages
 from pyffpf.daemon.engine import (
     FLOWS_MAX,
     GROUPS_MAX,
@@ -56,9 +58,12 @@ class KernelSource:
         compilers: tuple[Compiler, Compilers],
         prepared: Callable[[EngineSource], None],
         classifier_state: Mapping[str, Any] | None = None,
+        *,
+        graphs_go_on: bool = False,
     ) -> None:
         """compilers: for what is done at once, and for what is prepared. prepared: see Engine.on_prepared.
-        classifier_state: of the predecessor's, for a source that is adopted."""
+        classifier_state: of the predecessor's, for a source that is adopted; graphs_go_on: take_over_graphs() is
+        called next."""
         self._prepared = prepared
         self._kernel = kernel
         self._name = name
@@ -80,11 +85,13 @@ class KernelSource:
         fds, column_bytes = self._fds, ffi.sizeof("struct ffpf_kernel_column")
         place = NETFILTER if kind == netfilter.KIND else SOCKET
         maps = Maps(fds["progs"], fds["scratch"], fds["control"], fds["columns"], column_bytes, place)
-        if classifier_state is not None:
-            Stage.forget(maps)
+        self._forget_graphs = functools.partial(Stage.forget, maps)
+        if classifier_state is not None and not graphs_go_on:
+            self._forget_graphs()
         self._classifier = Classifier(maps, classifier_state, *compilers)
         link = kernel_sources.link_of(self.facts.link_type)
-        self._new_stage = functools.partial(Stage, self._classifier, compilers[0], maps, link)
+        self._new_stage = functools.partial(Stage, self._classifier, compilers[0], maps, link,
+                                            kernel_sources.nodes_library(), self._next_serial)  # fmt: skip
         self._stage: Stage | None = None
         self._serial = 0  # of the files of groups and flows
         self._columns: dict[int, ColumnInfo] = {}
@@ -188,7 +195,7 @@ class KernelSource:
     @property
     def stage(self) -> Stage:
         if self._stage is None:
-            self._stage = self._new_stage(kernel_sources.nodes_library())
+            self._stage = self._new_stage()
         return self._stage
 
     def reserve(self, column: int) -> None:
@@ -313,7 +320,32 @@ class KernelSource:
             },
             "flows": {slot: [flow.serial, flow.ibufs_serial, flow.next_serial] for slot, flow in self._flows.items()},
         }
+        if self._stage is not None:
+            text["stage"] = jsonform.encode(self._stage.kept())
+            files |= self._stage.files()
         return Kept(json.dumps(text), files)
+
+    def take_over_graphs(self, kept: KeptStage, flows: Mapping[int, bool], files: dict[str, int]) -> str:
+        """Nodes go on; flows: by id, whether they are active. Why they cannot: they and their columns are gone then."""
+        try:
+            self._stage = self._new_stage(inherited=Inherited(kept, flows, files))
+        except KeptError as error:
+            self._forget_graphs()
+            deliver_to = map(kept.delivers_to, flows)
+            for column in [*kept.columns(flows), *(column for column in deliver_to if column is not None)]:
+                self._classifier.clear(column)
+            return str(error)
+        return ""
+
+    def graphs(self, delivering: Mapping[int, int], there: Collection[int]) -> tuple[dict[int, Instance], list[int]]:
+        """Those that were taken over, by id, and their nodes' columns. delivering: by id, slots of the flows that they
+        deliver to; who has one that is not there is taken away."""
+        if self._stage is None:
+            return {}, []
+        for flow, slot in delivering.items():
+            if slot not in there:
+                self._stage.remove(flow)
+        return dict(self._stage.instances), self._stage.columns
 
     def take_over(
         self, text: Mapping[str, Any], files: dict[str, int], groups: Sequence[KeptGroup], flows: Sequence[KeptFlow]

@@ -6,12 +6,15 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from fpl.classify import ClassifyRefused, Compiler, Compilers
 from fpl.classify.bpf import VerifierError
+from fpl.graph.kept import KeptError, KeptStage
 from pyffpf._core import ffi, lib
-from pyffpf.daemon import kernel_sources
+from pyffpf.daemon import jsonform, kernel_sources
 from pyffpf.daemon.config import Config
 from pyffpf.daemon.engine import (
     PREPARED_AT_ONCE,
@@ -20,6 +23,7 @@ from pyffpf.daemon.engine import (
     EngineSource,
     Kept,
     KeptFlow,
+    KeptGraph,
     KeptGroup,
     Placement,
     Resolved,
@@ -77,6 +81,7 @@ class KernelEngine:
         kept: Kept,
         groups: Sequence[KeptGroup],
         flows: Sequence[KeptFlow],
+        graphs: Sequence[KeptGraph] = (),
     ) -> Adopted:
         files, text = dict(kept.fds), json.loads(kept.text)
         made, fds = ffi.new("struct ffpf_kernel **"), ffi.new("struct ffpf_kernel_fds *")
@@ -93,22 +98,31 @@ class KernelEngine:
             raise
         for which in range(lib.FFPF_KERNEL_FD_COUNT):
             files.pop(ffi.string(lib.ffpf_kernel_fd_name(which)).decode(), None)
-        columns = {str(f.column): None if f.insns is None else base64.b64encode(f.insns).decode() for f in flows}
+        stage, lost = _kept_stage(text, graphs, flows)
+        if stage is None:
+            flows = [flow for flow in flows if not flow.reserved]
+        active = {graph.id: graph.active for graph in graphs} if stage is not None else {}
+        state = _classifier_state(text["bank"], stage, active, flows)
         try:
-            state = {"bank": text["bank"], "columns": columns}
-            source = KernelSource(resolved.name, made[0], self._compilers, self._tell_prepared, state)
+            source = KernelSource(resolved.name, made[0], self._compilers, self._tell_prepared, state,
+                                  graphs_go_on=stage is not None)  # fmt: skip
         except BaseException:
             lib.ffpf_kernel_close(made[0])
             close_all(list(files.values()))
             raise
         try:
+            if stage is not None:
+                lost = source.take_over_graphs(stage, active, files)
+            if lost:
+                log.error("%s: nodes of graphs end: %s", resolved.name, lost)
+                flows, graphs = [flow for flow in flows if not flow.reserved], ()
             placements = source.take_over(text, files, groups, flows)
         except BaseException:
             source.close()
             raise
         finally:
             close_all(list(files.values()))
-        return _finish(source, flows, placements)
+        return replace(_finish(source, flows, placements, graphs), graphs_lost=lost)
 
     def close(self) -> None:
         """Sources are closed by those who opened them."""
@@ -116,7 +130,39 @@ class KernelEngine:
         self._preparing.close()
 
 
-def _finish(source: KernelSource, flows: Sequence[KeptFlow], placements: dict[int, Placement]) -> Adopted:
+def _classifier_state(
+    bank: int, stage: KeptStage | None, graphs: Collection[int], flows: Sequence[KeptFlow]
+) -> dict[str, Any]:
+    """As Classifier.export_state() gives it."""
+    columns = {flow.column: flow.insns for flow in flows if not flow.reserved}
+    columns |= stage.columns(graphs) if stage is not None else {}
+    in_text = {str(n): None if insns is None else base64.b64encode(insns).decode() for n, insns in columns.items()}
+    return {"bank": bank, "columns": in_text, "reserved": [flow.column for flow in flows if flow.reserved]}
+
+
+def _kept_stage(
+    text: Mapping[str, Any], graphs: Sequence[KeptGraph], flows: Sequence[KeptFlow]
+) -> tuple[KeptStage | None, str]:
+    """What the predecessor's stage left, or why it is of no use; None without a reason: no graph needs it."""
+    if not graphs:
+        return None, ""
+    try:
+        kept = jsonform.decode(KeptStage, text["stage"], "stage")
+        kept.check_format()
+        there = {None, *(flow.column for flow in flows if flow.reserved)}
+        if any(kept.delivers_to(graph.id) != graph.column or graph.column not in there for graph in graphs):
+            raise KeptError("the columns that they deliver to are not those of their flows")
+        kept.columns([graph.id for graph in graphs])  # they are graphs
+    except KeyError:
+        return None, "the ffpfd before did not keep them"
+    except (ValueError, KeptError) as error:
+        return None, str(error)
+    return kept, ""
+
+
+def _finish(
+    source: KernelSource, flows: Sequence[KeptFlow], placements: dict[int, Placement], graphs: Sequence[KeptGraph]
+) -> Adopted:
     """What the predecessor was killed in the middle of. Moves that it had prepared are finished. Memories that nobody
     knows, which there should be none of, are moved once more: what is in those between, that nobody can read any more,
     is lost to their readers; the moment is that of the move. A flow that cannot be moved again, because its reader has
@@ -147,4 +193,9 @@ def _finish(source: KernelSource, flows: Sequence[KeptFlow], placements: dict[in
             source.close_flow(flow.slot)
             source.clear(flow.column)
             del placements[flow.slot]
-    return Adopted(source, placements, frozenset(renewed), frozenset(moved))
+    by_column = {flow.column: flow.slot for flow in flows if flow.reserved}
+    delivering = {graph.id: by_column[graph.column] for graph in graphs if graph.column is not None}
+    instances, node_columns = source.graphs(delivering, placements)
+    return Adopted(
+        source, placements, frozenset(renewed), frozenset(moved), graphs=instances, node_columns=node_columns
+    )

@@ -9,7 +9,7 @@ missing take their defaults, others are ignored (jsonform.py). One of a later FO
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pyffpf.daemon import jsonform
@@ -85,10 +85,26 @@ class SavedSource:
 
 @dataclass(frozen=True)
 class SavedGraph:
-    """A flow that is a graph. Its nodes end with the ffpfd that made them; its client is told."""
+    """A flow that is a graph. source: number of its source, 0: the graph ends with its ffpfd, for the reason `ends`.
+    Its nodes are in SavedSource.engine. delivery: the flow that they deliver to; it is not among those of the
+    source, so that an ffpfd that does not know of it takes it away."""
 
     id: int
     client: int
+    source: int = 0
+    ends: str = ""
+    gid: int = 0
+    right_snap_len: int = 0
+    state: str = "populated"
+    opened_by: int = 0
+    instantiated_by: int = 0
+    opened_at: float = 0.0
+    source_asked: str = ""  # the names in the request
+    group_asked: str | None = None
+    snap_len: int = 0
+    promisc: bool = False
+    text: str = ""
+    delivery: SavedFlow | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +116,7 @@ class Saved:
     clients: list[SavedClient] = field(default_factory=list)
     sources: list[SavedSource] = field(default_factory=list)
     graphs: list[SavedGraph] = field(default_factory=list)
+    graphs_damaged: str = ""  # never written: how; nothing but ids and clients of them is known
 
 
 def client_fd(number: int) -> str:
@@ -117,9 +134,21 @@ def dumps(saved: Saved) -> bytes:
 
 
 def loads(document: bytes) -> Saved:
-    """ValueError when it cannot be understood."""
+    """ValueError when it cannot be understood. What is wrong with graphs is nothing to other flows."""
     parsed: Any = json.loads(document)
-    saved = jsonform.decode(Saved, parsed, "state")
+    try:
+        saved = jsonform.decode(Saved, parsed, "state")
+    except ValueError as error:
+        if not isinstance(parsed, dict) or "graphs" not in parsed:
+            raise
+        graphs = parsed["graphs"] if isinstance(parsed["graphs"], list) else []
+        known = [SavedGraph(graph["id"], graph["client"]) for graph in graphs if _has_numbers(graph)]
+        saved = jsonform.decode(Saved, parsed | {"graphs": []}, "state")
+        saved = replace(saved, graphs=known, graphs_damaged=str(error))
     if saved.format > FORMAT:
         raise ValueError(f"state of format {saved.format}, and this ffpfd knows {FORMAT}")
     return saved
+
+
+def _has_numbers(graph: object) -> bool:
+    return isinstance(graph, dict) and all(isinstance(graph.get(key), int) for key in ("id", "client"))

@@ -21,6 +21,7 @@ from pyffpf.daemon.engine import (
     EngineSource,
     Kept,
     KeptFlow,
+    KeptGraph,
     KeptGroup,
     Resolved,
     is_interface,
@@ -73,9 +74,10 @@ class Sources:
         kept: Kept,
         groups: Sequence[KeptGroup],
         flows: Sequence[KeptFlow],
+        graphs: Sequence[KeptGraph] = (),
     ) -> Adopted:
         """Only the kernel's sources outlive a process."""
-        return self._kernel.adopt_source(resolved, pbuf_bytes, kept, groups, flows)
+        return self._kernel.adopt_source(resolved, pbuf_bytes, kept, groups, flows, graphs)
 
     def close(self) -> None:
         self._kernel.close()

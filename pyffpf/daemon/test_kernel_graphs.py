@@ -22,9 +22,8 @@ from compat_tests.netns import Netns, wait_until
 from fpl.classify.testing import Oracle, Packet
 from fpl.graph.node import Node
 from pyffpf.cli.control import ControlError
-from pyffpf.daemon.survival import Ffpfd as SurvivingFfpfd
 from pyffpf.daemon.test_kernel import IPV4, IPV6, Ffpfd, frames
-from pyffpf.daemon.testing import Tool, as_user, open_to_all
+from pyffpf.daemon.testing import as_user, open_to_all
 from pyffpf.errors import BadGraph
 from pyffpf.shared_flow import SharedFlow, graphs
 
@@ -126,6 +125,7 @@ def test_two_users_of_a_group_run_a_prefix_once(ns: Netns, running: Ffpfd) -> No
         kept.instantiate(counting(ns.left))
         kept.activate()
         first, second = (by_user(running, uid, run) for uid in (4300, 4301))
+        assert isinstance(first, dict), first
         assert (first["uid"], second["uid"]) == (4300, 4301)
         assert first["numbers"] == second["numbers"] == [state.number for state in kept.counters()]
         assert first["shared"] == second["shared"] == [True, True, True]
@@ -302,37 +302,3 @@ def test_nothing_is_left_when_flows_end(ns: Netns, running: Ffpfd) -> None:
         wait_until(lambda: running.descriptors() == before, "all descriptors closed")
     with ns.entered():
         assert graphs(running.path) == []
-
-
-@pytest.mark.live
-def test_graphs_end_with_their_ffpfd_and_clients_are_told(ns: Netns, tmp_path: Path) -> None:
-    """A flow of the same source that is none goes on, and what nodes had is free again."""
-    ffpfd = SurvivingFfpfd(ns, tmp_path)
-    ffpfd.start()
-    ffpfd.wait_ready()
-    with ns.entered():
-        stays = Tool(ffpfd.socket, "stays")
-        graph = SharedFlow(ns.left, socket=ffpfd.socket)
-        alone = SharedFlow(ns.right, socket=ffpfd.socket)
-    with stays, graph, alone, stays.open(ns.left) as opened:
-        for flow in (graph, alone):
-            flow.instantiate(counting(flow.source, deliver=True))
-            flow.activate()
-        ffpfd.kill()
-        ffpfd.start()
-        status = ffpfd.wait_ready(adoptions=1)
-        assert [flow.id for flow in status.flows] == [opened["flow"]]
-        for flow in (graph, alone):
-            assert flow.next_event() == {"event": "adopted"}
-            event = flow.next_event()
-            assert (event["event"], event["flow"]) == ("revoked", flow.id)
-            assert "instantiate it again" in event["reason"]
-        before = count(graph)
-        ns.send(ns.right, frames(IPV4, 20))
-        with ns.entered(), SharedFlow(ns.left, socket=ffpfd.socket) as again:
-            again.instantiate(counting(ns.left))
-            again.activate()
-            ns.send(ns.right, frames(IPV4, 20))
-            wait_until(lambda: count(again) == 20, "20 packets")
-        assert count(graph) == before
-    ffpfd.stop()

@@ -329,6 +329,6 @@ def test_it_goes_on_counting_while_ffpfd_is_killed_and_ends_with_the_next(ns: Ne
         ffpfd.start()
         ffpfd.wait_ready(adoptions=1)
         wait_until(lambda: is_gone(worker.pid), "the end of the worker")
-        with pytest.raises(Denied, match="instantiate it again"):
+        with pytest.raises(Denied, match="to be instantiated again: the process that ran nodes of it"):
             flow.graph.run(0, 20)
     ffpfd.stop()

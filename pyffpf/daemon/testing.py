@@ -34,6 +34,7 @@ from pyffpf.daemon.engine import (
     FlowCounts,
     Kept,
     KeptFlow,
+    KeptGraph,
     KeptGroup,
     LaneCounts,
     NamedFd,
@@ -277,10 +278,12 @@ class FakeEngine:
         kept: Kept,
         groups: Sequence[KeptGroup],
         flows: Sequence[KeptFlow],
+        graphs: Sequence[KeptGraph] = (),
     ) -> Adopted:
         if resolved.name.startswith("forgotten"):
             transport.close_all(list(kept.fds.values()))
             raise EngineError(f"{resolved.name} cannot be taken over")
+        flows = [flow for flow in flows if not flow.reserved]  # there is no stage
         self.opened.append(FakeSource(resolved, pbuf_bytes))
         return Adopted(self.opened[-1], self.opened[-1].adopt(kept, groups, flows), frozenset())
 
