@@ -27,7 +27,7 @@ const struct ffpf_extern ffpf_extern_rtsp_port = {
 	.value = "the first client_port of a Transport header, else its server_port; 0: none",
 	.reads_what = "",
 	.writes_what = "",
-	.levels = FFPF_LEVEL_USERSPACE,
+	.levels = FFPF_LEVEL_USERSPACE | FFPF_LEVEL_KERNEL,
 	.steps = STEPS,
 	.call = call,
 };

@@ -92,17 +92,17 @@ struct ffpf_node_program {
 	uint64_t bounds[5];                      /* of loops, by depth */
 	uint64_t scan[3];                        /* of CONTAINS: from where, how many octets, found */
 	uint32_t result;
-	uint32_t ended; /* by RETURN, or by what it may not do */
-	uint32_t shift; /* 4; 0: a tag was put back */
-	uint32_t saved; /* what lay in front of data then */
-	uint64_t reserved[4];
+	uint32_t ended;       /* by RETURN, or by what it may not do */
+	uint32_t shift;       /* 4; 0: a tag was put back */
+	uint32_t saved;       /* what lay in front of data then */
+	uint64_t external[8]; /* what an external function keeps while it runs */
 };
 FFPF_AT(ffpf_node_program, captured, 1024);
 FFPF_AT(ffpf_node_program, bounds, 1040);
 FFPF_AT(ffpf_node_program, scan, 1080);
 FFPF_AT(ffpf_node_program, result, 1104);
 FFPF_AT(ffpf_node_program, shift, 1112);
-FFPF_SIZE(ffpf_node_program, 1152);
+FFPF_SIZE(ffpf_node_program, 1184);
 
 struct ffpf_node_work {
 	uint64_t bits; /* nodes that the packet came out of */
@@ -121,6 +121,6 @@ FFPF_AT(ffpf_node_work, results, 1088);
 FFPF_AT(ffpf_node_work, headers, 1344);
 FFPF_AT(ffpf_node_work, flow, 1368);
 FFPF_AT(ffpf_node_work, program, 1408);
-FFPF_SIZE(ffpf_node_work, 2560);
+FFPF_SIZE(ffpf_node_work, 2592);
 
 #endif

@@ -4,6 +4,7 @@
  * the program of a source's nodes, which calls it; all of it is put in line there. Each class does what csrc/graph
  * says of it, and fills the MBuf of its public header.
  */
+#include "kernel/node_extern_rtsp.bpf.h"
 #include "kernel/node_fields.bpf.h"
 #include "kernel/node_headers.bpf.h"
 #include "kernel/node_program.bpf.h"
@@ -228,4 +229,12 @@ ffpf_node_program_leave(struct ffpf_scratch *s, struct ffpf_node_work *w)
 	if (!w->program.shift)
 		take_tag_out(s, &w->program);
 	return w->program.result;
+}
+
+/* ---- external functions of FPL-2, by the names that fpl/fpl2/ebpf.py has; behind ffpf_node_headers_find ---- */
+
+PUBLIC uint64_t
+ffpf_node_extern_rtsp_port(const struct ffpf_scratch *s, struct ffpf_node_work *w)
+{
+	return rtsp_port(s, w);
 }

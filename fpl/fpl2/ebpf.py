@@ -26,6 +26,7 @@ from fpl.fpl2 import tree
 from fpl.fpl2.check import SCAN_MAX, Cost, loop_of
 from fpl.fpl2.compile import Checked
 from fpl.fpl2.emit import Guards, Lines
+from fpl.fpl2.externals import key_of
 from fpl.fpl2.lower import BINARY, Lower, wrapped
 from fpl.fpl2.strings import is_letter
 
@@ -41,7 +42,7 @@ PROGRAM_SCAN = PROGRAM_BOUNDS + 8 * LOOPS_MAX  # u64: where CONTAINS begins, how
 PROGRAM_RESULT = PROGRAM_SCAN + 24  # u32
 PROGRAM_ENDED = PROGRAM_RESULT + 4  # u32
 PROGRAM_SHIFT = PROGRAM_ENDED + 4  # u32: 4, or 0 if a tag was put back
-PROGRAM_BYTES = 1152
+PROGRAM_BYTES = 1184
 TAG_BYTES = 4
 
 LOOP = 181  # helper bpf_loop
@@ -49,6 +50,8 @@ INDEX_MASK = layout.SCRATCH_DATA_BYTES - 1
 FETCH_LEAST = 16  # so that a tag has its place
 PIECE = 32  # places that CONTAINS looks at in one round
 INSNS_MAX = 30_000  # a jump goes 32,767 far
+# by key: functions of csrc/kernel/nodes.bpf.c, i64 (ptr scratch, ptr work), which know the packet's headers
+EXTERNS = {"getdyntcpdportfromrtsp": "ffpf_node_extern_rtsp_port"}
 FACTS_AT = {
     "IFINDEX": layout.SCRATCH_IFINDEX, "PKTTYPE": layout.SCRATCH_PKT_TYPE, "VLAN_PRESENT": layout.SCRATCH_VLAN_PRESENT,
     "VLAN_TCI": layout.SCRATCH_VLAN_TCI,
@@ -61,19 +64,22 @@ class NotForKernelError(Exception):
 
 @dataclass(frozen=True)
 class Kernel:
-    """name: of the function to call. functions: text of IR. fetch: octets of a packet that it may look at."""
+    """name: of the function to call. functions: text of IR. fetch: octets of a packet that it may look at. externs:
+    names of functions of csrc/kernel/nodes.bpf.c that it calls, which want the packet's headers."""
 
     name: str
     functions: str
     fetch: int
+    externs: tuple[str, ...] = ()
 
 
 def refusal(cost: Cost) -> str:
     """Why the kernel cannot run such a program, as far as is known without trying; "": nothing is."""
     if cost.deepest > LOOPS_MAX:
         return f"its loops are {cost.deepest} deep: the kernel has {LOOPS_MAX} at most"
-    if cost.externals:
-        return f"the kernel has no external function {cost.externals[0]}"
+    for key, external in sorted(cost.calls.items()):
+        if key not in EXTERNS:
+            return f"the kernel has no external function {external.name}"
     return ""
 
 
@@ -86,7 +92,7 @@ def octets_needed(program: tree.Program) -> int:
         elif isinstance(node, tree.Hash):
             assert isinstance(node.length, tree.Number)
             first, octets, scale = node.start, node.length.value, 1
-        elif isinstance(node, tree.Contains) or (isinstance(node, tree.Fact) and node.name == "CAPLEN"):
+        elif isinstance(node, (tree.Contains, tree.Extern)) or (isinstance(node, tree.Fact) and node.name == "CAPLEN"):
             return layout.SCRATCH_DATA_BYTES
         else:
             continue
@@ -102,7 +108,8 @@ def lower(checked: Checked, name: str = "program") -> Kernel:
     if reason:
         raise NotForKernelError(reason)
     functions = KernelLower(checked.mbuf_bytes, checked.cost, name).module(checked.program)
-    return Kernel(name, functions, octets_needed(checked.program))
+    externs = tuple(EXTERNS[key] for key in sorted(checked.cost.calls))
+    return Kernel(name, functions, octets_needed(checked.program), externs)
 
 
 class KernelGuards(Guards):
@@ -235,12 +242,19 @@ class KernelLower(Lower):
         pointer = self._lines.let(f"getelementptr i8, ptr %scratch, i64 {offset}")
         return self._lines.let(f"zext i32 {self._lines.let(f'load i32, ptr {pointer}, align 4')} to i64")
 
+    def _extern(self, expr: tree.Extern) -> str:
+        for offset in (expr.read_at, expr.write_at):
+            self._value(offset)  # which may end the filter
+        return self._lines.let(f"call i64 @{EXTERNS[key_of(expr.name)]}(ptr %scratch, ptr %work)")
+
     def _for(self, statement: tree.For) -> None:
         out, loop, depth = self._lines, loop_of(statement), len(self._leave)
         assert statement.most is not None
         if statement.first:
             self._assign(statement.first)
         out.keep(self._value(loop.bound), PROGRAM_BOUNDS + 8 * depth)
+        if not statement.most:
+            return  # the kernel takes away a function that no round calls, and then misses it
         self._leave.append("stop")
         with self._function() as name:
             body = out.label("round")

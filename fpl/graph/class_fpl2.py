@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from fpl.fpl2 import FplError, check, ebpf
+from fpl.fpl2.check import Policy
 from fpl.fpl2.compile import Checked, mbuf_size
 from fpl.graph.classes import KernelClass, Lowered, NotInKernelError
 from fpl.graph.code import Code
 from fpl.graph.node import Node
+from pyffpf.externs import CoreLibrary
 
 LINKS = {0: "ethernet", 2: "raw"}  # FFPF_NODE_*; cooked packets have a header that is not in the scratch
 RECORD = "file:"
@@ -28,6 +30,7 @@ class _Program:
     def emit(self, code: Code) -> str:
         kernel = ebpf.lower(_checked(self.text, self.mbuf_bytes, LINKS[code.link]), code.name("fpl2")[1:])
         code.functions.append(kernel.functions)
+        code.declarations |= {f"declare i64 @{name}(ptr, ptr)" for name in kernel.externs}
         code.call("entered", "void", "ffpf_node_program_enter", ("ptr", "%scratch"), ("ptr", "%work"),
                   ("i32", code.link))  # fmt: skip
         memory = code.name("mbuf") if self.mbuf_bytes else "%work"
@@ -43,7 +46,7 @@ class _Program:
 def _known(text: str, mbuf_bytes: int, link: str, interfaces: tuple[tuple[int, str], ...]) -> Checked:
     """interfaces: what names of interfaces mean now."""
     del interfaces
-    return check(text, mbuf_bytes=mbuf_bytes, link=link)
+    return check(text, mbuf_bytes=mbuf_bytes, link=link, policy=Policy(library=CoreLibrary()))
 
 
 def _checked(text: str, mbuf_bytes: int, link: str) -> Checked:
@@ -63,7 +66,8 @@ def instance(node: Node) -> Lowered:
     except ebpf.NotForKernelError as error:
         raise NotInKernelError(str(error)) from None
     emit = _Program(node.argument, octets).emit
-    return Lowered(node.argument, emit, octets, own_result=True, fetch=kernel.fetch, links=frozenset(LINKS), alone=True)
+    return Lowered(node.argument, emit, octets, headers=bool(kernel.externs), own_result=True, fetch=kernel.fetch,
+                   links=frozenset(LINKS), alone=True)  # fmt: skip
 
 
 CLASS = KernelClass("FPL-2", stateful=True, instance=instance, linkless=LINKLESS)

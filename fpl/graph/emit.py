@@ -33,7 +33,7 @@ WORK_RESULTS = WORK_COUNTERS + COUNTER_BYTES * NUMBERS  # u32 by number, of node
 WORK_HEADERS = WORK_RESULTS + 4 * NUMBERS
 WORK_FLOW = WORK_HEADERS + 24
 WORK_PROGRAM = WORK_FLOW + 40
-WORK_BYTES = WORK_PROGRAM + 1152
+WORK_BYTES = WORK_PROGRAM + 1184
 HEADERS_BYTES = 256  # of a packet that are looked at for its headers
 
 # the states, a value of an array map: a line of the caches for each number, which nobody maps but the control plane.

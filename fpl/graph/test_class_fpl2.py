@@ -18,6 +18,7 @@ from fpl.classify import Compiler, bpf, layout
 from fpl.classify.testing import Packet
 from fpl.fpl2 import FplError, check, ebpf, tree
 from fpl.fpl2.found import HIDDEN
+from fpl.fpl2.packets import ethernet, ip4, ip6, tcp, udp
 from fpl.fpl2.random_programs import Programs
 from fpl.fpl2.test_back_ends import CASES, FIELDS, MBUF, PACKETS
 from fpl.graph import class_fpl2, emit
@@ -170,6 +171,76 @@ def test_packets_of_other_links_are_judged_in_userspace(compiler: Compiler) -> N
     with TestStage(compiler, link=1) as made:
         found = placed(made, "RETURN 1;")
     assert (found.level, found.reason) == (Level.USERSPACE, class_fpl2.LINKLESS)
+
+
+def port_of(text: bytes) -> int:
+    """What externs/rtsp.c says of a message."""
+    for line in text.split(b"\n"):
+        header = re.match(rb"transport[ \t]*:(.*)", line, re.IGNORECASE | re.DOTALL)
+        said = dict.fromkeys((b"client_port=", b"server_port="), 0)
+        if not header:
+            continue
+        for name in said:
+            for found in re.finditer(name, header[1], re.IGNORECASE):
+                digits = re.match(rb"\d*", header[1][found.end() :])
+                if digits and digits[0] and 0 < int(digits[0]) <= 65535:
+                    said[name] = int(digits[0])
+                    break
+        if any(said.values()):
+            return said[b"client_port="] or said[b"server_port="]
+    return 0
+
+
+WORDS = [
+    b"Transport",
+    b":",
+    b" ",
+    b"client_port=",
+    b"SERVER_port=",
+    b"5004",
+    b"65536",
+    b"0",
+    b"-",
+    b"\r\n",
+    b"\n",
+    b";",
+    b"cl",
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(WORDS), max_size=14).map(b"".join), min_size=1, max_size=8))
+def test_ports_that_rtsp_settles_are_found_as_in_userspace(rtsp: KernelPrograms, messages: list[bytes]) -> None:
+    packets = [ethernet(ip4(6, tcp(1, 554, text))) for text in messages]
+    packets += [
+        ethernet(ip4(17, udp(1, 554, messages[0])) + b"Transport:client_port=9"),
+        ethernet(ip6(6, tcp(1, 2, messages[0])), 0x86DD),
+    ]
+    expected_ports = [*map(port_of, messages), port_of(messages[0]), port_of(messages[0])]
+    assert rtsp.run(0, [seen(packet) for packet in packets]) == expected_ports
+    assert rtsp.run(0, [seen(packet, 5) for packet in packets]) == expected_ports
+
+
+@pytest.fixture(scope="module")
+def rtsp(compiler: Compiler) -> Iterator[KernelPrograms]:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    with TestStage(compiler) as made:
+        loaded = KernelPrograms(made, ['RETURN EXTERN("GetDynTCPDPortFromRTSP", 0, 0);'], 0)
+        assert loaded.refused == {}
+        yield loaded
+    os.sched_setaffinity(0, before)
+
+
+def test_figure_7_delivers_what_goes_to_ports_that_rtsp_settled(made: TestStage, root: Path) -> None:
+    text = (root / "docs" / "examples" / "figure_7.fpl").read_text()
+    assert placed(made, text, 256).level is Level.KERNEL
+    setup = b"RTSP/1.0 200 OK\r\nTransport: RTP/AVP/TCP;client_port=4588-4589\r\n\r\n"
+    data, other = (Packet(ethernet(ip4(6, tcp(6970, port)))) for port in (4588, 4590))
+    assert made.send(data) == {}
+    assert made.send(Packet(ethernet(ip4(6, tcp(3056, 554, setup))))) == {}
+    assert [made.send(packet) for packet in (data, other)] == [{1: 1}, {}]
+    assert struct.unpack_from("=2I", made.mbuf(1, 1)) == (1, 4588)
 
 
 def test_a_loop_of_many_rounds_costs_the_verifier_no_more_than_one(made: TestStage) -> None:
