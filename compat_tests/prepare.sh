@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 say() { printf '==> %s\n' "$*"; }
 
 # Build; then what the demonstration and the tests run: tools to compare, models, linters, fuzzers.
-PACKAGES="gcc g++ make libc6-dev libbpf-dev python3-dev python3-venv libpcap-dev libsodium-dev libcap2-bin iproute2 ethtool util-linux procps
+PACKAGES="gcc g++ make libc6-dev libbpf-dev python3-dev python3-venv libpcap-dev libsodium-dev libvectorscan-dev libssl3 libcap2-bin iproute2 ethtool util-linux procps
 tcpdump tcpreplay libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev cppcheck spin binutils
 systemd mandoc gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 tshark time ngrep tcpflow p0f arpwatch ssldump dnscap httpry tcpslice nmap libdaq-dev libdaq2 graphviz"

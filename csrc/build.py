@@ -158,7 +158,7 @@ def generate() -> None:
         run(command)
         finished(output, command)
     CROSS_HEADERS.mkdir(parents=True, exist_ok=True)
-    for name in ("pcap", "sodium", "sodium.h"):
+    for name in ("hs", "pcap", "sodium", "sodium.h"):
         headers = CROSS_HEADERS / name
         if not headers.is_symlink():
             headers.symlink_to(f"/usr/include/{name}")

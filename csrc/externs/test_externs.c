@@ -139,6 +139,13 @@ random_packet(uint64_t *seed)
 	return o;
 }
 
+/* A use of it, with the arguments that it cannot be without. */
+static const char *
+use_of(const struct ffpf_extern *f)
+{
+	return strcmp(f->name, "vectorscan") == 0 ? "vectorscan regex=a+b" : f->name;
+}
+
 static void
 no_function_leaves_packet_and_memory(void **state)
 {
@@ -147,15 +154,16 @@ no_function_leaves_packet_and_memory(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < ffpf_extern_count; i++) {
 		const struct ffpf_extern *f = ffpf_externs[i];
+		const char *text = use_of(f);
 		struct ffpf_extern_set *set;
 		struct ffpf_error err;
 		struct test_use t;
 
-		if (ffpf_extern_set_create(&set, &f->name, 1, 1 << 20, NULL, &err) == -FFPF_E_NOT_SUPPORTED)
+		if (ffpf_extern_set_create(&set, &text, 1, 1 << 20, NULL, &err) == -FFPF_E_NOT_SUPPORTED)
 			continue; /* its library is not there for this processor; test_functions.py insists on it */
 		ffpf_extern_set_destroy(set);
-		use_open(&t, f->name, f->reads > f->writes ? f->reads : f->writes);
-		for (unsigned n = 0; n < 2000; n++) {
+		use_open(&t, text, f->reads > f->writes ? f->reads : f->writes);
+		for (unsigned n = 0; n < 1000; n++) {
 			const struct test_octets o = random_packet(&seed);
 
 			for (uint32_t at = 0; at < t.set->mbuf_bytes && n % 2; at++)
