@@ -61,6 +61,13 @@ def test_figure_2a_two_flows_share_their_first_filter(tmp_path: Path) -> None:
     assert len(re.findall(r"tcp dst port 80.*packets in", drawn)) == 1, "the picture shows BPF once"
 
 
+def test_figure_2b_finds_the_busiest_connections(tmp_path: Path) -> None:
+    frames = [web(source, b"x") for source in range(1, 13) for _ in range(source)] + [ethernet(ip4(17, udp(1, 2)))] * 40
+    lines = run("figure_2b.py", str(capture(tmp_path / "a.pcap", frames)))
+    found = [line.replace(" to 10.0.0.2", "") for line in lines]
+    assert found == [f"{n} packets, the last from 10.0.0.{n}" for n in range(12, 2, -1)]
+
+
 def test_figure_6_counts_the_packets_of_each_connection(tmp_path: Path) -> None:
     frames = [web(1, b"")] * 5 + [web(2, b"x")] * 3 + [ethernet(ip4(17, udp(1, 2)))] * 4 + [web(3, b"")]
     lines = run("figure_6.py", str(capture(tmp_path / "a.pcap", frames)))
