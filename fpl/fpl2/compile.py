@@ -21,6 +21,7 @@ from fpl.fpl2.parse import parse
 from fpl.fpl2.prologue import prologue
 from fpl.fpl2.report import Source
 from fpl.fpl2.scope import Scope, standard
+from fpl.fpl2.tails import unshared
 
 MBUF_MIN = 8
 
@@ -34,6 +35,7 @@ class Checked:
     cost: Cost
     mbuf_bytes: int
     link: str  # a key of names.LINKS
+    prologue: int = 0  # how many statements of the program it is
 
     def ir(self) -> str:
         """Text of LLVM IR, not optimised: lower.py says what the function is."""
@@ -81,9 +83,10 @@ def check(
     program = names.program(parse(source))
     before = prologue(names.found, link)
     cost = Checker(source, policy, size).program(before + program)
-    return Checked(source, before + program, cost, size, link)
+    return Checked(source, before + program, cost, size, link, len(before))
 
 
 def compile_native(checked: Checked, target: str = "x86-64") -> native.Code:
     """Raises native.BackendError."""
-    return native.compile_module(checked.ir(), target)
+    program = unshared(checked.program, checked.prologue)
+    return native.compile_module(Lower(checked.mbuf_bytes, checked.cost).module(program), target)

@@ -46,6 +46,16 @@ class Guards:
 
     def __init__(self, out: Lines, mbuf_bytes: int) -> None:
         self._out, self._mbuf = out, mbuf_bytes
+        self._sums: dict[str, tuple[str, int]] = {}  # offset -> base and what is added to it
+        self._small: set[str] = set()  # offsets up to bounds.LARGEST
+
+    def is_small(self, offset: str) -> None:
+        """What inside() may know of this offset: it is at most bounds.LARGEST."""
+        self._small.add(offset)
+
+    def is_sum(self, offset: str, base: str, ahead: int) -> None:
+        """... or: it is base + ahead, up to bounds.LARGEST; a base beyond the packet makes it lie outside."""
+        self._sums[offset] = base, ahead
 
     def require(self, condition: str) -> None:
         """Ends the filter with 0 unless it holds."""
@@ -54,12 +64,16 @@ class Guards:
         self._out.block(ahead)
 
     def inside(self, offset: str, octets: int) -> str:
-        """i1: octets from this offset (i64) on were all captured."""
+        """i1: octets from this offset (i64) on were all captured. Written so that LLVM sees which of two guards holds
+        where the other does: the end, without overflow, against what was captured."""
         captured = self.captured()
-        last = self._out.let(f"sub i64 {captured}, {octets}")
-        enough = self._out.let(f"icmp uge i64 {captured}, {octets}")
-        fits = self._out.let(f"icmp ule i64 {offset}, {last}")
-        return self._out.let(f"and i1 {enough}, {fits}")
+        base, ahead = self._sums.get(offset, (offset, 0))
+        end = self._out.let(f"add nuw i64 {base}, {ahead + octets}")
+        fits = self._out.let(f"icmp ule i64 {end}, {captured}")
+        if offset in self._small:
+            return fits
+        begins = self._out.let(f"icmp ule i64 {base}, {captured}")
+        return self._out.let(f"select i1 {begins}, i1 {fits}, i1 false")  # an end that overflowed is not looked at
 
     def captured(self) -> str:
         """i64: octets of the packet that are there."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fpl.fpl2 import meaning, sets, tree
+from fpl.fpl2 import bounds, meaning, sets, tree
 from fpl.fpl2.check import SCAN_MAX, Cost, loop_of
 from fpl.fpl2.emit import Guards, Lines
 from fpl.fpl2.externals import key_of
@@ -200,7 +200,7 @@ class Lower:
 
     def _packet(self, place: tree.Packet) -> str:
         out, bits = self._out, place.kind.bits
-        offset = self._scaled(place.index, place.scale)
+        offset = self._offset(place)
         inside = self._guards.inside(offset, bits // 8)
         if not place.soft:
             self._guards.require(inside)
@@ -214,6 +214,19 @@ class Lower:
         out.goto(end)
         out.block(end)
         return out.let(f"phi i64 [ 0, %{here} ], [ {value}, %{there} ]")
+
+    def _offset(self, place: tree.Packet) -> str:
+        """Of the first octet, and what is known of it told to the guards."""
+        largest, parts = bounds.most(place.index), bounds.split(place.index)
+        if parts and place.scale == 1:
+            base = self._load(parts[0])
+            offset = self._out.let(f"add i64 {base}, {parts[1]}")
+            self._guards.is_sum(offset, base, parts[1])
+            return offset
+        offset = self._scaled(place.index, place.scale)
+        if largest is not None:
+            self._guards.is_small(offset)
+        return offset
 
     def _octets(self, offset: str, bits: int) -> str:
         out = self._out
