@@ -129,9 +129,9 @@ class KernelGuards(Guards):
             last = int(offset) + octets
             return self._out.let(f"icmp uge i64 {self.captured()}, {last}") if 0 < last <= INDEX_MASK + 1 else "false"
         captured = self.captured()
-        last = self._out.let(f"sub i64 {captured}, {octets}")
+        behind = self._out.let(f"sub i64 {captured}, {octets}")
         enough = self._out.let(f"icmp uge i64 {captured}, {octets}")
-        fits = self._out.let(f"icmp ule i64 {offset}, {last}")
+        fits = self._out.let(f"icmp ule i64 {offset}, {behind}")
         return self._out.let(f"and i1 {enough}, {fits}")
 
     def _masked(self, offset: str, mask: int) -> str:
