@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from compat_tests.netns import Netns, wait_until
+from fpl.fpl2.packets import ethernet, ip4, tcp
 from fpl.graph.node import Node as GraphNode
 from pyffpf import Flow
+from pyffpf.compose import device, node
 from pyffpf.daemon.test_kernel import IPV4, IPV6, Ffpfd, frames
 from pyffpf.daemon.testing import as_user, open_to_all
 from pyffpf.errors import BadGraph, Busy, Denied, NoServer, NoSuchDevice, NotSupported, WrongState
@@ -145,6 +147,21 @@ def test_the_kernel_counts_and_python_reads_its_memory(ns: Netns, graph: RemoteG
     assert flow.state == "closed"
     with pytest.raises(WrongState, match="is closed"):
         flow.read_batch()
+
+
+def test_figure_7_runs_in_the_kernel(ns: Netns, graph: RemoteGraph, root: Path) -> None:
+    """Its text as the file has it, in lines. What is delivered is the packets as they came, with the tag that one has."""
+    setup = b"RTSP/1.0 200 OK\r\nTransport: RTP/AVP/TCP;client_port=4588-4589\r\n\r\n"
+    before, data, other = (ethernet(ip4(6, tcp(6970, port, payload * 20))) for port, payload in (
+        (4588, b"1"), (4588, b"2"), (4590, b"3")))  # fmt: skip
+    tagged = ethernet(ip4(6, tcp(6970, 4588, b"4" * 20)), tags=((0x8100, 7),))
+    program = node("FPL-2", (root / "docs" / "examples" / "figure_7.fpl").read_text(), mbuf=256, name="dynamic")
+    with graph.flow(device(ns.left) >> program) as flow:
+        dynamic = flow["dynamic"]
+        assert dynamic.level == "kernel"
+        ns.send(ns.right, [before, ethernet(ip4(6, tcp(3056, 554, setup))), data, other, tagged])
+        assert read(flow, 2) == [data, tagged]
+        assert dynamic.mbuf.view("u4")[:2].tolist() == [1, 4588]
 
 
 def test_packets_of_the_last_stage_come_here(ns: Netns, graph: RemoteGraph) -> None:

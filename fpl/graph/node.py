@@ -55,7 +55,11 @@ class Node:
     deliver: bool | None = None
 
     def __str__(self) -> str:
-        return self.name or f"({self.kind},{self.argument})" if self.argument or self.name else f"({self.kind})"
+        return (
+            self.name or f"({self.kind},{' '.join(self.argument.split())})"
+            if self.argument or self.name
+            else f"({self.kind})"
+        )
 
 
 def check(nodes: Sequence[Node]) -> None:

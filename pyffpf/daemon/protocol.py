@@ -230,7 +230,7 @@ class _Fields:
 
     def graph_text(self) -> str:
         value = self._fields.get("text", "")
-        if not isinstance(value, str) or len(value) > TEXT_MAX or not value.isprintable():
+        if not isinstance(value, str) or len(value) > TEXT_MAX or not _is_lines(value):
             self.fail(f"text must be printable text of {TEXT_MAX} characters at most")
         return value
 
@@ -245,7 +245,7 @@ class _Fields:
             self.fail(f"nodes[{number}] must be an object")
         fields = _Fields(self._id, f"{self._op}: nodes[{number}]", item)
         argument, inputs = item.get("argument", ""), item.get("inputs", [])
-        if not isinstance(argument, str) or len(argument) > TEXT_MAX or not (argument.isprintable() or not argument):
+        if not isinstance(argument, str) or len(argument) > TEXT_MAX or not _is_lines(argument):
             fields.fail(f"argument must be printable text of {TEXT_MAX} characters at most")
         if not isinstance(inputs, list) or len(inputs) > NODES_MAX or not all(map(_is_uint, inputs)):
             fields.fail("inputs must be a list of positions")
@@ -259,6 +259,11 @@ class _Fields:
             private=fields.boolean("private", False),
             deliver=None if item.get("deliver") is None else fields.boolean("deliver", False),
         )
+
+
+def _is_lines(text: str) -> bool:
+    """Printable, but for ends of lines and tabs: programs in FPL-2 have them."""
+    return text.translate({ord("\n"): None, ord("\t"): None}).isprintable()
 
 
 def _is_uint(value: object) -> TypeGuard[int]:

@@ -91,7 +91,7 @@ def test_a_graph_is_parsed_into_nodes() -> None:
         ({"nodes": [7]}, r"nodes\[0\] must be an object"),
         ({"nodes": [{"class": ""}]}, "class must have"),
         ({"nodes": [{"class": "a", "inputs": [-1]}]}, "inputs must be a list of positions"),
-        ({"nodes": [{"class": "a", "argument": "\n"}]}, "argument must be printable"),
+        ({"nodes": [{"class": "a", "argument": "\r"}]}, "argument must be printable"),
         ({"nodes": [{"class": "a", "insns": "!"}]}, "insns is not base64"),
         ({"nodes": [{"class": "a", "mbuf": 1 << 40}]}, "mbuf must be"),
         ({"nodes": [{"class": "a", "deliver": 1}]}, "deliver must be true or false"),
