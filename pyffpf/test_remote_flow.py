@@ -150,7 +150,7 @@ def test_the_kernel_counts_and_python_reads_its_memory(ns: Netns, graph: RemoteG
 
 
 def test_figure_7_runs_in_the_kernel(ns: Netns, graph: RemoteGraph, root: Path) -> None:
-    """Its text as the file has it, in lines. What is delivered is the packets as they came, with the tag that one has."""
+    """Its text as the file has it, in lines. Packets are delivered as they came, with the tag that one has."""
     setup = b"RTSP/1.0 200 OK\r\nTransport: RTP/AVP/TCP;client_port=4588-4589\r\n\r\n"
     before, data, other = (ethernet(ip4(6, tcp(6970, port, payload * 20))) for port, payload in (
         (4588, b"1"), (4588, b"2"), (4590, b"3")))  # fmt: skip
