@@ -200,3 +200,19 @@ def test_interfaces_of_savefiles_have_no_names(graphs: list[Graph], tmp_path: Pa
         status = graph.instantiate()
         assert (status < 0) == bool(words)
         assert words in graph.words() if words else status == 0
+
+
+def test_files_that_programs_use(graphs: list[Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the folders that the environment names, and from no other."""
+    (tmp_path / "own.fpl").write_text("MACRO WANTED = TCP_DPORT;\n")
+    (tmp_path / "ports.txt").write_text("80 # web\n8000..8080\n")
+    program = '(FPL-2,"USE \\"own.fpl\\"; RETURN WANTED IN {USE \\"ports.txt\\"};")'
+    graph = Graph(f"(device,hook:test) -> {program} -> (packetcount)")
+    graphs.append(graph)
+    monkeypatch.delenv("FFPF_FPL_PATH", raising=False)
+    assert graph.instantiate() < 0
+    assert "no files may be used here. Set FFPF_FPL_PATH to the folders that have them." in graph.words()
+    monkeypatch.setenv("FFPF_FPL_PATH", str(tmp_path))
+    graph.activate()
+    graph.hand_over(frame(80), frame(81), frame(8001))
+    assert graph.counters(1) == (3, 2)

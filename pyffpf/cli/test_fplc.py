@@ -90,3 +90,13 @@ def test_ffpf_flow_finds_the_compiler_beside_it(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert (first[4]["report"], second[3]["report"]) == ({"bytes": 120}, {"packets": 3})
     assert first[1] == second[1]  # one sampler, which saw each packet once
+
+
+def test_files_beside_a_program(tmp_path: Path) -> None:
+    (tmp_path / "ports.txt").write_text("80\n")
+    program = tmp_path / "web.fpl"
+    program.write_text('RETURN DPORT IN {USE "ports.txt"};\n')
+    assert fplc("check", str(program)).returncode == 0
+    refused = fplc("check", text=program.read_text())
+    assert refused.returncode == 1
+    assert "<stdin>:1:18: no files may be used here" in refused.stderr
