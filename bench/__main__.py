@@ -24,6 +24,7 @@ BENCHES = {
     "embedded": "bench.embedded",
     "hook": "bench.hook",
     "python": "bench.python",
+    "patterns": "bench.patterns",
 }
 
 
