@@ -92,6 +92,8 @@ enum ffpf_fpl1_fact {
 	X(0x17, GET, "get", LOCAL, 0, 1)                                                                               \
 	X(0x18, SET, "set", LOCAL, 1, 0)                                                                               \
 	X(0x19, FACT, "fact", FACT, 0, 1)                                                                              \
+	X(0x1a, GETX, "getx", PLAIN, 1, 1)                                                                             \
+	X(0x1b, SETX, "setx", PLAIN, 2, 0)                                                                             \
 	X(0x20, ADD, "add", PLAIN, 2, 1)                                                                               \
 	X(0x21, SUB, "sub", PLAIN, 2, 1)                                                                               \
 	X(0x22, MUL, "mul", PLAIN, 2, 1)                                                                               \

@@ -218,6 +218,9 @@ op_SWAP:
 op_SET:
 	locals[pc->a] = top;
 	POP_AND_NEXT();
+op_SETX:
+	locals[top % FFPF_FPL1_LOCALS] = *--sp;
+	POP_AND_NEXT();
 op_PUT:
 	other = part_shift(pc->b, 1u << (pc->a & 7), top);
 	sp -= 2;
@@ -238,6 +241,7 @@ op_DUP:		PUSH(top);
 op_DROP:	POP_AND_NEXT();
 op_OVER:	PUSH(sp[-1]);
 op_GET:		PUSH(locals[pc->a]);
+op_GETX:	BECOMES(locals[top % FFPF_FPL1_LOCALS]);
 op_FACT:	PUSH(packet->facts[pc->a]);
 
 op_ADD:		BINARY(a + b);

@@ -97,6 +97,8 @@ verify_alone(const struct ffpf_fpl1 *p, const struct ffpf_fpl1_insn *code, uint3
 			return bad(err, i, wrong);
 		if (info->form == FFPF_FPL1_LOCAL && *locals <= code[i].a)
 			*locals = code[i].a + 1u;
+		if (code[i].op == FFPF_FPL1_OP_GETX || code[i].op == FFPF_FPL1_OP_SETX)
+			*locals = FFPF_FPL1_LOCALS;
 	}
 	return 0;
 }

@@ -101,11 +101,12 @@ _fpl1() {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
 	case $previous in
 	--output | --read) _ffpf_files "$current" ;;
+	--link) _ffpf_words "ethernet raw sll sll2" "$current" ;;
 	*)
 		if [[ $current == -* ]]; then
-			_ffpf_words "--mbuf --output --binary --read --results --help" "$current"
+			_ffpf_words "--mbuf --output --binary --link --read --results --help" "$current"
 		elif ((COMP_CWORD == 1)); then
-			_ffpf_words "check assemble disassemble run" "$current"
+			_ffpf_words "check assemble disassemble translate run" "$current"
 		else
 			_ffpf_files "$current"
 		fi

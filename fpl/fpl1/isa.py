@@ -70,6 +70,7 @@ def _table() -> dict[int, Op]:
         Op(0x13, "dup", Form.PLAIN, 1, 2), Op(0x14, "drop", Form.PLAIN, 1, 0), Op(0x15, "swap", Form.PLAIN, 2, 2),
         Op(0x16, "over", Form.PLAIN, 2, 3), Op(0x17, "get", Form.LOCAL, 0, 1), Op(0x18, "set", Form.LOCAL, 1, 0),
         Op(0x19, "fact", Form.FACT, 0, 1),
+        Op(0x1A, "getx", Form.PLAIN, 1, 1), Op(0x1B, "setx", Form.PLAIN, 2, 0),
         *_plain(0x20, "add sub mul div.u div.s mod.u mod.s and or xor shl shr.u shr.s", 2, 1),
         *_plain(0x2D, "neg not lnot", 1, 1),
         *_plain(0x30, "eq ne lt.u lt.s le.u le.s gt.u gt.s ge.u ge.s", 2, 1),

@@ -23,6 +23,10 @@ class ObjectError(ValueError):
     """Octets that are no object."""
 
 
+class TranslateError(Exception):
+    """A program in FPL-2 that is too large for FPL-1."""
+
+
 @dataclass(frozen=True)
 class Area:
     """Where a program may be extended: empty, its instructions are jumps behind it."""

@@ -138,6 +138,11 @@ class Machine:
             self._push(self._locals[insn.a])
         elif stem == "set":
             self._locals[insn.a] = stack.pop()
+        elif stem == "getx":
+            self._push(self._locals[stack.pop() % LOCALS])
+        elif stem == "setx":
+            at = stack.pop() % LOCALS
+            self._locals[at] = stack.pop()
         elif stem == "fact":
             self._push(self._facts.get(FACTS[insn.a], 0))
         elif stem in ("neg", "not"):

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 from fpl.fpl1 import Object, assemble, disassemble
 from fpl.fpl1.assemble import memory_size
-from fpl.fpl1.object import ObjectError
+from fpl.fpl1.object import ObjectError, TranslateError
 from fpl.fpl2.report import FplError
 
 if TYPE_CHECKING:
     from pyffpf.flow_node import Node
+
+
+LINKS = ("ethernet", "raw", "sll", "sll2")
 
 
 class RefusedError(Exception):
@@ -50,6 +53,17 @@ def _assemble(args: argparse.Namespace) -> None:
 
 def _disassemble(args: argparse.Namespace) -> None:
     sys.stdout.write(disassemble(_program(args)))
+
+
+def _translate(args: argparse.Namespace) -> None:
+    from fpl.fpl1.translate import translate  # the compiler of FPL-2 is of no use to the other actions
+    from fpl.fpl2.check import Policy
+    from fpl.fpl2.compile import check
+    from pyffpf.externs import CoreLibrary
+
+    checked = check(_octets(args.file).decode(), name="<stdin>" if args.file == "-" else args.file,
+                    mbuf_bytes=args.mbuf, link=args.link, policy=Policy(library=CoreLibrary()))  # fmt: skip
+    sys.stdout.write(disassemble(translate(checked)))
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -87,6 +101,7 @@ ACTIONS = {
     "check": ("says what is wrong with a program, or nothing", _check),
     "assemble": ("makes an object, in hex or to a file (--output)", _assemble),
     "disassemble": ("prints the text of an object", _disassemble),
+    "translate": ("prints what a program in FPL-2 becomes in FPL-1", _translate),
     "run": ("runs a program on a savefile (--read)", _run),
 }
 
@@ -100,6 +115,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--mbuf", type=int, default=0, metavar="OCTETS", help="least size of the program's memory")
     top.add_argument("--output", type=Path, metavar="FILE", help="of assemble")
     top.add_argument("--binary", action="store_true", help="of assemble: octets on standard output, not hex")
+    top.add_argument("--link", choices=LINKS, default="ethernet", help="of translate: what the packets begin with")
     top.add_argument("--read", type=Path, metavar="FILE", help="of run: the savefile")
     top.add_argument("--results", action="store_true", help="of run: each packet that was let through")
     return top
@@ -110,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         ACTIONS[args.action][1](args)
         sys.stdout.flush()
-    except (FplError, ObjectError, RefusedError, OSError, UnicodeDecodeError) as error:
+    except (FplError, ObjectError, RefusedError, TranslateError, OSError, UnicodeDecodeError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

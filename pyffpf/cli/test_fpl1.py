@@ -69,3 +69,13 @@ def test_run_says_what_is_wrong(tmp_path: Path) -> None:
     done = fpl1("run", "--read", savefile(tmp_path), text="push 0; dup; call Nowhere; ret")
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"Nowhere" in done.stderr
+
+
+def test_translate(tmp_path: Path) -> None:
+    text = fpl1("translate", "--mbuf", 8, text="IF (PKT.IP_PROTO == PROTO_TCP) THEN MEM[1]++; RETURN 1; FI").stdout
+    lines = fpl1("run", "--read", savefile(tmp_path), text=text).stdout.decode().splitlines()
+    assert lines[:2] == ["packets 42", f"let_through {TCP}"]
+    assert lines[-1] == f"MEM[1] {TCP}"
+    assert fpl1("translate", "--link", "raw", text="RETURN 1;").returncode == 0
+    assert fpl1("translate", text="RETURN").stderr.startswith(b"<stdin>:1:7: the program ends too early")
+    assert b"4096 instructions" in fpl1("translate", text="R[0] += 1;" * 2000).stderr
