@@ -42,10 +42,34 @@ OOM_SCORE = "500"  # when memory is short this process goes before those that as
 
 
 class Asks(Control):
-    """The connection that the worker was started with."""
+    """The connection that the worker was started with. Two threads may drive the graph, and so ask."""
 
     def __init__(self, connected: socket.socket) -> None:
         super().__init__(Path("ffpfd"), "ffpf-worker", connected)
+        self._lock = threading.Lock()
+        self._unanswered: tuple[int, int] | None = None  # flow and lane: ffpfd went away, and may have done it
+
+    def successor(self, flow: int, lane: int) -> Mapping[str, int]:
+        """As SharedFlow.successor. What was not answered is busy, and is asked again under its number, by which the
+        next ffpfd knows it."""
+        with self._lock:
+            if self._unanswered not in (None, (flow, lane)):
+                raise ControlError("an earlier question is not answered yet", "busy")
+            number = self._next_id
+            try:
+                fds = self.ask("successor", flow=flow, lane=lane).fds
+            except ControlError as error:
+                if error.code:
+                    self._unanswered = None
+                    raise
+                self._unanswered, self._next_id = (flow, lane), number
+                raise ControlError(str(error), "busy") from error
+            self._unanswered = None
+            return fds
+
+    def pending_events(self) -> list[dict[str, Any]]:
+        with self._lock:
+            return super().pending_events()
 
 
 class OfTheCore(Graph):
@@ -67,10 +91,10 @@ class Front:
         self.source = str(said["source"])
         self.facts: Mapping[str, Any] = said
         self.descriptors = fds
-        self._asks, self._flow = asks, int(said["flow"])
+        self._asks, self.flow = asks, int(said["flow"])
 
     def successor(self, lane: int) -> Mapping[str, int]:
-        return self._asks.ask("successor", flow=self._flow, lane=lane).fds
+        return self._asks.successor(self.flow, lane)
 
 
 class Nodes:
@@ -79,12 +103,16 @@ class Nodes:
     def __init__(self, graph: Graph, flow: int) -> None:
         self._graph, self._flow = graph, flow
         self.made: dict[int, Flow] = {}  # by position
+        self.described: list[dict[str, Any]] = []
+        self.files: list[tuple[str, int]] = []  # of their memories, the nodes'
+        self.fronts: set[str] = set()
 
     def name(self, position: int) -> str:
         return f"n{self._flow}at{position}"
 
-    def add(self, said: Mapping[str, Any]) -> dict[str, Any]:
-        """Makes or finds one. What ffpfd is told of it, and under "fd" a descriptor of its memory, the node's."""
+    def add(self, said: Mapping[str, Any]) -> None:
+        """Makes or finds one."""
+        self.fronts |= {str(one).partition("bit")[0] for one in said["inputs"] if isinstance(one, str)}
         position = int(said["position"])
         inputs = " | ".join(one if isinstance(one, str) else self.name(one) for one in said["inputs"])
         quoted = str(said["argument"]).replace("\\", "\\\\").replace('"', '\\"')
@@ -96,10 +124,9 @@ class Nodes:
         number = flow[-1].instance
         fd, at, octets, error = ffi.new("int *"), ffi.new("uint64_t *"), ffi.new("uint64_t *"), new_error()
         check(lib.ffpf_graph_flow_memory(flow._pointer, flow[-1].number, fd, at, octets, error), error)
-        return {
-            "position": position, "number": number, "shared": number in before, "at": int(at[0]),
-            "mbuf": int(octets[0]), "fd": int(fd[0]),
-        }  # fmt: skip
+        self.described.append({"position": position, "number": number, "shared": number in before, "at": int(at[0]),
+                               "mbuf": int(octets[0])})  # fmt: skip
+        self.files.append((f"memory:{self._flow}:{position}", int(fd[0])))
 
     def close(self) -> None:
         for position in sorted(self.made, reverse=True):
@@ -112,14 +139,16 @@ class Worker:
     def __init__(self, asks: Asks, commands: socket.socket) -> None:
         self.graph = OfTheCore(shown=True)
         self._asks, self._commands = asks, commands
-        self._fronts: dict[str, tuple[Flow, list[Flow]]] = {}  # by name: the device, and one node for each bit
+        self._fronts: dict[str, tuple[int, Flow, list[Flow]]] = {}  # by name: the number that ffpfd has for it, the
+        # device, and one node for each bit
         self._flows: dict[int, Nodes] = {}
         self._active: set[int] = set()
         self._changed = threading.Event()
         self._over = False
+        self._left = False  # nobody can ask anything any more, on this connection
         self._operations: dict[str, Callable[[Mapping[str, Any], dict[str, int]], Answer]] = {
             "front": self._front, "end_front": self._end_front, "run": self._run, "switch": self._switch,
-            "end": self._end, "report": self._report,
+            "end": self._end, "report": self._report, "list": self._list,
         }  # fmt: skip
 
     # ---- packets
@@ -143,8 +172,8 @@ class Worker:
         except ControlError:
             self._over = True
             return
-        if any(event.get("event") == "adopted" for event in events):
-            self._over = True  # what it read has ended with the ffpfd that made it
+        if self._left and any(event.get("event") == "adopted" for event in events):
+            self._over = True  # by an ffpfd that knows of no workers
 
     # ---- commands
 
@@ -153,6 +182,7 @@ class Worker:
         while True:
             message, fds = receive(self._commands)
             if message is None:
+                self._left = True
                 self._changed.set()
                 self.graph.wake()
                 return
@@ -172,7 +202,7 @@ class Worker:
         Delivery(front).give(self.graph.core.pointer, front.name)
         device = OwnFlow(f"{front.name}=(device,given:{front.name})", graph=self.graph).instantiate()
         bits: list[Flow] = []
-        self._fronts[front.name] = (device, bits)
+        self._fronts[front.name] = (front.flow, device, bits)
         if int(said["bits"]) > 1:
             for bit in range(int(said["bits"])):
                 text = f"{front.name} -> {front.name}bit{bit}=(delivered,{bit})"
@@ -180,7 +210,7 @@ class Worker:
         return {}, []
 
     def _end_front(self, said: Mapping[str, Any], fds: dict[str, int]) -> Answer:
-        device, bits = self._fronts.pop(str(said["name"]))
+        _, device, bits = self._fronts.pop(str(said["name"]))
         for flow in (*bits, device):
             flow.close()
         return {}, []
@@ -188,12 +218,13 @@ class Worker:
     def _run(self, said: Mapping[str, Any], fds: dict[str, int]) -> Answer:
         nodes = Nodes(self.graph, int(said["flow"]))
         try:
-            described = [nodes.add(node) for node in said["nodes"]]
+            for node in said["nodes"]:
+                nodes.add(node)
         except BaseException:
             nodes.close()
             raise
         self._flows[int(said["flow"])] = nodes
-        return {"nodes": described}, [(f"memory:{one['position']}", one.pop("fd")) for one in described]
+        return {"nodes": nodes.described}, nodes.files
 
     def _switch(self, said: Mapping[str, Any], fds: dict[str, int]) -> Answer:
         flow, on = int(said["flow"]), bool(said["on"])
@@ -217,6 +248,15 @@ class Worker:
         self._active.discard(int(said["flow"]))
         self._flows.pop(int(said["flow"])).close()
         return {}, []
+
+    def _list(self, said: Mapping[str, Any], fds: dict[str, int]) -> Answer:
+        """What there is, for an ffpfd that comes after another. It does not wait for the graph."""
+        flows = [
+            {"flow": flow, "active": flow in self._active, "fronts": sorted(nodes.fronts), "nodes": nodes.described}
+            for flow, nodes in self._flows.items()
+        ]
+        fronts = [{"name": name, "flow": known[0]} for name, known in self._fronts.items()]
+        return {"fronts": fronts, "flows": flows}, [file for nodes in self._flows.values() for file in nodes.files]
 
     def _report(self, said: Mapping[str, Any], fds: dict[str, int]) -> Answer:
         node = self._flows[int(said["flow"])].made[int(said["position"])][-1]

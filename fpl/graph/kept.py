@@ -43,13 +43,14 @@ class KeptNode:
 
 @dataclass(frozen=True)
 class KeptPlaced:
-    """As Placed. A worker ends with the process that started it: graphs with nodes there are not gone on with."""
+    """As Placed."""
 
     level: str
     reason: str = ""
     number: int = 0
     shared: bool = False
     here: str = ""
+    by_worker: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def keep(
                 instance.flow,
                 [keep_node(node) for node in instance.nodes],
                 [
-                    KeptPlaced(where.level, where.reason, where.number, where.shared, where.here)
+                    KeptPlaced(where.level, where.reason, where.number, where.shared, where.here, where.by_worker)
                     for where in instance.placed
                 ],
                 list(instance.delivered),
@@ -199,7 +200,7 @@ def _instance(kept: KeptInstance) -> Instance:
         nodes = [node_of(node) for node in kept.nodes]
         check(nodes)
         placed = [
-            Placed(Level(where.level), where.reason, where.number, where.shared, here=where.here)
+            Placed(Level(where.level), where.reason, where.number, where.shared, where.by_worker, where.here)
             for where in kept.placed
         ]
     except (GraphError, ValueError) as error:

@@ -35,9 +35,20 @@ from pyffpf.daemon.fdstore import FdStore
 from pyffpf.daemon.keeper import Keeper
 from pyffpf.daemon.policy import GroupKey, Right
 from pyffpf.daemon.protocol import Open, RefusedError, event
-from pyffpf.daemon.saved import Saved, SavedFlow, SavedGraph, SavedGroup, SavedSource, client_fd, source_fd
+from pyffpf.daemon.saved import (
+    Saved,
+    SavedFlow,
+    SavedGraph,
+    SavedGroup,
+    SavedSource,
+    SavedWorker,
+    client_fd,
+    source_fd,
+    worker_fd,
+)
 from pyffpf.daemon.server import Client, Server
 from pyffpf.daemon.service import Service
+from pyffpf.daemon.worker_state import Worker
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +96,13 @@ def adopt(store: FdStore, service: Service, server: Server, engine: Engine) -> K
         log.error("what the last ffpfd left of graphs is damaged: %s", saved.graphs_damaged)
         inherited.lost.update({graph.id: f"{NODES_LOST}: {saved.graphs_damaged}" for graph in saved.graphs})
     keeper = Keeper(store, service.captures, saved)
+    keeper.workers, service.graphs.workers.tell = service.graphs.workers.kept, keeper.write
     try:
         _connections(inherited, server, keeper)
         for source in saved.sources:
             _source(source, inherited, service, engine, keeper)
+        for worker in saved.workers:
+            _worker(worker, inherited, service)
     finally:
         inherited.close()
     service.captures.adopt_flow_id(saved.last_flow_id)
@@ -104,7 +118,21 @@ def adopt(store: FdStore, service: Service, server: Server, engine: Engine) -> K
     for client in inherited.clients.values():
         if not client.closed:
             client.start()
+    of_workers = [inherited.clients[one.client] for one in saved.workers if one.client in inherited.clients]
+    server.spawn(service.graphs.settle_workers(of_workers))
     return keeper
+
+
+def _worker(known: SavedWorker, inherited: _Inheritance, service: Service) -> None:
+    """A worker without its connections ends by itself."""
+    link, client = inherited.fds.pop(worker_fd(known.client), None), inherited.clients.get(known.client)
+    if link is None:
+        return
+    if client is None:
+        os.close(link)
+        return
+    key = GroupKey(known.gid, known.snap_len)
+    service.graphs.workers.adopt(Worker(key, known.group, known.pid, client, socket.socket(fileno=link)))
 
 
 def _connections(inherited: _Inheritance, server: Server, keeper: Keeper) -> None:

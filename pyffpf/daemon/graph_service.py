@@ -8,7 +8,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fpl.graph.node import Level
@@ -22,7 +22,8 @@ from pyffpf.daemon.operations import Operations, check_waits, engine_call
 from pyffpf.daemon.policy import Policy
 from pyffpf.daemon.protocol import Code, RefusedError
 from pyffpf.daemon.server import Client
-from pyffpf.daemon.workers import Workers, counts_of
+from pyffpf.daemon.worker_state import counts_of
+from pyffpf.daemon.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,11 @@ class GraphService:
             await self.graphs.close(graph)
 
     async def end_right(self, graph: GraphFlow, reason: str) -> None:
+        """What a worker reads ends with the flows that it is for."""
+        if graph.of_worker:
+            for user in self.workers.users_of(graph):
+                await self.end_right(user, reason)
+            return
         async with self._operations.locked(graph.source):
             if self._captures.graphs.get(graph.id) is not graph or graph.state is GraphState.REVOKED:
                 return
@@ -87,6 +93,20 @@ class GraphService:
             )
             if ended is not None:
                 await self.end_right(graph, ended)
+
+    async def settle_workers(self, clients: Sequence[Client]) -> None:
+        """After workers were taken over, or could not be. clients: their connections. What was being made for them, or
+        ended, is closed; flows whose nodes no worker has any more end."""
+        for client in clients:
+            for graph in self._captures.graphs_of(client):
+                if not graph.of_worker:
+                    await self.close(graph)
+        for graph in list(self._captures.graphs.values()):
+            wanted = {position for position, placed in enumerate(graph.placed) if placed.by_worker}
+            if not graph.of_worker and wanted - graph.by_worker.keys():
+                await self.end_right(
+                    graph, f"the worker of group {graph.right.plan.name} has ended with the last ffpfd"
+                )
 
     def find(self, client: Client, flow_id: int) -> GraphFlow:
         graph = self._captures.graphs.get(flow_id)

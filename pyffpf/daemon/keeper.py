@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from pyffpf.daemon.captures import Captures, Flow, GraphFlow, GraphState, Source
 from pyffpf.daemon.engine import NamedFd
@@ -23,11 +24,16 @@ from pyffpf.daemon.saved import (
     SavedGraph,
     SavedGroup,
     SavedSource,
+    SavedWorker,
     client_fd,
     dumps,
     source_fd,
+    worker_fd,
 )
 from pyffpf.daemon.server import Client
+
+if TYPE_CHECKING:
+    from pyffpf.daemon.worker_state import Worker
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +53,7 @@ class Keeper:
         self._graphs: dict[str, list[tuple[GraphFlow, SavedGraph]]] = {}  # by the source's key
         self._fds: dict[str, dict[str, int]] = {}  # of each source: name in the store, descriptor
         self._failing = False
+        self.workers: Callable[[], list[Worker]] = list  # that run now
 
     def adopted(self, source: Source, number: int) -> None:
         """A source that was taken over, with its number. To be followed by write()."""
@@ -67,6 +74,8 @@ class Keeper:
         wanted = {client_fd(number): client.fileno() for client, number in clients.items()}
         for fds in self._fds.values():
             wanted.update(fds)
+        workers = {clients[worker.client]: worker for worker in self.workers() if worker.client in clients}
+        wanted |= {worker_fd(number): worker.link.fileno() for number, worker in workers.items()}
         saved = Saved(
             adoptions=self.adoptions,
             last_flow_id=self._captures.last_id,
@@ -74,6 +83,10 @@ class Keeper:
             clients=[SavedClient(number, client.program) for client, number in clients.items()],
             sources=list(self._sources.values()),
             graphs=[saved for known in self._graphs.values() for graph, saved in known if graph.client in clients],
+            workers=[
+                SavedWorker(number, worker.pid, worker.key.gid, worker.key.snap_len, worker.group)
+                for number, worker in workers.items()
+            ],
         )
         try:
             held = self._store.held()
@@ -148,8 +161,6 @@ class Keeper:
         client = self._client_number(graph.client)
         if not source:
             return SavedGraph(graph.id, client, ends="packets of its source are captured in userspace")
-        if graph.of_worker or any(placed.by_worker for placed in graph.placed):  # it has the connection till then
-            return SavedGraph(graph.id, client, ends="the process that ran nodes of it ends with its ffpfd")
         asked, key = graph.request, graph.right.key
         # else what is there of nodes and delivery is half made
         made = graph.instance is not None and graph.state is not GraphState.POPULATED

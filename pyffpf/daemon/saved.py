@@ -108,6 +108,18 @@ class SavedGraph:
 
 
 @dataclass(frozen=True)
+class SavedWorker:
+    """The process that runs a group's nodes in userspace. client: the connection on which it asks; that on which it is
+    asked is "wCLIENT" in the store. What it runs it says itself."""
+
+    client: int
+    pid: int
+    gid: int
+    snap_len: int
+    group: str = ""
+
+
+@dataclass(frozen=True)
 class Saved:
     format: int = FORMAT
     adoptions: int = 0
@@ -117,11 +129,17 @@ class Saved:
     sources: list[SavedSource] = field(default_factory=list)
     graphs: list[SavedGraph] = field(default_factory=list)
     graphs_damaged: str = ""  # never written: how; nothing but ids and clients of them is known
+    workers: list[SavedWorker] = field(default_factory=list)
 
 
 def client_fd(number: int) -> str:
     """The name of a connection in the store."""
     return f"c{number}"
+
+
+def worker_fd(client: int) -> str:
+    """The name in the store of the connection on which a worker is asked. client: the number of its own."""
+    return f"w{client}"
 
 
 def source_fd(number: int, name: str) -> str:

@@ -282,6 +282,16 @@ def test_flows_of_a_worker_that_is_killed_are_told(ns: Netns, running: Ffpfd) ->
             wait_until(lambda: again[2].counters.packets_in == 6, "six packets")
 
 
+def test_what_a_worker_reads_can_be_revoked_and_its_flows_are_told(ns: Netns, running: Ffpfd) -> None:
+    with flow_at(ns, running.path, text_of(ns, "(distinct,of=ip.src)")) as flow:
+        with running.connect() as administrator:
+            (front,) = [one.id for one in administrator.status().flows if one.program == "ffpf-worker"]
+            administrator.ask("revoke", flow=front, reason="enough of it")
+        with pytest.raises(Denied, match="enough of it"):
+            flow.graph.run(0, 20)
+        wait_until(lambda: workers(running) == [], "the end of the worker")
+
+
 def test_a_worker_that_stands_still_loses_packets_and_no_other_does(ns: Netns, running: Ffpfd) -> None:
     """Its group leaves it behind, as any reader; it goes on in fresh memory, and says what it missed."""
     with flow_at(ns, running.path, text_of(ns, "d=(distinct,of=ip.src)")) as flow:
@@ -308,27 +318,60 @@ def test_a_worker_that_stands_still_loses_packets_and_no_other_does(ns: Netns, r
 
 
 @pytest.mark.live
-def test_it_goes_on_counting_while_ffpfd_is_killed_and_ends_with_the_next(ns: Netns, tmp_path: Path) -> None:
+def test_it_counts_on_while_ffpfd_is_killed_and_the_next_one_goes_on_with_it(ns: Netns, tmp_path: Path) -> None:
+    """No packet is missed or counted twice; who joins later finds all of it; when its flows end, so does the worker."""
+    ffpfd = SurvivingFfpfd(ns, tmp_path)
+    ffpfd.start()
+    ffpfd.wait_ready()
+    text = text_of(ns, "d=(distinct,of=ip.src) -> n=(packetcount)")
+    both = f'(device,{ns.left}) -> (BPF,"ip") | (BPF,"ip6") -> all=(distinct,of=len) -> n=(packetcount)'
+    with flow_at(ns, ffpfd.socket, text) as flow, flow_at(ns, ffpfd.socket, both) as other:
+        (worker,) = workers(ffpfd)
+        sent = 0
+
+        def send() -> None:
+            nonlocal sent
+            for _ in range(5):
+                ns.send(ns.right, frames(IPV4, 100))
+                sent += 100
+            wait_until(lambda: count(flow) == sent == count(other), f"{sent} packets")
+
+        send()
+        for life in (1, 2):
+            ffpfd.kill()
+            send()
+            ffpfd.start()
+            ffpfd.wait_ready(adoptions=life)
+            send()
+            assert [(one.pid, one.flows, one.nodes) for one in workers(ffpfd)] == [(worker.pid, 2, 4)]
+            flow.graph.run(0, 0.01)  # nobody has ended it
+        assert (flow["d"].counters.packets_in, flow["d"].counters.dropped) == (sent, {})
+        with flow_at(ns, ffpfd.socket, text) as joined:
+            assert count(joined) == sent
+            send()
+            flow.pause()
+            joined.pause()
+            ns.send(ns.right, frames(IPV4, 9))
+            wait_until(lambda: count(other) == sent + 9, "nine packets more")
+            assert count(joined) == sent
+    wait_until(lambda: is_gone(worker.pid), "the end of the worker")
+    ffpfd.stop()
+
+
+@pytest.mark.live
+def test_a_worker_whose_flows_ended_while_ffpfd_was_away_ends_with_the_next(ns: Netns, tmp_path: Path) -> None:
     ffpfd = SurvivingFfpfd(ns, tmp_path)
     ffpfd.start()
     ffpfd.wait_ready()
     with ns.entered():
         stays = Tool(ffpfd.socket, "stays")
-    with (
-        stays,
-        stays.open(ns.left),
-        flow_at(ns, ffpfd.socket, text_of(ns, "(distinct,of=ip.src) -> n=(packetcount)")) as flow,
-    ):
-        (worker,) = workers(ffpfd)
-        ns.send(ns.right, frames(IPV4, 100))
-        wait_until(lambda: count(flow) == 100, "a hundred packets")
-        ffpfd.kill()
-        for _ in range(10):
-            ns.send(ns.right, frames(IPV4, 100))
-        wait_until(lambda: count(flow) == 1100, "all packets")
+    with stays, stays.open(ns.left):
+        with flow_at(ns, ffpfd.socket, text_of(ns, "(distinct,of=ip.src)")):
+            (worker,) = workers(ffpfd)
+            ffpfd.kill()
+        assert not is_gone(worker.pid)
         ffpfd.start()
         ffpfd.wait_ready(adoptions=1)
         wait_until(lambda: is_gone(worker.pid), "the end of the worker")
-        with pytest.raises(Denied, match="to be instantiated again: the process that ran nodes of it"):
-            flow.graph.run(0, 20)
+        assert workers(ffpfd) == []
     ffpfd.stop()

@@ -7,6 +7,7 @@
                       nodes in userspace <- worker      {"op": "run", "flow", "nodes"} -> a memory for each node
                       {"op": "switch", "flow", "on"}    {"op": "end", "flow"}    {"op": "end_front", "name"}
                       {"op": "report", "flow", "position"} -> a memory file
+                      {"op": "list"} -> fronts and flows, for an ffpfd that comes after another
 
 Flows whose nodes in the kernel are the same have one front, and in the worker equal prefixes behind it are one. It
 starts with the first flow of its group that needs one, and ends with the last. Its own lock is taken before any
@@ -17,21 +18,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import socket
-import struct
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-from fpl.graph.node import Level, Node
-from pyffpf._core import ffi, lib
+from fpl.graph.node import Node
 from pyffpf.daemon import protocol, transport
-from pyffpf.daemon.captures import Captures, GraphFlow, GraphState, Source, WorkerNode
+from pyffpf.daemon.captures import Captures, GraphFlow, GraphState, Source
 from pyffpf.daemon.config import Config
 from pyffpf.daemon.credentials import Peer
 from pyffpf.daemon.engine import NamedFd
@@ -42,26 +37,23 @@ from pyffpf.daemon.protocol import Code, RefusedError
 from pyffpf.daemon.server import Client, Server
 from pyffpf.daemon.starter import Starter, StartError
 from pyffpf.daemon.status import WorkerStatus
+from pyffpf.daemon.worker_state import (
+    Front,
+    Worker,
+    WorkerError,
+    components,
+    cpu_s,
+    forget,
+    leading,
+    take_nodes,
+    why_not_class,
+)
 
 log = logging.getLogger(__name__)
 
-FILE_WORD = "file:"  # FPL-2: the program lies in a file
 STARTS = 3  # until it is given up that one stays
 TIMEOUT_S = 30.0  # FPL-2's compiler has 20
-COUNTERS = struct.Struct("QQQ")  # came, out, dropped of struct ffpf_mbuf_page (csrc/layout.h)
-COUNTERS_AT = 64
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def why_not_class(node: Node) -> str:
-    """Why no worker runs nodes of this class; "": it does."""
-    name = node.kind.encode()
-    known = lib.ffpf_class_find(name, len(name))
-    if known == ffi.NULL:
-        return f"{node.kind} is a class of the application's own"
-    if node.argument.lstrip().startswith(FILE_WORD):
-        return "its program is read with what the user may read"
-    return f"{node.kind} acts with what the application may do" if known.of_process else ""
+ADOPTED_S = 5.0  # so long may a worker keep an ffpfd that comes after another waiting
 
 
 class Unlimited(Policy):
@@ -80,82 +72,6 @@ class Unlimited(Policy):
         pass
 
 
-class WorkerError(Exception):
-    """It refuses, or is gone; the text is for people."""
-
-
-class WorkerGoneError(WorkerError):
-    """It does not answer, or nonsense: whatever it says later is not listened to."""
-
-
-@dataclass(eq=False)
-class Front:
-    """A reader of the worker's. on: flows of those that use it that are active."""
-
-    name: str
-    graph: GraphFlow
-    numbers: list[int]  # of the nodes that deliver: a packet's bit j says that it came out of the j-th
-    users: set[int] = field(default_factory=set)
-    on: set[int] = field(default_factory=set)
-
-
-@dataclass(eq=False)
-class Worker:
-    """One process. fronts: by source and numbers of the nodes that deliver to it; flows: those that it runs nodes of,
-    by id."""
-
-    key: GroupKey
-    group: str
-    pid: int
-    client: Client
-    link: socket.socket
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    fronts: dict[tuple[str, tuple[int, ...]], Front] = field(default_factory=dict)
-    flows: dict[int, GraphFlow] = field(default_factory=dict)
-    ended: bool = False
-    last_front: int = 0
-    thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "worker"))  # waits for its answers
-
-    async def ask(self, op: str, fds: Sequence[NamedFd] = (), **fields: Any) -> tuple[dict[str, Any], dict[str, int]]:
-        """With the lock held. The reply, and its descriptors, the caller's. WorkerError; one that is gone has also lost
-        its connection then, which ends what it reads."""
-        message = {"id": 0, "op": op, **fields}
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self.thread, self._ask, message, fds)
-        except WorkerGoneError as error:
-            self.client.close(str(error))
-            raise
-
-    def end(self) -> None:
-        """Without connections it ends."""
-        self.ended = True
-        self.link.close()
-        self.thread.shutdown(wait=False)
-        self.client.close("its group has no flow that needs it")
-
-    def _ask(self, message: Mapping[str, Any], fds: Sequence[NamedFd]) -> tuple[dict[str, Any], dict[str, int]]:
-        reply: dict[str, Any] = {}
-        received: dict[str, int] = {}
-        try:
-            for part, numbers in protocol.with_descriptors(message, fds):
-                transport.send(self.link, protocol.encode(part), numbers)
-            more = True
-            while more:
-                datagram = transport.receive(self.link)
-                if not datagram.data:
-                    raise WorkerGoneError("it has ended")
-                said = json.loads(datagram.data)
-                received |= dict(zip(said.pop("fds", []), datagram.descriptors, strict=True))
-                more = said.pop("more", False)
-                reply |= said
-        except (OSError, ValueError) as error:
-            transport.close_all(list(received.values()))
-            raise WorkerGoneError(f"it does not answer: {error}") from error
-        if not reply.get("ok"):
-            raise WorkerError(str(reply.get("error")))
-        return reply, received
-
-
 class Workers:
     """All groups' workers. Until serve_with() there are none, and applications run what the kernel does not."""
 
@@ -167,6 +83,7 @@ class Workers:
         self._starter: Starter | None = None
         self._workers: dict[GroupKey, Worker] = {}
         self._starting = asyncio.Lock()
+        self.tell: Callable[[], None] = lambda: None  # a worker has ended: its connections are to be kept no more
 
     def serve_with(self, server: Server, starter: Starter) -> None:
         """Whose connections workers have, and who starts them."""
@@ -222,6 +139,7 @@ class Workers:
             return []
         async with worker.lock:
             worker.end()
+            self.tell()
             log.error("worker %d of group %s has ended, and with it %d flows", worker.pid, worker.group,
                       len(worker.flows))  # fmt: skip
             lost = list(worker.flows.values())
@@ -261,6 +179,7 @@ class Workers:
             if not worker.flows and not worker.ended:
                 self._workers.pop(worker.key, None)
                 worker.end()
+                self.tell()
 
     async def _run(self, worker: Worker, graph: GraphFlow, policy: Policy) -> None:
         worker.flows[graph.id] = graph
@@ -272,14 +191,7 @@ class Workers:
                 nodes += [self._said(graph, position, front, kernel) for position in members]
             nodes.sort(key=lambda node: int(node["position"]))
             reply, fds = await worker.ask("run", flow=graph.id, nodes=nodes)
-            for node in reply["nodes"]:
-                position = int(node["position"])
-                graph.by_worker[position] = WorkerNode(
-                    int(node["number"]), bool(node["shared"]), fds[f"memory:{position}"], int(node["at"]),
-                    int(node["mbuf"]),
-                )  # fmt: skip
-            graph.worker = worker.group
-            octets = sum(node.octets for node in graph.by_worker.values())
+            octets = take_nodes(worker, graph, reply["nodes"], fds)
             policy.check_memory(graph.client.peer, self._captures.usage(graph.client.peer.uid), octets)
             graph.memory += octets
         except BaseException:
@@ -399,6 +311,70 @@ class Workers:
         except WorkerError as error:
             raise RefusedError(Code.FAILED, f"the worker of group {worker.group}: {error}") from error
 
+    # ---- outliving this ffpfd
+
+    def kept(self) -> list[Worker]:
+        """Those that the next ffpfd can find."""
+        return [worker for worker in self._workers.values() if not worker.ended]
+
+    def adopt(self, worker: Worker) -> None:
+        """One of the ffpfd before, when the graphs that it left are there: the worker says what it runs. What it has
+        and nobody here knows ends. Before the loop serves anybody."""
+        uid = self._starter.uid if self._starter is not None else worker.client.peer.uid
+        cookie = worker.client.peer.netns_cookie
+        worker.client.peer = Peer(worker.pid, uid, worker.key.gid, frozenset({worker.key.gid}), cookie)
+        worker.link.settimeout(ADOPTED_S)
+        try:
+            said, files = worker.ask_now({"id": 0, "op": "list"})
+            self._adopt_fronts(worker, said["fronts"])
+            self._adopt_flows(worker, said["flows"], files)
+            transport.close_all(list(files.values()))
+        except WorkerError as error:
+            log.error("worker %d of group %s is lost: %s", worker.pid, worker.group, error)
+            for graph in worker.flows.values():
+                forget(graph)
+            worker.flows.clear()
+        if not worker.flows:
+            log.info("worker %d of group %s ends: no graph that it ran nodes of is left", worker.pid, worker.group)
+            worker.end()
+            return
+        worker.link.settimeout(TIMEOUT_S)
+        self._workers[worker.key] = worker
+        log.info("worker %d of group %s goes on, with nodes of %d flows", worker.pid, worker.group, len(worker.flows))
+
+    def _adopt_fronts(self, worker: Worker, fronts: Sequence[Mapping[str, Any]]) -> None:
+        for front in fronts:
+            graph = self._captures.graphs.get(int(front["flow"]))
+            if graph is not None and graph.client is worker.client and graph.delivery is not None:
+                graph.of_worker, numbers = True, [graph.placed[at].number for at in graph.delivered]
+                made = Front(str(front["name"]), graph, numbers)
+                worker.fronts[graph.source.key, tuple(sorted(numbers))] = made
+        worker.last_front = max((int(str(front["name"]).removeprefix("front")) for front in fronts), default=0)
+
+    def _adopt_flows(self, worker: Worker, flows: Sequence[Mapping[str, Any]], files: dict[str, int]) -> None:
+        by_name = {front.name: front for front in worker.fronts.values()}
+        for flow in flows:
+            graph = self._captures.graphs.get(int(flow["flow"]))
+            if graph is None or graph.instance is None or not by_name.keys() >= set(flow["fronts"]):
+                worker.ask_now({"id": 0, "op": "end", "flow": int(flow["flow"])})
+                continue
+            worker.flows[graph.id] = graph
+            graph.memory += take_nodes(worker, graph, flow["nodes"], files)
+            for front in (by_name[name] for name in flow["fronts"]):
+                front.users.add(graph.id)
+                front.on |= {graph.id} if flow["active"] else set()
+                front.graph.payer = graph.client.peer.uid
+
+    def users_of(self, front: GraphFlow) -> list[GraphFlow]:
+        """The flows that a front is for."""
+        return [
+            worker.flows[user]
+            for worker in self._workers.values()
+            for known in worker.fronts.values()
+            if known.graph is front
+            for user in sorted(known.users)
+        ]
+
     # ---- what is shown
 
     def lost(self, graph: GraphFlow, position: int) -> dict[str, int]:
@@ -427,57 +403,3 @@ class Workers:
         self._workers.clear()
         if self._starter is not None:
             self._starter.close()
-
-
-def forget(graph: GraphFlow) -> None:
-    """Of a flow that no worker runs nodes of any more."""
-    for node in graph.by_worker.values():
-        graph.memory -= node.octets
-        os.close(node.fd)
-    graph.memory = max(graph.memory, 0)
-    graph.by_worker = {}
-
-
-def components(graph: GraphFlow) -> list[tuple[list[int], list[int]]]:
-    """Nodes of the worker that hang together, and the nodes in the kernel that feed them, in the order of their
-    numbers: a packet that comes to a node by several ways must come in one front."""
-    parts: list[tuple[set[int], set[int]]] = []
-    for position, node in enumerate(graph.nodes):
-        if not graph.placed[position].by_worker:
-            continue
-        kernel = {at for at in node.inputs if graph.placed[at].level is Level.KERNEL}
-        members = {position} | set(node.inputs) - kernel
-        for part in [part for part in parts if part[1] & members]:
-            parts.remove(part)
-            kernel, members = kernel | part[0], members | part[1]
-        parts.append((kernel, members))
-    return [(sorted(kernel, key=lambda at: graph.placed[at].number), sorted(members)) for kernel, members in parts]
-
-
-def leading(nodes: Sequence[Node], wanted: Sequence[int]) -> tuple[Node, ...]:
-    """The nodes that lead to those that are wanted, which alone deliver, in the order in which they are wanted."""
-    needed = set(wanted)
-    for at in range(max(wanted), -1, -1):
-        if at in needed:
-            needed |= set(nodes[at].inputs)
-    kept = sorted(needed)
-    number = {at: new for new, at in enumerate(kept)}
-    return tuple(
-        replace(nodes[at], inputs=tuple(number[one] for one in nodes[at].inputs), name="", deliver=at in set(wanted))
-        for at in kept
-    )
-
-
-def counts_of(node: WorkerNode) -> tuple[int, int, int]:
-    """Packets that came to it, that it let out, and for which its class had no room."""
-    came, out, dropped = COUNTERS.unpack(os.pread(node.fd, COUNTERS.size, COUNTERS_AT))
-    return came, out, dropped
-
-
-def cpu_s(pid: int) -> float:
-    """Seconds of CPU time that a process has used; 0.0 when it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
