@@ -17,12 +17,15 @@ from pyffpf.daemon.config import Fpl2Config
 from pyffpf.daemon.protocol import Code, RefusedError
 
 CLASS = "FPL-2"
+UNSIGNED = "FPL-1"  # whose programs have no records
 FILE_WORD = "file:"
 
 
 def check_programs(config: Fpl2Config, nodes: Sequence[Node]) -> None:
     """RefusedError, with the node and why. Reads files, compiles nothing."""
     for node in nodes:
+        if node.kind == UNSIGNED and config.require_signed:
+            raise RefusedError(Code.DENIED, f"{node}: programs must be signed, and those in FPL-1 are not")
         if node.kind != CLASS:
             continue
         if node.argument.startswith(FILE_WORD):

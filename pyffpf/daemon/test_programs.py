@@ -38,10 +38,10 @@ def config(folder: Path, *, require_signed: bool = True, rounds: int = 9, mbuf: 
     return Fpl2Config(folder / "trust", folder / "records", require_signed, rounds=rounds, mbuf=mbuf)
 
 
-def refusal(asked: Fpl2Config, argument: str, mbuf: int | None = None) -> str:
+def refusal(asked: Fpl2Config, argument: str, mbuf: int | None = None, kind: str = "FPL-2") -> str:
     """ "": it is allowed."""
     try:
-        Policy(Config(fpl2=asked)).check_programs([DEVICE, Node("FPL-2", argument, (0,), mbuf)])
+        Policy(Config(fpl2=asked)).check_programs([DEVICE, Node(kind, argument, (0,), mbuf)])
     except RefusedError as refused:
         assert refused.code is Code.DENIED
         return refused.text
@@ -61,6 +61,11 @@ def test_records_must_be_signed_and_lie_where_they_should(folder: Path) -> None:
     octets = changed.read_bytes()
     changed.write_bytes(octets[:-1] + bytes([octets[-1] ^ 1]))
     assert "it was changed, or forged" in refusal(config(folder, require_signed=False), good)
+
+
+def test_where_programs_must_be_signed_there_is_no_fpl_1(folder: Path) -> None:
+    assert refusal(config(folder), "ret 1", kind="FPL-1").endswith("those in FPL-1 are not")
+    assert refusal(config(folder, require_signed=False), "ret 1", kind="FPL-1") == ""
 
 
 def test_texts_have_limits(folder: Path) -> None:
