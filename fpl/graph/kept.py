@@ -88,6 +88,7 @@ class KeptStage:
     maps: int
     running: list[KeptRunning] = field(default_factory=list)  # inputs first
     instances: list[KeptInstance] = field(default_factory=list)
+    past: dict[str, list[int]] = field(default_factory=dict)  # by class: what nodes that are gone had counted
 
     def columns(self, flows: Collection[int]) -> dict[int, bytes | None]:
         """Of the filters among these flows' nodes: what a Classifier must hold. KeptError."""
@@ -129,7 +130,11 @@ def keep_node(node: Node) -> KeptNode:
 
 
 def keep(
-    maps: int, nodes: Iterable[Running], instances: Iterable[Instance], deliveries: Mapping[int, tuple[int, int]]
+    maps: int,
+    nodes: Iterable[Running],
+    instances: Iterable[Instance],
+    deliveries: Mapping[int, tuple[int, int]],
+    past: Mapping[str, list[int]],
 ) -> KeptStage:
     """deliveries: by flow, number and column."""
     return KeptStage(
@@ -149,6 +154,7 @@ def keep(
             )
             for instance in instances
         ],
+        {kind: list(counted) for kind, counted in past.items()},
     )
 
 

@@ -86,6 +86,7 @@ class Stage:
         self._instances: dict[int, Instance] = {}
         self._deliveries: dict[int, Delivery] = {}  # by flow
         self._delivering: set[int] = set()  # numbers of deliveries that are on
+        self._past: dict[str, list[int]] = {}  # by class: what nodes that are gone had counted, came and out
         self._prog = -1
         self._filters: Mapping[bytes, Any] = {}
         self._loaded: set[Running] = set()  # what the program in force has, and is wanted
@@ -136,6 +137,7 @@ class Stage:
                     raise KeptError(f"the filter of node {node.number} cannot run in the kernel any more")
                 if node.mbuf_serial:
                     node.mbuf = self._taken(inherited, kept.mbuf_name(node.mbuf_serial), taken)
+            self._past = {kind: list(counted) for kind, counted in inherited.kept.past.items()}
             self._merged, self._instances = merged, {instance.flow: instance for instance in instances}
             for instance in instances:
                 self._put_back(instance, inherited)
@@ -378,6 +380,8 @@ class Stage:
 
     def _release(self, flow: int, columns: list[int]) -> None:
         for node in self._merged.release(flow):
+            counts, past = self._counts(node.number), self._past.setdefault(node.key.kind, [0, 0])
+            past[0], past[1] = past[0] + counts.came, past[1] + counts.out
             self._loaded.discard(node)
             if node.column is not None:
                 self._classifier.clear(node.column)
@@ -398,6 +402,14 @@ class Stage:
         """`out` is loaded first: it is never more than what came."""
         out = int(self._counters[:, number, 1].sum())
         return NodeCounts(int(self._counters[:, number, 0].sum()), out)
+
+    def totals(self) -> dict[str, tuple[int, int]]:
+        """By class: packets that came to its nodes and that they let out, those that are gone included."""
+        found = {kind: (came, out) for kind, (came, out) in self._past.items()}
+        for node in self._merged:
+            counts, (came, out) = self._counts(node.number), found.get(node.key.kind, (0, 0))
+            found[node.key.kind] = (came + counts.came, out + counts.out)
+        return found
 
     def mbuf(self, flow: int, position: int) -> Mbuf | None:
         """None where there is none."""
@@ -429,7 +441,7 @@ class Stage:
 
     def kept(self) -> KeptStage:
         deliveries = {flow: (known.number, known.column) for flow, known in self._deliveries.items()}
-        return kept.keep(self._maps_serial, self._merged, self._instances.values(), deliveries)
+        return kept.keep(self._maps_serial, self._merged, self._instances.values(), deliveries, self._past)
 
     def files(self) -> dict[str, int]:
         """By the names that kept() has: they stay the stage's."""

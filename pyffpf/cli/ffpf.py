@@ -101,7 +101,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     shown = commands.add_parser(
         "status",
-        help="sources, groups, flows, levels, drops by cause",
+        help="sources, groups, flows, nodes of graphs, levels, drops by cause",
         description="Shows the sources that are captured, their groups and programs, and the flows of the users.",
     )
     shown.add_argument("--json", action="store_true", help="the document itself; with --watch one a line")
@@ -110,7 +110,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         "top",
         help="the same, live: who gets and loses how much",
         description="Shows sources, users and flows with their rates and drops, live, until q is pressed.",
-        epilog="Keys: s, S sort by the next, the previous column; r reverses; u hides the users; p pauses; q quits.",
+        epilog="Keys: s, S sort by the next, the previous column; r reverses; u hides the users, g the graphs; "
+        "p pauses; q quits.",
     )
     live.add_argument("--interval", type=interval, metavar="SECONDS", default=1.0, help="between two looks (default 1)")
     live.add_argument("--sort", choices=top.SORTS, default="delivered/s", metavar="COLUMN",

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pyffpf.daemon.status import FlowStatus, GroupStatus, SourceStatus, Status
+from pyffpf.daemon.status import FlowStatus, GraphStatus, GroupStatus, SourceStatus, Status
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Of a source, seen is what its hook was given; of a group, what was stored for it."""
+    """Of a source, seen is what its hook was given; of a group, what was stored for it; of a node, what came, and
+    delivered is what it let out."""
 
     seen: float
     delivered: float = 0.0
@@ -25,6 +26,7 @@ class Rates:
     sources: dict[str, Rate] = field(default_factory=dict)
     groups: dict[str, Rate] = field(default_factory=dict)
     flows: dict[str, Rate] = field(default_factory=dict)
+    nodes: dict[str, Rate] = field(default_factory=dict)
 
 
 def source_key(source: SourceStatus) -> str:
@@ -39,6 +41,10 @@ def flow_key(flow: FlowStatus) -> str:
     return str(flow.id)
 
 
+def node_key(graph: GraphStatus, position: int) -> str:
+    return f"{graph.id} {position}"
+
+
 def between(earlier: Status, later: Status) -> Rates | None:
     """None when the two are not apart in time."""
     seconds = (later.monotonic_ns - earlier.monotonic_ns) / 1e9
@@ -49,6 +55,7 @@ def between(earlier: Status, later: Status) -> Rates | None:
         _rates(_source_counts(earlier), _source_counts(later), seconds),
         _rates(_group_counts(earlier), _group_counts(later), seconds),
         _rates(_flow_counts(earlier), _flow_counts(later), seconds),
+        _rates(_node_counts(earlier), _node_counts(later), seconds),
     )
 
 
@@ -74,3 +81,12 @@ def _group_counts(status: Status) -> Counts:
 
 def _flow_counts(status: Status) -> Counts:
     return {flow_key(flow): (flow.seen, flow.delivered, sum(flow.dropped.values())) for flow in status.flows}
+
+
+def _node_counts(status: Status) -> Counts:
+    return {
+        node_key(graph, position): (node.came, node.out, 0)
+        for graph in status.graphs
+        for position, node in enumerate(graph.nodes)
+        if node.came is not None and node.out is not None
+    }

@@ -10,6 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pyffpf.cli import graph_rows
+from pyffpf.cli.graph_rows import Line
 from pyffpf.cli.rates import Rate, Rates, flow_key, group_key, source_key
 from pyffpf.daemon.status import SourceStatus, Status
 
@@ -34,7 +36,7 @@ class Cells:
 def tables(status: Status, rates: Rates | None) -> list[Cells]:
     """Sources, their programs, groups and flows; columns with rates when there are two samples."""
     shown = [_sources(status, rates), _programs(status), _groups(status, rates), _flows(status, rates)]
-    return [*shown, _workers(status)] if status.workers else shown
+    return [*shown, _graphs(status, rates), *([_workers(status)] if status.workers else [])]
 
 
 def headline(status: Status) -> str:
@@ -88,6 +90,30 @@ def _groups(status: Status, rates: Rates | None) -> Cells:
         for group in status.groups
     ]  # fmt: skip
     return Cells("Groups", columns, rows)
+
+
+def _graphs(status: Status, rates: Rates | None) -> Cells:
+    """Drawn as trees: the nodes of flows that are graphs."""
+    columns = [Column("graph"), Column("where"), Column("in", True), Column("out", True),
+               *_rate_columns(rates, "in/s", "out/s"), Column("MBuf", True), Column("")]  # fmt: skip
+    rows = [
+        [line.words, line.where, _count(line.came), _count(line.out),
+         *(graph_rates(rates, line)), octets(line.mbuf_bytes) if line.mbuf_bytes else "", line.note]
+        for line in graph_rows.lines(status, rates)
+    ]  # fmt: skip
+    return Cells("Graphs", columns, rows)
+
+
+def graph_rates(rates: Rates | None, line: Line) -> list[str]:
+    """What came and went in a second; nothing where nobody counts."""
+    if rates is None:
+        return []
+    seen, let_out = (f"{line.rate.seen:,.0f}", f"{line.rate.delivered:,.0f}") if line.rate else (NO_VALUE, NO_VALUE)
+    return [seen if line.came is not None else "", let_out if line.out is not None else ""]
+
+
+def _count(number: int | None) -> str:
+    return "" if number is None else count(number)
 
 
 def _workers(status: Status) -> Cells:

@@ -2,8 +2,8 @@
 """ffpf top: what ffpfd runs, live in the terminal: sources, users, flows, their rates and drops by cause.
 
 Keys: s and S sort by the next and the previous column, r turns the order round, p holds the picture still, u shows or
-hides the users, q ends. What is shown is made of two status documents (rates) by functions that know no terminal;
-`Screen` is all that does.
+hides the users, g the graphs, q ends. What is shown is made of two status documents (rates) by functions that know no
+terminal; `Screen` is all that does.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pyffpf.cli import rates, tables
+from pyffpf.cli import graph_rows, rates, tables
 from pyffpf.cli.control import Control, ControlError
+from pyffpf.cli.graph_rows import Line
 from pyffpf.cli.rates import Rate, Rates
 from pyffpf.daemon.status import FlowStatus, Status
 
 NO_RATE = Rate(0.0)
+LEVEL_STYLES = {"kernel": "green", "worker": "cyan", "userspace": "yellow", "paused": "yellow", "populated": "yellow"}
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class View:
     reverse: bool = False
     paused: bool = False
     users: bool = True
+    graphs: bool = True
     ended: bool = False
 
     def key(self, char: str) -> None:
@@ -89,6 +92,8 @@ class View:
             self.paused = not self.paused
         elif char == "u":
             self.users = not self.users
+        elif char == "g":
+            self.graphs = not self.graphs
 
 
 def rows(status: Status, since: Rates | None, view: View) -> list[Row]:
@@ -129,6 +134,9 @@ def render(status: Status, since: Rates | None, view: View, height: int, trouble
         if left - table.row_count - 2 >= 4:  # the flows matter more
             parts.append(table)
             left -= table.row_count + 2
+    graphs = graph_rows.lines(status, since) if view.graphs else []
+    graph_room = max(0, (left // 2 if shown else left) - 3)  # with its title, and how many lines are hidden
+    left -= min(len(graphs), graph_room) + 3 if graphs and graph_room else 0
     room = max(1, left - 2)
     hidden = max(0, len(shown) - room)
     if hidden:
@@ -138,13 +146,24 @@ def render(status: Status, since: Rates | None, view: View, height: int, trouble
         parts.append(Text(f"{hidden} more flows do not fit", style="dim"))
     if not shown:
         parts.append(Text("no flows", style="dim"))
+    if graphs and graph_room:
+        parts.append(_graph_table(graphs[:graph_room], since))
+        if len(graphs) > graph_room:
+            parts.append(Text(f"{len(graphs) - graph_room} more lines of graphs do not fit", style="dim"))
     return Group(*parts)
 
 
 def _keys(view: View) -> Text:
     line = Text("  ").join(
         Text.assemble((key, "bold cyan"), " ", words)
-        for key, words in (("q", "quit"), ("s", f"sort: {view.sort}"), ("r", "reverse"), ("u", "users"), ("p", "pause"))
+        for key, words in (
+            ("q", "quit"),
+            ("s", f"sort: {view.sort}"),
+            ("r", "reverse"),
+            ("u", "users"),
+            ("g", "graphs"),
+            ("p", "pause"),
+        )
     )
     if view.paused:
         line.append("  paused", style="bold yellow")
@@ -187,6 +206,18 @@ def _flow_table(shown: Sequence[Row], view: View) -> Table:
             str(flow.id), _text(row.owner), _text(flow.program), str(flow.pid), _text(flow.source), _text(flow.level),
             _text(flow.state, "" if flow.state == "live" else "yellow"), _rate(rate, "seen"), _rate(rate, "delivered"),
             _rate(rate, "dropped", "red"), tables.count(flow.waiting), _lost(tables.causes(flow.dropped)),
+        )  # fmt: skip
+    return table
+
+
+def _graph_table(shown: Sequence[Line], since: Rates | None) -> Table:
+    table = _table("graph", "where", "in", "out", "in/s", "out/s", "MBuf", "", left=("graph", "where", ""))
+    for line in shown:
+        seen, let_out = tables.graph_rates(since, line) if since else ("", "")
+        table.add_row(
+            _text(line.words), _text(line.where, LEVEL_STYLES.get(line.where, "")),
+            "" if line.came is None else tables.count(line.came), "" if line.out is None else tables.count(line.out),
+            seen, let_out, tables.octets(line.mbuf_bytes) if line.mbuf_bytes else "", _text(line.note, "dim"),
         )  # fmt: skip
     return table
 

@@ -8,14 +8,25 @@ import os
 import pwd
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pyffpf.daemon.captures import Captures, Flow, FlowState, Group, Source
+from fpl.graph.node import Level
+from pyffpf.daemon.captures import Captures, Flow, FlowState, GraphFlow, Group, Source
 from pyffpf.daemon.engine import FlowCounts
 from pyffpf.daemon.link_types import link_type_name
 from pyffpf.daemon.policy import group_name
 from pyffpf.daemon.protocol import INSN_BYTES
-from pyffpf.daemon.status import FlowStatus, GroupStatus, ProgramStatus, SourceStatus, Status, WorkerStatus
+from pyffpf.daemon.status import (
+    FlowStatus,
+    GraphStatus,
+    GroupStatus,
+    NodeStatus,
+    ProgramStatus,
+    SourceStatus,
+    Status,
+    WorkerStatus,
+)
+from pyffpf.daemon.workers import counts_of
 
 NO_COUNTS = FlowCounts(0, 0, 0, 0, {}, [])
 
@@ -47,11 +58,13 @@ class Describer:
         def visible(gid: int) -> bool:
             return groups is None or gid in groups
 
-        parts = []
+        parts, graphs = [], []
         for source in list(self._captures.sources.values()):
             async with source.lock:
                 if source.engine is not None and any(map(visible, _gids(source))):
                     parts.append(await asyncio.to_thread(_Part.of, source, visible))
+                    graphs += [_graph(graph) for graph in source.graphs.values()
+                               if not graph.of_worker and visible(graph.right.key.gid)]  # fmt: skip
         revoked = [
             _flow(flow, NO_COUNTS)
             for flow in self._captures.flows.values()
@@ -70,6 +83,7 @@ class Describer:
             groups=[group for part in parts for group in part.groups],
             flows=sorted([flow for part in parts for flow in part.flows] + revoked, key=lambda flow: flow.id),
             workers=self.workers(visible),
+            graphs=sorted(graphs, key=lambda graph: graph.id),
         )
 
 
@@ -99,6 +113,46 @@ class _Part:
         )
 
 
+def _graph(graph: GraphFlow) -> GraphStatus:
+    peer = graph.client.peer
+    return GraphStatus(
+        id=graph.id,
+        source=graph.source.name,
+        gid=graph.right.key.gid,
+        group=graph.right.plan.name,
+        uid=peer.uid,
+        user=user_name(peer.uid),
+        pid=peer.pid,
+        program=graph.client.program,
+        state=str(graph.state),
+        text=graph.text,
+        opened_at=graph.opened_at,
+        nodes=_nodes(graph),
+        delivered=list(graph.delivered),
+    )
+
+
+def _nodes(graph: GraphFlow) -> list[NodeStatus]:
+    stage = graph.source.open.stage if graph.instance is not None else None
+    counts = stage.counts(graph.id) if stage is not None else [None] * len(graph.nodes)
+    shown = []
+    for position, (node, placed, count) in enumerate(zip(graph.nodes, graph.placed, counts, strict=True)):
+        mbuf = stage.mbuf(graph.id, position) if stage is not None else None
+        said = NodeStatus(node.kind, node.argument, node.name, list(node.inputs), str(placed.level), placed.reason,
+                          mbuf_bytes=mbuf.octets if mbuf is not None else 0)  # fmt: skip
+        if placed.level is Level.KERNEL:
+            said = replace(said, number=placed.number, shared=placed.shared)
+        if count is not None:
+            said = replace(said, came=count.came, out=count.out)
+        run = graph.by_worker.get(position)
+        if run is not None:
+            came, out, _ = counts_of(run)
+            said = replace(said, worker=True, number=run.number, shared=run.shared, came=came, out=out,
+                           mbuf_bytes=run.octets)  # fmt: skip
+        shown.append(said)
+    return shown
+
+
 def _source(source: Source) -> SourceStatus:
     counts, facts = source.open.counts(), source.open.facts
     return SourceStatus(
@@ -114,6 +168,7 @@ def _source(source: Source) -> SourceStatus:
         fetch_bytes=counts.fetch_bytes,
         packets=counts.packets,
         dropped=dict(counts.dropped),
+        nodes={kind: [came, out] for kind, (came, out) in sorted(counts.nodes.items())},
         programs=[ProgramStatus(one.name, one.slot, one.instructions, one.filters) for one in counts.programs],
     )
 

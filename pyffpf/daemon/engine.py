@@ -149,6 +149,7 @@ class SourceCounts:
     dropped: Mapping[str, int]
     fetch_bytes: int
     programs: Sequence[ProgramFacts]
+    nodes: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # as SourceStatus.nodes
 
 
 @dataclass(frozen=True)

@@ -247,6 +247,7 @@ class KernelSource:
             {"nested": sum(lane.nested for lane in lanes), "no_lane": sum(lane.no_lane for lane in lanes)},
             max((info.fetch_len for info in self._columns.values()), default=0),
             self._programs(),
+            self._stage.totals() if self._stage is not None else {},
         )
 
     def _programs(self) -> list[ProgramFacts]:

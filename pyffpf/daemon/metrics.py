@@ -5,7 +5,8 @@
     await server.listen_unix(path, 0o660)
     await server.listen_tcp(*loopback_address("127.0.0.1:9750"))   # of listener.py
 
-Labels are few: source, group, reason. A flow has no series of its own; `ffpf status` shows flows.
+Labels are few: source, group, reason, level, and class of nodes. Flows and nodes have no series of their own;
+`ffpf status` shows them.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class StatusCollector(Collector):
         yield from _sources(status)
         yield from _groups(status)
         yield from _flows(status)
+        yield from _nodes(status)
 
 
 def _sources(status: Status) -> Iterator[Metric]:
@@ -69,6 +71,29 @@ def _sources(status: Status) -> Iterator[Metric]:
         for reason, count in sorted(source.dropped.items()):
             drops.add_metric([source.name, reason], count)
     yield from (up, packets, drops, programs)
+
+
+def _nodes(status: Status) -> Iterator[Metric]:
+    """By class, and not by node: there are as many series as there are classes in the kernel. A node that several flows
+    share is one."""
+    labels = ["source", "class"]
+    came = CounterMetricFamily("ffpf_node_packets_in", "Packets that came to nodes in the kernel.", labels=labels)
+    out = CounterMetricFamily("ffpf_node_packets_out", "Packets that these let out.", labels=labels)
+    for source in status.sources:
+        for kind, counted in source.nodes.items():
+            came.add_metric([source.name, kind], counted[0])
+            out.add_metric([source.name, kind], counted[1])
+    running = GaugeMetricFamily("ffpf_nodes", "Nodes of graphs, by where they run.", labels=["source", "level"])
+    seen: dict[tuple[str, str], set[object]] = {}
+    for graph in status.graphs:
+        for position, node in enumerate(graph.nodes):
+            if node.inputs:
+                which = (graph.gid, node.number) if node.worker else node.number
+                where = seen.setdefault((graph.source, node.level), set())
+                where.add((graph.id, position) if which is None else which)
+    for key, nodes in sorted(seen.items()):
+        running.add_metric(key, len(nodes))
+    yield from (came, out, running)
 
 
 def _groups(status: Status) -> Iterator[Metric]:

@@ -45,6 +45,8 @@ class SourceStatus:
     dropped: dict[str, int] = field(default_factory=dict)  # by cause, before any flow: "nested", "no_lane", "lost"
     programs: list[ProgramStatus] = field(default_factory=list)
     link_type_name: str = ""  # "EN10MB"; "": it has none, or nobody knows it
+    # Of nodes in the kernel, by class: packets that came to them and that they let out, also those that are gone
+    nodes: dict[str, list[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,43 @@ class FlowStatus:
 
 
 @dataclass(frozen=True)
+class NodeStatus:
+    """A node of a flow that is a graph. Flows that share one have the same number, and its counters."""
+
+    kind: str
+    argument: str = ""
+    name: str = ""
+    inputs: list[int] = field(default_factory=list)  # positions
+    level: str = "kernel"
+    reason: str = ""  # why not lower
+    number: int | None = None  # of all that run on the source, or in the worker
+    shared: bool = False
+    worker: bool = False  # the group's worker runs it
+    came: int | None = None  # packets; None: its application counts them
+    out: int | None = None
+    mbuf_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class GraphStatus:
+    """A flow that is a graph. Where it delivers packets, what it delivers to is the flow of the same id."""
+
+    id: int
+    source: str
+    gid: int
+    group: str = ""
+    uid: int = 0
+    user: str = ""
+    pid: int = 0
+    program: str = ""
+    state: str = "populated"  # "populated", "paused", "active", "detached"
+    text: str = ""
+    opened_at: float = 0.0
+    nodes: list[NodeStatus] = field(default_factory=list)
+    delivered: list[int] = field(default_factory=list)  # positions
+
+
+@dataclass(frozen=True)
 class WorkerStatus:
     """The process that runs what only userspace can run for a group."""
 
@@ -124,6 +163,7 @@ class Status:
     groups: list[GroupStatus] = field(default_factory=list)
     flows: list[FlowStatus] = field(default_factory=list)
     workers: list[WorkerStatus] = field(default_factory=list)
+    graphs: list[GraphStatus] = field(default_factory=list)
 
 
 def dumps(status: Status) -> bytes:

@@ -22,6 +22,7 @@ from compat_tests.netns import Netns, wait_until
 from fpl.classify.testing import Oracle, Packet
 from fpl.graph.node import Node
 from pyffpf.cli.control import ControlError
+from pyffpf.daemon.metrics import StatusCollector
 from pyffpf.daemon.test_kernel import IPV4, IPV6, Ffpfd, frames
 from pyffpf.daemon.testing import as_user, open_to_all
 from pyffpf.errors import BadGraph
@@ -289,6 +290,42 @@ def test_a_flow_that_delivers_is_a_reader_as_any_other(ns: Netns, running: Ffpfd
         assert (shown.filtered, shown.waiting) == (5, 30)
         with pytest.raises(ControlError, match="decided by its graph"):
             flow._ask("filter", insns=None)
+
+
+def test_status_has_nodes_as_they_stand(ns: Netns, running: Ffpfd) -> None:
+    """Two flows share a prefix; metrics have it once, and what nodes that are gone had counted."""
+    with flow_at(running) as one, running.connect() as tool:
+        one.instantiate([*counting(ns.left, "udp"), Node("rate", "1s", (2,))])
+        one.activate()
+        with flow_at(running) as other:
+            other.instantiate(counting(ns.left, "udp"))
+            udp = bytes.fromhex("ffffffffffff02000000000108004500001c00000000401100000a0000010a000002") + bytes(40)
+            ns.send(ns.right, [udp] * 9)
+            wait_until(lambda: count(one) == 9, "nine packets")
+            status = tool.status()
+            shown = {graph.id: graph for graph in status.graphs}
+            assert sorted(shown) == sorted([one.id, other.id])
+            nodes = shown[one.id].nodes
+            assert [(node.kind, node.argument, node.inputs, node.level) for node in nodes] == [
+                ("device", ns.left, [], "kernel"), ("BPF", "udp", [0], "kernel"), ("packetcount", "", [1], "kernel"),
+                ("rate", "1s", [2], "userspace"),
+            ]  # fmt: skip
+            assert [(node.came, node.out) for node in nodes[2:]] == [(9, 9), (None, None)]
+            assert nodes[2].mbuf_bytes == 8 and nodes[3].reason == "the kernel has no rate"
+            assert [node.shared for node in shown[other.id].nodes] == [True] * 3
+            assert (shown[one.id].state, shown[other.id].state) == ("active", "paused")
+            (source,) = status.sources
+            before = source.nodes
+            assert before["packetcount"] == [9, 9]
+        families = {family.name: family for family in StatusCollector(status).collect()}
+        running_nodes = {tuple(one.labels.values()): one.value for one in families["ffpf_nodes"].samples}
+        assert running_nodes == {(ns.left, "kernel"): 2, (ns.left, "userspace"): 1}
+        came = {one.labels["class"]: one.value for one in families["ffpf_node_packets_in"].samples}
+        assert came["packetcount"] == 9
+        with flow_at(running) as more:
+            more.instantiate(counting(ns.left, "ip6"))
+        (source,) = tool.status().sources
+        assert source.nodes == before, "what has gone is still counted"
 
 
 def test_nothing_is_left_when_flows_end(ns: Netns, running: Ffpfd) -> None:
