@@ -235,6 +235,25 @@ def test_fpl_2_runs_in_the_worker(ns: Netns, tmp_path: Path) -> None:
         made.clear_up()
 
 
+def test_fpl_1_runs_in_the_worker_and_extends_itself_there(ns: Netns, tmp_path: Path) -> None:
+    """Each length that a packet has is added to the program, once: the second of a kind is let through."""
+    open_to_all(tmp_path)
+    made = Ffpfd(ns, tmp_path, '[daemon]\nuser = "root"\n' + CONFIG)
+    program = (".memory 8; fact LEN; .area known 8, seen; stm.u32 0; push known; stm.u32 4; "
+               "push 0; dup; call ExtendWithPort; drop; ret 0; seen: ret 1")  # fmt: skip
+    text = f'(device,{ns.left}) -> p=(FPL-1,"{program}") -> n=(packetcount)'
+    try:
+        with flow_at(ns, made.path, text) as flow:
+            ns.send(ns.right, frames(IPV4, 2, 200) + frames(IPV4, 1, 300) + frames(IPV4, 1, 200))
+            wait_until(lambda: flow["p"].counters.packets_in >= 4, "the packets")
+            assert count(flow) == 2
+            assert flow["p"].report() == {"out_of_steps": 0, "extended": 2, "refused": 0}
+            assert int.from_bytes(bytes(flow["p"].mbuf)[-8:-4], "little") == 2  # the segment says so, too
+        made.stop()
+    finally:
+        made.clear_up()
+
+
 def test_who_reads_packets_runs_their_nodes_itself(ns: Netns, running: Ffpfd) -> None:
     text = text_of(ns, "once=(dedup,window=10s)")
     with (
