@@ -34,7 +34,7 @@ class Cells:
 
 
 def tables(status: Status, rates: Rates | None) -> list[Cells]:
-    """Sources, their programs, groups and flows; columns with rates when there are two samples."""
+    """Sources, their programs, groups, flows and workers; columns with rates when there are two samples."""
     shown = [_sources(status, rates), _programs(status), _groups(status, rates), _flows(status, rates)]
     return [*shown, _graphs(status, rates), *([_workers(status)] if status.workers else [])]
 

@@ -26,7 +26,7 @@ from pyffpf.daemon.status import (
     Status,
     WorkerStatus,
 )
-from pyffpf.daemon.workers import counts_of
+from pyffpf.daemon.worker_state import counts_of
 
 NO_COUNTS = FlowCounts(0, 0, 0, 0, {}, [])
 

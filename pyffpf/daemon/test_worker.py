@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from compat_tests.netns import Netns, wait_until
+from pyffpf.cli import tables
 from pyffpf.daemon.privileges import Capabilities
 from pyffpf.daemon.status import WorkerStatus
 from pyffpf.daemon.survival import Ffpfd as SurvivingFfpfd
@@ -132,6 +133,9 @@ def test_a_prefix_of_two_users_that_only_userspace_can_run_ran_once(ns: Netns, r
         (worker,) = workers(running)
         assert (worker.gid, worker.nodes) == (GROUP, 3)
         assert worker.cpu_s > 0
+        with running.connect() as tool:
+            shown = tables.tables(tool.status(), None)[-1]
+        assert (shown.title, shown.rows[0][:4]) == ("Workers", [str(GROUP), str(worker.pid), "2", "3"])
         pid = worker.pid
     wait_until(lambda: is_gone(pid), "the end of the worker")
 
