@@ -16,7 +16,7 @@ import build  # noqa: E402  (the build driver is a script beside the sources, no
 # A room's declarations may use those of the rooms before it.
 ROOM_ORDER = (
     "common", "bpf", "reader", "layout", "ring", "bms", "lanes", "kernel", "hook", "source", "feed", "syspcap",
-    "graph",
+    "externs", "graph",
 )  # fmt: skip
 
 

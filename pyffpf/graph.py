@@ -34,6 +34,7 @@ from pyffpf.picture import FlowShape, Instance, Picture, Stage
 if TYPE_CHECKING:
     from pyffpf.compose import Part
     from pyffpf.custom import CustomFilter
+    from pyffpf.custom_extern import ExternalFunction
     from pyffpf.flow import Flow
     from pyffpf.hook import Hook
 
@@ -225,10 +226,29 @@ class Graph(Closing):
         check(lib.ffpf_engine_add_class(self._open(), registered.struct, error), error)
         self.core.kept.append(registered)
 
+    def add_function(self, function: ExternalFunction) -> None:
+        """An external function in Python, for programs in FPL-2 of this graph that are instantiated from now on; see
+        pyffpf.custom_extern. Raises FfpfError for a name that is taken."""
+        from pyffpf.custom_extern import FunctionRegistration
+
+        registered, error = FunctionRegistration(self, function), new_error()
+        check(lib.ffpf_engine_add_extern(self._open(), registered.struct, error), error)
+        self.core.kept.append(registered)
+
+    def _add_installed_functions(self) -> None:
+        from pyffpf.custom_extern import installed
+
+        for name, point in installed().items():
+            if f"EXTERN {name}" not in self._added:
+                self._added.add(f"EXTERN {name}")
+                self.add_function(point.load()())
+
     def add_installed(self, names: Iterable[str]) -> None:
         """Adds those classes that are not there and that an installed package has."""
         for name in dict.fromkeys(names):
             octets = name.encode()
+            if name == "FPL-2":
+                self._add_installed_functions()
             in_core = lib.ffpf_class_find(octets, len(octets)) != ffi.NULL
             if not in_core and name not in self._added and name in custom_classes():
                 self._added.add(name)

@@ -17,13 +17,21 @@ const struct ffpf_extern *const ffpf_externs[] = {
 const uint32_t ffpf_extern_count = sizeof(ffpf_externs) / sizeof(ffpf_externs[0]);
 
 static const struct ffpf_extern *
+find_among(const struct ffpf_extern *const *rows, uint32_t count, const char *name)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (strcasecmp(rows[i]->name, name) == 0)
+			return rows[i];
+	}
+	return NULL;
+}
+
+static const struct ffpf_extern *
 find(const char *name, const struct ffpf_extern_scope *scope)
 {
-	for (uint32_t i = 0; i < ffpf_extern_count; i++) {
-		if (strcasecmp(ffpf_externs[i]->name, name) == 0)
-			return ffpf_externs[i];
-	}
-	return scope ? scope->find(scope->arg, name) : NULL;
+	const struct ffpf_extern *found = find_among(ffpf_externs, ffpf_extern_count, name);
+
+	return found || !scope ? found : find_among(scope->rows, scope->count, name);
 }
 
 /* What a use without parse() has to say of its arguments. */

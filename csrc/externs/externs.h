@@ -65,11 +65,10 @@ struct ffpf_extern_set {
 	struct ffpf_extern_use **uses; /* in the order of the names: what compiled code is given as `externals` */
 };
 
-/* Where functions come from that are not in the table; `find` gets a name that ends by NUL, and returns NULL when there
- * is none. They stay until the last set that uses them is destroyed. */
+/* Functions beside those of the table. They stay until the last set that uses them is destroyed. */
 struct ffpf_extern_scope {
-	const struct ffpf_extern *(*find)(void *arg, const char *name);
-	void *arg;
+	const struct ffpf_extern *const *rows;
+	uint32_t count;
 };
 
 /* The functions of this core: the table's rows in the order of their names. */

@@ -83,17 +83,12 @@ a_set_needs_memory_for_all_of_it(void **state)
 	ffpf_extern_set_destroy(set);
 }
 
-static const struct ffpf_extern *
-find_own(void *arg, const char *name)
-{
-	return strcasecmp(name, "own") == 0 ? arg : NULL;
-}
-
 static void
 others_come_from_the_scope_behind_the_table(void **state)
 {
-	struct ffpf_extern own = *ffpf_externs[0];
-	const struct ffpf_extern_scope scope = { find_own, &own };
+	const struct ffpf_extern own = { .name = "own", .reads = 3, .call = ffpf_externs[0]->call };
+	const struct ffpf_extern *const rows[] = { &own };
+	const struct ffpf_extern_scope scope = { rows, 1 };
 	struct ffpf_extern_sizes sizes;
 	struct ffpf_error err = { 0 };
 	size_t at;

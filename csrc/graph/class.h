@@ -24,6 +24,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct ffpf_extern_scope; /* externs/externs.h */
+
 /* Where a class can run. */
 #define FFPF_LEVEL_USERSPACE 0x1
 #define FFPF_LEVEL_KERNEL    0x2
@@ -48,6 +50,8 @@ struct ffpf_class_env {
 	uint32_t link_type_count;
 	uint32_t snap_len;
 	bool offline; /* all devices are files: packets come as fast as they are read, and time is theirs */
+	const struct ffpf_extern_scope *externs; /* the application's own external functions; the engine's, until close;
+						    NULL: none */
 	/* Packets that the class should have handled and could not (its table is full, its disk is): it adds to this,
 	 * and returns 0 for the packet. Those are `dropped`, not `filtered`, in the node's counters. */
 	uint64_t *dropped;

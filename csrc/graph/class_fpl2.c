@@ -17,10 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MBUF_MIN   8
-#define MBUF_MAX   (1u << 24)
-#define FILE_WORD  "file:"
-#define SEAL_SHOWN 16 /* octets of a record's seal that tell it from others */
+#define DECLARED_BYTES 96
+#define MBUF_MIN       8
+#define MBUF_MAX       (1u << 24)
+#define FILE_WORD      "file:"
+#define SEAL_SHOWN     16 /* octets of a record's seal that tell it from others */
 
 struct program {
 	uint16_t link_type;
@@ -146,7 +147,8 @@ check_sizes(const struct ffpf_extern_set *set, const struct ffpf_fplo_external *
 }
 
 static int
-open_externs(struct program *program, const struct ffpf_fplo *record, struct ffpf_error *err)
+open_externs(struct program *program, const struct ffpf_fplo *record, const struct ffpf_extern_scope *own,
+	     struct ffpf_error *err)
 {
 	struct ffpf_fplo_external found[FFPF_FPLO_EXTERNALS_MAX];
 	char *texts[FFPF_FPLO_EXTERNALS_MAX];
@@ -160,7 +162,7 @@ open_externs(struct program *program, const struct ffpf_fplo *record, struct ffp
 		status = ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
 	if (!status)
 		status = ffpf_extern_set_create(&program->externs, (const char *const *)texts, count,
-						record->mbuf_bytes, NULL, err);
+						record->mbuf_bytes, own, err);
 	if (!status)
 		status = check_sizes(program->externs, found, err);
 	while (made)
@@ -169,11 +171,37 @@ open_externs(struct program *program, const struct ffpf_fplo *record, struct ffp
 }
 
 static int
-take_code(struct program *program, const struct ffpf_fplo *record, uint16_t link_type, struct ffpf_error *err)
+take_code(struct program *program, const struct ffpf_fplo *record, uint16_t link_type,
+	  const struct ffpf_extern_scope *own, struct ffpf_error *err)
 {
 	int status = map_code(program, record, link_type, err);
 
-	return status ? status : open_externs(program, record, err);
+	return status ? status : open_externs(program, record, own, err);
+}
+
+/* With the application's own functions declared: the compiler is another process, which does not know them. */
+static int
+compile(struct ffpf_fplo_image *out, struct ffpf_fpl2_request *request, const struct ffpf_extern_scope *own,
+	const struct ffpf_fplo_policy *policy, struct ffpf_error *err)
+{
+	const uint32_t count = own ? own->count : 0;
+	char(*texts)[DECLARED_BYTES] = calloc(count + 1, sizeof(*texts));
+	const char **declared = calloc(count + 1, sizeof(*declared));
+	int status = texts && declared ? 0 : ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
+
+	for (uint32_t i = 0; !status && i < count; i++) {
+		const struct ffpf_extern *function = own->rows[i];
+
+		snprintf(texts[i], DECLARED_BYTES, "%.64s:%u:%u", function->name, function->reads, function->writes);
+		declared[i] = texts[i];
+	}
+	request->declared = declared;
+	request->declared_count = count;
+	if (!status)
+		status = ffpf_fplc_compile(out, request, policy, err);
+	free(declared);
+	free(texts);
+	return status;
 }
 
 static int
@@ -191,14 +219,14 @@ open_program(struct fpl2 *self, struct program *program, const struct ffpf_class
 		return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "FPL-2 does not know packets of link type %u",
 				      program->link_type);
 	if (!self->text)
-		return take_code(program, &self->image.record, link->as, err);
+		return take_code(program, &self->image.record, link->as, env->externs, err);
 	request.link = link->name;
 	ffpf_fplo_policy_of_environment(&policy);
-	status = ffpf_fplc_compile(&compiled, &request, &policy, err);
+	status = compile(&compiled, &request, env->externs, &policy, err);
 	if (!status && compiled.record.mbuf_bytes != env->mbuf_bytes)
 		status = ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "the compiler of FPL-2 made code for another MBuf");
 	if (!status)
-		status = take_code(program, &compiled.record, link->as, err);
+		status = take_code(program, &compiled.record, link->as, env->externs, err);
 	ffpf_fplo_free(&compiled);
 	return status;
 }

@@ -73,6 +73,7 @@ free_engine(struct ffpf_engine *engine)
 	free(engine->marks);
 	free(engine->nodes);
 	free(engine->classes);
+	free(engine->externs);
 	free(engine->filling);
 	if (engine->wake_fd >= 0)
 		close(engine->wake_fd);

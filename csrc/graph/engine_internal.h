@@ -9,6 +9,7 @@
  *     node.c    instances: made, found, freed pass.c   batch -> nodes -> queues
  *     queue.c   what waits for a reader       drive.c  who may run it, and how one waits
  */
+#include "externs/externs.h"
 #include "graph/engine.h"
 #include "graph/flow.h"
 #include "ring/mbuf.h"
@@ -150,6 +151,8 @@ struct ffpf_engine {
 	struct given *given;
 	const struct ffpf_class **classes; /* the application's own */
 	uint32_t class_count;
+	const struct ffpf_extern **externs; /* likewise; rows of externs_scope */
+	struct ffpf_extern_scope externs_scope;
 	struct queue *queues;
 	uint32_t queue_count;
 

@@ -201,6 +201,7 @@ open_instance(const struct ffpf_engine *engine, struct node *node, struct ffpf_e
 		.forms = node->forms,
 		.link_type_count = node->link_type_count,
 		.offline = node->offline,
+		.externs = &engine->externs_scope,
 		.dropped = &node->dropped,
 	};
 	int status;
