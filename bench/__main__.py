@@ -13,6 +13,8 @@ from bench import measure
 BENCHES = {
     "offline": "bench.offline",
     "filter_cost": "bench.filter_cost",
+    "fpl2": "bench.fpl2",
+    "table1": "bench.table1",
     "live": "bench.live",
     "startup": "bench.startup",
     "feed": "bench.feed",

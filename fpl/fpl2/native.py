@@ -22,8 +22,16 @@ TARGETS = {"x86-64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-lin
 class Code:
     target: str  # a key of TARGETS
     octets: bytes
-    ir: str  # what LLVM made it of, optimised
-    assembly: str
+    module: Any  # LLVM's, optimised
+
+    @property
+    def ir(self) -> str:
+        return str(self.module)
+
+    @property
+    def assembly(self) -> str:
+        """Made only when somebody asks: it takes as long as the code itself."""
+        return str(_machine(self.target).emit_assembly(self.module))
 
 
 class BackendError(Exception):
@@ -53,7 +61,7 @@ def compile_module(text: str, target: str = "x86-64") -> Code:
         options.loop_vectorization = options.slp_vectorization = False  # their constants would lie in data
         builder = llvm.create_pass_builder(machine, options)
         builder.getModulePassManager().run(module, builder)
-        return Code(target, text_of(machine.emit_object(module)), str(module), machine.emit_assembly(module))
+        return Code(target, text_of(machine.emit_object(module)), module)
     except (RuntimeError, ValueError) as error:
         raise BackendError(f"the compiler's back end refused: {error}") from None
 
