@@ -35,15 +35,19 @@ def _nothing_before(flow: str, name: str) -> Sequence[Node]:
     raise ValueError(f"{name}: a flow of ffpfd cannot continue from another flow's node")
 
 
-def nodes_of(text: str, before: Before = _nothing_before) -> list[Node]:
+def nodes_of(text: str, before: Before = _nothing_before, *, arguments: bool = False) -> list[Node]:
     """The nodes of a flow's text (csrc/graph/parse.h). Packets that the last stage lets through are delivered, unless
     its nodes count. Where the text names a node of another flow, what leads to it is among the nodes: in ffpfd equal
-    nodes are one. BadGraph: where the text is wrong. ValueError, or what `before` raises: there is no such node."""
+    nodes are one. arguments: whether the classes take what they are given is looked at, too, as in the embedded engine.
+    BadGraph: where the text is wrong. ValueError, or what `before` raises: there is no such node."""
     octets = text.encode()
     out, error = ffi.new("struct ffpf_graph_text **"), ffi.new("struct ffpf_graph_error *")
     if lib.ffpf_graph_text_parse(out, octets, len(octets), error) < 0:
         raise text_error(error, octets)
     graph = ffi.gc(out[0], lib.ffpf_graph_text_free)
+    if arguments:
+        for position in range(graph.count):
+            _check_arguments(graph, position, octets)
     ends = {int(graph.ends[number]) for number in range(graph.end_count)}
     nodes: list[Node] = []
     places: list[int] = []  # by position in the text
@@ -55,6 +59,36 @@ def nodes_of(text: str, before: Before = _nothing_before) -> list[Node]:
             _join(nodes, before(text_at(said.flow), text_at(said.name)))
         places.append(len(nodes) - 1)
     return nodes
+
+
+def _check_arguments(graph: Any, position: int, text: bytes) -> None:
+    """Devices are ffpfd's; classes that this library does not have are others' to check, and so are programs."""
+    said = graph.nodes[position]
+    name = text_at(getattr(said, "class")).encode()
+    kind = lib.ffpf_class_find(name, len(name)) if name else ffi.NULL
+    if kind == ffi.NULL or kind.source or name.startswith(b"FPL-"):
+        return
+    args, error = ffi.new("struct ffpf_class_args *"), ffi.new("struct ffpf_error *")
+    words = ffi.new("char[]", text_at(said.expression).encode())
+    args.text, args.mbuf_bytes = words, said.mbuf_bytes if said.has_mbuf else kind.mbuf_bytes
+    memory = ffi.new("uint64_t[]", max(1, (kind.instance_bytes + 7) // 8))
+    try:
+        if kind.parse != ffi.NULL:
+            refused = kind.parse(memory, args, error)
+        else:
+            refused = lib.ffpf_args_none(args, error)
+            if not refused and args.mbuf_bytes < kind.mbuf_bytes:
+                needs = f"an MBuf of {args.mbuf_bytes} octets; {name.decode()} needs {kind.mbuf_bytes}"
+                refused = lib.ffpf_args_fail(args, 0, error, b"%s", ffi.new("char[]", needs.encode()))
+        if refused:
+            placed = ffi.new("struct ffpf_graph_error *")
+            at = lib.ffpf_graph_expression_place(graph, position, args.error_at)
+            lib.ffpf_graph_error_set(placed, text, len(text), at, error.code, b"%s", error.text)
+            raise text_error(placed, text)
+        if kind.close != ffi.NULL:
+            kind.close(memory)
+    finally:
+        lib.ffpf_text_free(ffi.addressof(args, "canonical"))
 
 
 def _join(nodes: list[Node], leading: Sequence[Node]) -> None:

@@ -100,7 +100,7 @@ class RemoteFlow(Delivers, Flow):
         that is then this flow's too, and in the kernel the same. Raises BadGraph, with the place where there is one."""
         self._for("populate")
         words = str(text)
-        nodes = nodes_of(words, self.graph.leading_to)
+        nodes = nodes_of(words, self.graph.leading_to, arguments=True)
         self._nodes, self._text, self._state = nodes, words.encode(), "populated"
         return self
 

@@ -132,7 +132,7 @@ class SharedFlow(Closing):
     def populate(self, text: str) -> list[NodeState]:
         """Instantiates the graph that a text of csrc/graph/parse.h says, off. BadGraph: where the text is wrong.
         ValueError: it names nodes of other flows."""
-        return self.instantiate(nodes_of(text), text)
+        return self.instantiate(nodes_of(text, arguments=True), text)
 
     def instantiate(self, nodes: Sequence[Node], text: str = "", *, worker: bool = False) -> list[NodeState]:
         """Makes the graph's nodes, off. The text of BPF nodes is compiled here. worker: what the kernel does not run

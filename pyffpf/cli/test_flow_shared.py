@@ -160,7 +160,10 @@ def test_being_refused_is_an_error_that_says_why(ns: Netns, ffpfd: shared.Ffpfd)
     assert "; ffpfd: ffpfd refuses: user 61004 may not capture" in last
     done = run(ffpfd, SHARED, f"(device,{ns.left}) -> (rate,sometimes)")
     assert (done.returncode, "Operation" in done.stderr) == (2, False)
-    assert done.stderr.startswith("ffpf-flow: flow 1: (rate,sometimes): ")
+    first, shown, caret = done.stderr.splitlines()
+    column = len(f"(device,{ns.left}) -> (rate,")
+    assert first.startswith(f"ffpf-flow: flow 1: 1:{column + 1}: ")
+    assert (shown[2 + column :], caret) == ("sometimes)", " " * (2 + column) + "^")
     done = run(ffpfd, SHARED, "--engine", "shared", "(device,/tmp/none.pcap)")
     assert done.returncode == 1
     assert "ffpfd does not open it" in done.stderr
