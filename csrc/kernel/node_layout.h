@@ -90,7 +90,7 @@ struct ffpf_node_program {
 	uint64_t registers[FFPF_NODE_REGISTERS]; /* those that a program uses it clears itself */
 	uint64_t captured, wire;                 /* octets of the packet with its tag in place */
 	uint64_t bounds[5];                      /* of loops, by depth */
-	uint64_t scan[3];                        /* of CONTAINS: from where, how many octets, found */
+	uint64_t scan[3]; /* of CONTAINS: from where, how many octets, found; of an assignment: where, by what */
 	uint32_t result;
 	uint32_t ended;       /* by RETURN, or by what it may not do */
 	uint32_t shift;       /* 4; 0: a tag was put back */

@@ -22,13 +22,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fpl.classify import layout
-from fpl.fpl2 import tree
+from fpl.fpl2 import meaning, tree
 from fpl.fpl2.check import SCAN_MAX, Cost, loop_of
 from fpl.fpl2.compile import Checked
 from fpl.fpl2.emit import Guards, Lines
 from fpl.fpl2.externals import key_of
-from fpl.fpl2.lower import BINARY, Lower, wrapped
+from fpl.fpl2.lower import Lower
 from fpl.fpl2.strings import is_letter
+from fpl.fpl2.values import BINARY, wrapped
 
 # struct ffpf_node_program of csrc/kernel/node_layout.h, in struct ffpf_node_work
 PROGRAM = 1408
@@ -38,7 +39,8 @@ PROGRAM_CAPTURED = PROGRAM_REGISTERS + 8 * REGISTERS  # u64
 PROGRAM_WIRE = PROGRAM_CAPTURED + 8
 PROGRAM_BOUNDS = PROGRAM_WIRE + 8  # u64, by depth of loops
 LOOPS_MAX = 5  # within each other: the kernel has eight frames, the node and its program take one each, and CONTAINS
-PROGRAM_SCAN = PROGRAM_BOUNDS + 8 * LOOPS_MAX  # u64: where CONTAINS begins, how many octets, whether it was found
+# u64: where CONTAINS begins, how many octets, whether it was found; of an assignment operator: place, operand
+PROGRAM_SCAN = PROGRAM_BOUNDS + 8 * LOOPS_MAX
 PROGRAM_RESULT = PROGRAM_SCAN + 24  # u32
 PROGRAM_ENDED = PROGRAM_RESULT + 4  # u32
 PROGRAM_SHIFT = PROGRAM_ENDED + 4  # u32: 4, or 0 if a tag was put back
@@ -164,6 +166,7 @@ class KernelLines(Lines):
 
 
 class KernelLower(Lower):
+    ATOMIC_BITS = 32
     KEPT = "volatile "
 
     def __init__(self, mbuf_bytes: int, cost: Cost, name: str) -> None:
@@ -177,9 +180,12 @@ class KernelLower(Lower):
         return self._kernel_guards
 
     def _operate(self, op: str, left: str, right: str, signed: bool) -> str:
-        """LLVM would take a long sum by its last terms first, and have them all on the stack, which is small."""
+        """LLVM would take a long sum by its last terms first, and have them all on the stack, which is small; and of a
+        divisor that it knows to be a power of two it would look the exponent up in a table of its own."""
         if op in BINARY and not left.lstrip("-").isdigit():
             left = self._kernel_guards.unknown(left)
+        if op in ("/", "%") and not right.lstrip("-").isdigit():
+            right = self._kernel_guards.unknown(right)
         return super()._operate(op, left, right, signed)
 
     def module(self, program: tree.Program) -> str:
@@ -275,6 +281,17 @@ class KernelLower(Lower):
         ahead = out.label("rof")
         out.branch(out.let(f"icmp eq i32 {out.kept(PROGRAM_ENDED, 'i32')}, 0"), ahead, "ended")
         out.block(ahead)
+
+    def _exchange(self, kind: tree.Kind, op: str, offset: str, value: str, signed: bool) -> None:
+        out = self._lines
+        out.keep(offset, PROGRAM_SCAN)
+        out.keep(value, PROGRAM_SCAN + 8)
+        with self._function() as name:
+            place, operand = out.kept(PROGRAM_SCAN), out.kept(PROGRAM_SCAN + 8)
+            again = out.label("again")
+            out.branch(self._attempt(kind, op, place, operand, signed), "stop", again)
+            out.block(again)
+        self._loop(meaning.TRIES, name)
 
     def _contains(self, expr: tree.Contains) -> str:
         out, octets = self._lines, expr.octets

@@ -14,6 +14,7 @@ from fpl.fpl2 import tree
 
 ALL = (1 << 64) - 1
 RESULT_MAX = (1 << 32) - 1
+TRIES = 64  # of an assignment operator whose place another processor changes meanwhile: then it is left out
 HASH_START, HASH_FACTOR = 2166136261, 16777619  # FNV-1a, 32 bits
 MIX = ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1))  # then: h ^= h >> n; h *= factor
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from fpl.fpl2.lower import OWN_FACTS
 from fpl.fpl2.reference import ExternalFunction
+from fpl.fpl2.values import OWN_FACTS
 
 _FUNCTION = ctypes.CFUNCTYPE(
     ctypes.c_uint32,
@@ -32,6 +32,22 @@ GUARD = 64  # octets around packets and memory, which nothing may change
 _PROTECT = ctypes.CDLL(None, use_errno=True).mprotect
 
 
+class Room:
+    """Memory that runs change in place."""
+
+    def __init__(self, call: Callable[..., int], octets: int) -> None:
+        self._call, self._octets = call, octets
+        self._room = (ctypes.c_uint64 * (octets // 8))()
+
+    def run(self, packet: bytes) -> int:
+        facts, table = (ctypes.c_uint32 * len(OWN_FACTS))(), (ctypes.c_void_p * 1)()
+        return int(self._call(packet, len(packet), len(packet), ctypes.addressof(facts), ctypes.addressof(self._room),
+                              ctypes.addressof(table)))  # fmt: skip
+
+    def octets(self) -> bytes:
+        return bytes(self._room)
+
+
 class Native:
     """Code that is mapped: written, then executable and no longer writable."""
 
@@ -44,6 +60,10 @@ class Native:
         if _PROTECT(ctypes.c_void_p(address), ctypes.c_size_t(size), mmap.PROT_READ | mmap.PROT_EXEC):
             raise OSError(ctypes.get_errno(), "mprotect")
         self._call = _FUNCTION(address)
+
+    def room(self, octets: int) -> Room:
+        """Zeros, where several threads may run the code."""
+        return Room(self._call, octets)
 
     def run(
         self,

@@ -7,6 +7,7 @@ import os
 import random
 import re
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from fpl.fpl2 import FplError, check, ebpf, tree
 from fpl.fpl2.found import HIDDEN
 from fpl.fpl2.packets import ethernet, ip4, ip6, tcp, udp
 from fpl.fpl2.random_programs import Programs
-from fpl.fpl2.test_back_ends import CASES, FIELDS, MBUF, PACKETS
+from fpl.fpl2.test_back_ends import CASES, FIELDS, MBUF, PACKETS, SHARED, changed
 from fpl.graph import class_fpl2, emit
 from fpl.graph.node import Level, Node, Placed
 from fpl.graph.testing import DEVICE, TestStage
@@ -171,6 +172,26 @@ def test_packets_of_other_links_are_judged_in_userspace(compiler: Compiler) -> N
     with TestStage(compiler, link=1) as made:
         found = placed(made, "RETURN 1;")
     assert (found.level, found.reason) == (Level.USERSPACE, class_fpl2.LINKLESS)
+
+
+def test_assignment_operators_of_several_processors_lose_nothing(made: TestStage) -> None:
+    """As in userspace: octets and words that lie in one word of MBuf, too."""
+    assert placed(made, SHARED, 32).level is Level.KERNEL
+    processors = range(min(2, os.cpu_count() or 1))
+
+    def run(cpu: int) -> None:
+        os.sched_setaffinity(0, {cpu})
+        made.source.place(Packet(bytes(60)), cpu)
+        for _ in range(10):
+            made.source.run(20)
+
+    threads = [threading.Thread(target=run, args=(cpu,)) for cpu in processors]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made.counts(1)[1] == (200 * len(processors), 200 * len(processors))
+    assert made.mbuf(1, 1)[:24] == changed(200 * len(processors))
 
 
 def port_of(text: bytes) -> int:
