@@ -61,9 +61,11 @@ def _check_text(config: Fpl2Config, node: Node) -> None:
     if config.steps >= default.steps and config.rounds >= default.rounds:
         return
     from fpl.fpl2 import FplError, check  # which brings a parser that ffpfd does without otherwise
+    from fpl.fpl2.check import Policy
+    from pyffpf.externs import CoreLibrary
 
     try:
-        cost = check(node.argument, mbuf_bytes=node.mbuf or 0).cost
+        cost = check(node.argument, mbuf_bytes=node.mbuf or 0, policy=Policy(library=CoreLibrary())).cost
     except FplError:
         return
     for needs, most, what in ((cost.steps, config.steps, "steps"), (cost.iterations, config.rounds, "rounds of loops")):

@@ -73,6 +73,8 @@ def test_texts_have_limits(folder: Path) -> None:
     assert "octets, and 64 are allowed" in refusal(config(folder, require_signed=False), LOOP, 128)
     said = refusal(config(folder, require_signed=False, rounds=8), LOOP)
     assert said.endswith("it may take 9 rounds of loops, and 8 are allowed")
+    said = refusal(config(folder, require_signed=False, rounds=8), "EXTERN(drop,0,0); " + LOOP)
+    assert said.endswith("it may take 9 rounds of loops, and 8 are allowed")  # also of those that call functions
     assert refusal(config(folder, require_signed=False), f"file:{folder}/other.fplo") == ""  # the tool's to load
 
 
