@@ -128,7 +128,7 @@ _fplc() {
 	case $previous in
 	--link) _ffpf_words "ethernet raw sll sll2" "$current" ;;
 	--target) _ffpf_words "x86-64 aarch64" "$current" ;;
-	--stage) _ffpf_words "tree resolved ir optimised assembly" "$current" ;;
+	--stage) _ffpf_words "tree resolved ir optimised assembly kernel" "$current" ;;
 	--fields | --output | --key | --trust) _ffpf_files "$current" ;;
 	*)
 		if [[ $current == -* ]]; then

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fpl.fpl2 import pretty
 from fpl.fpl2.check import Policy
@@ -22,7 +23,11 @@ from fpl.fpl2.report import FplError, Source
 from fpl.fpl2.scope import FACTS, standard
 from pyffpf.externs import CoreLibrary, functions
 
-STAGES = ("tree", "resolved", "ir", "optimised", "assembly")
+STAGES = ("tree", "resolved", "ir", "optimised", "assembly", "kernel")
+
+
+if TYPE_CHECKING:
+    from fpl.fpl2 import ebpf  # what it needs takes long to load
 
 
 @dataclass(frozen=True)
@@ -71,9 +76,29 @@ def _explain(request: Request) -> str:
         ("octets of MBuf", f"{checked.mbuf_bytes}{'' if cost.uses_memory else ', not used'}"),
         ("external functions", ", ".join(cost.externals) or "none"),
         ("link header", checked.link),
+        ("in the kernel", _in_kernel(checked)),
         (f"octets of code, {request.target}", str(len(code.octets))),
     ]
     return "".join(f"{name:<30} {value}\n" for name, value in rows)
+
+
+def _kernel(checked: Checked) -> ebpf.Kernel:
+    """FplError: the kernel cannot run it."""
+    from fpl.fpl2 import ebpf
+
+    try:
+        return ebpf.lower(checked)
+    except ebpf.NotForKernelError as error:
+        raise checked.source.error(f"the kernel cannot run it: {error}", 0) from None
+
+
+def _in_kernel(checked: Checked) -> str:
+    if checked.link not in ("ethernet", "raw"):
+        return "no: programs there see Ethernet and raw IP"
+    try:
+        return f"yes, if its verifier agrees; of a packet it needs {_kernel(checked).fetch} octets"
+    except FplError as error:
+        return error.message
 
 
 def _dump(request: Request) -> str:
@@ -84,6 +109,8 @@ def _dump(request: Request) -> str:
         return pprint.pformat(checked.program, width=120) + "\n"
     if request.stage == "ir":
         return checked.ir()
+    if request.stage == "kernel":
+        return _kernel(checked).functions
     code = compile_native(checked, request.target)
     return code.ir if request.stage == "optimised" else code.assembly
 

@@ -41,6 +41,15 @@ def test_format(tmp_path: Path) -> None:
     assert fplc("format", text='RETURN 0 CONTAINS "http://";').stdout == 'RETURN 0 CONTAINS "http://";\n'
 
 
+def test_what_the_kernel_gets_is_shown_and_why_it_cannot_run_a_program() -> None:
+    assert "in the kernel                  yes, if its verifier agrees; of a packet it needs 16 octets" in fplc(
+        "explain", text="RETURN PKT.B[0];").stdout  # fmt: skip
+    assert "define internal void @program(" in fplc("dump", "--stage", "kernel", text="RETURN 1;").stdout
+    deep = "".join(f"FOR (R[{n}] = 0; R[{n}] < 2; R[{n}]++) " for n in range(6)) + "R[9]++; " + "ROF " * 6
+    assert "its loops are 6 deep: the kernel has 5 at most" in fplc("explain", text=deep).stdout
+    assert fplc("dump", "--stage", "kernel", text=deep).returncode == 1
+
+
 def test_explain_and_limits() -> None:
     shown = fplc("explain", "--mbuf", "5").stdout
     assert "octets of MBuf                 8\n" in shown
