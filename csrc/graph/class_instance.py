@@ -61,6 +61,7 @@ class Instance:
         self._args.text = self._text
         self._args.mbuf_bytes = octets or self.kind.mbuf_bytes
         self._link_types = ffi.new("uint32_t[]", [link_type])
+        self._forms = ffi.new("uint16_t[]", 1)  # that of savefiles
         self._dropped = ffi.new("uint64_t *")
         self._error = ffi.new("struct ffpf_error *")
         self.opened = False
@@ -79,6 +80,7 @@ class Instance:
         self._env.mbuf_bytes = self.octets
         self._env.link_types = self._link_types
         self._env.link_type_count = 1
+        self._env.forms = self._forms
         self._env.snap_len = 262144
         self._env.offline = True
         self._env.dropped = self._dropped

@@ -39,7 +39,7 @@ def test_every_page_is_of_a_class_and_in_the_list() -> None:
     assert listed == NAMES
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if not find(name).source])
 def test_layout_is_that_of_the_header(name: str) -> None:
     rows = re.findall(r"^\| (\d+) \| (\w+)(?: (?:x \d+|\.\.\.))? \| `(\w+)` \|", page(name), re.MULTILINE)
     one = Instance(name, NEEDED.get(name, ""), 8 if name == "sampler" else 0)
@@ -67,10 +67,10 @@ def test_no_level_is_promised_that_the_class_does_not_have(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_tell_what_the_page_says(name: str) -> None:
     found = list(EXAMPLE.finditer(page(name)))
-    assert found and page(name).count("(device,") == len(found)
+    assert found and page(name).count("\n(device,") == len(found)
     for example in found:
-        assert example["name"] == name
-        with Instance(name, example["arguments"] or "") as one:
+        assert example["name"] == name or find(name).source  # which is shown by what comes out of it
+        with Instance(example["name"], example["arguments"] or "") as one:
             capture = CAPTURES / example["capture"]
             if not capture.exists():
                 continue
