@@ -32,6 +32,7 @@
 #include "graph/engine.h"
 #include "graph/fields.h"
 #include "graph/flow.h"
+#include "graph/node_reader.h"
 #include "graph/parse.h"
 #include "graph/tuple.h"
 #include "hook/flow.h"

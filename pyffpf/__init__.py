@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyffpf.batch import ROW, Batch
-    from pyffpf.capture import Capture, Totals, open
+    from pyffpf.capture import Capture, open
     from pyffpf.errors import (
         BadFile,
         BadFilter,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pyffpf.flow_node import Node
     from pyffpf.graph import Graph
     from pyffpf.packet import Packet
+    from pyffpf.reading import Totals
     from pyffpf.statistics import Statistics
     from pyffpf.writer import Writer
 
@@ -47,7 +48,7 @@ _ERRORS = ("BadFile", "BadFilter", "BadGraph", "Busy", "Closed", "Denied", "Devi
            "Lapped", "NoServer", "NoSuchDevice", "NotPermitted", "NotSupported", "StillViewed", "SystemFailure",
            "WrongState")  # fmt: skip
 _HOMES = {
-    "ROW": "batch", "Batch": "batch", "Capture": "capture", "Totals": "capture", "open": "capture",
+    "ROW": "batch", "Batch": "batch", "Capture": "capture", "Totals": "reading", "open": "capture",
     "field_names": "fields", "Flow": "flow", "Node": "flow_node", "Graph": "graph", "classes": "filter_classes",
     "Packet": "packet", "Statistics": "statistics", "Writer": "writer", **dict.fromkeys(_ERRORS, "errors"),
 }  # fmt: skip

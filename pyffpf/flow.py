@@ -18,7 +18,6 @@ makes filters: what can fail, fails there. MBufs can be filled before activate.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -32,9 +31,10 @@ from pyffpf.flow_handle import FlowHandle
 from pyffpf.flow_node import Node, Readable
 from pyffpf.graph import Graph, default_graph
 from pyffpf.graph_text import text_at, text_error
+from pyffpf.node_pulled import NodePulled
+from pyffpf.pulled import Pulled
 
 if TYPE_CHECKING:
-    from pyffpf.batch import Batch
     from pyffpf.compose import Part
     from pyffpf.picture import Picture
 
@@ -103,7 +103,7 @@ class Flow(Readable, Closing):
         self._handle = FlowHandle(self.graph, name, share)
         self._number = lib.FFPF_GRAPH_LAST
         self._callbacks: list[Any] = []
-        self._pending: dict[int, deque[Batch]] = {}  # by node: read already; of several link types
+        self._reads: dict[int, NodePulled] = {}  # by node
         self._begin(text_at(lib.ffpf_graph_flow_name(self._handle.pointer)), text)
 
     def _begin(self, name: str, text: str | Part | None) -> None:
@@ -179,7 +179,22 @@ class Flow(Readable, Closing):
         if self._closed:
             return
         self._closed = True
-        self._handle.end()
+        self._end()
+
+    def _end(self) -> None:
+        try:
+            self._handle.end()
+        finally:
+            for reads in self._reads.values():
+                reads.close()
+            self._reads.clear()
+
+    def _read_from(self, node: int) -> Pulled:
+        self._for("read")
+        found = self._reads.get(node)
+        if found is None:  # two threads may both come here
+            found = self._reads.setdefault(node, NodePulled(self, node, self._handle))
+        return found
 
     def _move(self, call: str, octets: bytes, change: Callable[[Any], int]) -> Self:
         error = ffi.new("struct ffpf_graph_error *")
@@ -221,7 +236,7 @@ class Flow(Readable, Closing):
         if not self._closed:
             warn_unclosed(f"the flow {self._name!r}", self)  # its state is the core's, which may be busy
             self._closed = True
-            self.graph.core.when_free(self._handle.end)
+            self.graph.core.when_free(self._end)
 
     # ---- nodes ----
 

@@ -27,6 +27,7 @@ class FlowHandle:
         self.pointer = out[0]
         self.inside = 0  # threads that wait in the core
         self._views = 0
+        self._holds = 0  # readers that look at it
         self._ended = False
 
     @contextmanager
@@ -46,7 +47,19 @@ class FlowHandle:
 
     def _forget(self, _: Any) -> None:
         self._views -= 1
-        if self._ended and not self._views and self._core:
+        self._destroy_unneeded()
+
+    def hold(self) -> None:
+        """A reader looks at it from now on."""
+        self._holds += 1
+
+    def let_go(self) -> None:
+        """... and does not any more."""
+        self._holds -= 1
+        self._destroy_unneeded()
+
+    def _destroy_unneeded(self) -> None:
+        if self._ended and not self._views and not self._holds and not self.inside and self._core:
             self._core.when_free(self._destroy)
 
     def end(self) -> None:
@@ -58,11 +71,12 @@ class FlowHandle:
                 lib.ffpf_graph_flow_pause(self.pointer, error)
             return
         code = lib.ffpf_graph_flow_close(self.pointer, error)
-        if not self.inside:  # else a thread that waits looks at it once more: the graph frees it with itself
-            self._destroy()
+        self._destroy_unneeded()  # a thread that waits looks at it once more: then the graph frees it with itself
         check(code, error)
 
     def _destroy(self) -> None:
+        if self.pointer == ffi.NULL:
+            return
         lib.ffpf_graph_flow_destroy(self.pointer)
         self.pointer = ffi.NULL
         self._core = None

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy.typing as npt
@@ -14,66 +12,34 @@ import numpy.typing as npt
 from pyffpf import descriptors, mbufs
 from pyffpf._core import ffi, lib
 from pyffpf.engine_core import Deadline
-from pyffpf.errors import check, new_error
+from pyffpf.errors import new_error
 from pyffpf.graph import Counters, GraphInstance, counters_of
 from pyffpf.graph_text import text_at
+from pyffpf.pulled import Pulled
+from pyffpf.reading import Reading
 
 if TYPE_CHECKING:
     from pyffpf.batch import Batch
     from pyffpf.flow import Flow
-    from pyffpf.packet import Packet
-
-BATCH_ROWS = 4096
 
 
-class Readable:
+class Readable(Reading):
     """What packets can be read from: a node, or a flow, which stands for what its last stage lets through.
 
-    Packets that come from the first read on are queued, until they are read; when the queue is full this reader loses
-    packets, and no other. A node has one reader.
+    All of pyffpf.reading is there. Packets that come from the first read on are queued, until they are read; when the
+    queue is full this reader loses packets, and no other. A node has one reader.
     """
 
     _flow: Flow
     _number: int
 
-    def read_batch(self, size: int = BATCH_ROWS, *, timeout: float | None = None) -> Batch | None:
-        """Up to `size` packets that are there, of one link type, copied, as a Batch; None at the end of all devices.
+    def _pulled(self) -> Pulled:
+        return self._flow._read_from(self._number)
 
-        Waits until there is one, or for `timeout` seconds (0: not at all), after which the batch is empty. Packets pass
-        the graph meanwhile, those of other flows as well.
-        """
-        if size < 1:
-            raise ValueError("a batch of at least one packet")
-        pointer = self._flow._for("read")
-        pending = self._flow._pending.setdefault(self._number, deque())
-        if pending:
-            return pending.popleft()
-        deadline, error = Deadline(timeout), new_error()
-        out = ffi.new("struct ffpf_graph_batch *")
-        while True:
-            with self._flow._handle.waiting():
-                outcome = lib.ffpf_graph_getnext_pkt(pointer, self._number, size, deadline.milliseconds(), out, error)
-            self._flow.graph.core.returned()
-            if outcome == lib.FFPF_BATCH:
-                pending.extend(descriptors.batches_of(out))
-                check(lib.ffpf_graph_release(pointer, self._number, error), error)
-                return pending.popleft()
-            if outcome == lib.FFPF_END:
-                return None
-            if outcome == lib.FFPF_FAILED:
-                raise self._flow._exception(error, "read")
-            if deadline.over():
-                return descriptors.empty_batch()
-            # FFPF_INTERRUPTED: Python has run signal handlers before it comes back here
-
-    def batches(self, size: int = BATCH_ROWS) -> Iterator[Batch]:
-        """read_batch until the end."""
-        while (batch := self.read_batch(size)) is not None:
-            yield batch
-
-    def __iter__(self) -> Iterator[Packet]:
-        """The packets one after the other, until the end."""
-        return chain.from_iterable(self.batches())
+    @property
+    def comes(self) -> bool:
+        """Whether packets can come: the flow is active."""
+        return self._flow.state == "active"
 
     def begin(self) -> Self:
         """Packets that come from now on are queued for this reader, although it reads later."""

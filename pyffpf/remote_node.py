@@ -11,8 +11,9 @@ import numpy.typing as npt
 from fpl.graph.node import Node as GraphNode
 from pyffpf import mbuf_report
 from pyffpf.errors import NotSupported
-from pyffpf.flow_node import BATCH_ROWS, Node, Readable
+from pyffpf.flow_node import Node, Readable
 from pyffpf.graph import Counters
+from pyffpf.pulled import Pulled
 
 if TYPE_CHECKING:
     from pyffpf.batch import Batch
@@ -25,8 +26,8 @@ class Delivers(Readable):
     def _reader(self) -> Readable:
         raise NotImplementedError
 
-    def read_batch(self, size: int = BATCH_ROWS, *, timeout: float | None = None) -> Batch | None:
-        return self._reader().read_batch(size, timeout=timeout)
+    def _pulled(self) -> Pulled:
+        return self._reader()._pulled()
 
     def begin(self) -> Self:
         self._reader().begin()

@@ -238,6 +238,7 @@ take(struct ffpf_pull *pull, struct ffpf_rows *out)
 	}
 	if (out->in_place)
 		out->base = base;
+	out->link_type = pull->reader->info.link_type;
 	if (n)
 		pull->reader->ops->release(pull->reader, n);
 	pull->at += n;
@@ -270,6 +271,8 @@ gather(struct ffpf_pull *pull, struct ffpf_rows *out)
 			pull->nonblock = true; /* until this pull is over */
 		pull->batch.count = pull->at = 0;
 		outcome = r->ops->next(r, &pull->batch);
+		if (outcome == FFPF_BATCH && out->count && r->info.link_type != out->link_type)
+			return FFPF_BATCH;
 		if (outcome == FFPF_BATCH || outcome == FFPF_LAPPED)
 			continue;
 		pull->batch.count = 0;
@@ -284,6 +287,21 @@ failed(struct ffpf_pull *pull, struct ffpf_error *err)
 	if (err)
 		*err = pull->reader->err;
 	return FFPF_FAILED;
+}
+
+/* Who pulled goes away for a while. */
+static void
+settle(struct ffpf_pull *pull, const struct ffpf_rows *out)
+{
+	const struct ffpf_reader_ops *ops = pull->reader->ops;
+	const bool left = pull->at < pull->batch.count;
+
+	if (!out->in_place && !left && ops->settle)
+		ops->settle(pull->reader);
+	if (!out->in_place && left && ops->give_back) {
+		ops->give_back(pull->reader);
+		forget_batch(pull);
+	}
 }
 
 static enum ffpf_outcome
@@ -301,8 +319,7 @@ pull_entered(struct ffpf_pull *pull, struct ffpf_rows *out, struct ffpf_error *e
 			pull->reader->ops->set_nonblock(pull->reader, false);
 			pull->nonblock = false;
 		}
-		if (!out->in_place && pull->at == pull->batch.count && pull->reader->ops->settle)
-			pull->reader->ops->settle(pull->reader);
+		settle(pull, out);
 	}
 	if (out->count || out->octets_needed) {
 		if (outcome == FFPF_END || outcome == FFPF_FAILED)

@@ -41,6 +41,7 @@ struct ffpf_rows {
 	const uint8_t *base; /* of the rows' offsets: octets, or with in_place the reader's memory; else NULL */
 	uint64_t caplen_sum, len_sum;
 	uint64_t octets_needed; /* FFPF_BATCH with count 0: octets_room is less than the next packet, which has these */
+	int link_type;          /* DLT_ value of all of them; where it changes a pull ends */
 	bool races; /* in_place, where the writer does not wait: their octets, but not the rows, may be overwritten
 		     * under the caller's eyes. He asks ffpf_pull_overwritten when he is done with them. */
 };

@@ -126,6 +126,11 @@ int ffpf_graph_wait_for_n_pkts(struct ffpf_graph_flow *flow, uint32_t node, uint
 /* Gives the batch back early. */
 int ffpf_graph_release(struct ffpf_graph_flow *flow, uint32_t node, struct ffpf_error *err);
 
+/* ... and with it the last n of its packets, which were not used: they wait to be read again. */
+int ffpf_graph_give_back(struct ffpf_graph_flow *flow, uint32_t node, uint32_t n, struct ffpf_error *err);
+/* As ffpf_engine_wake, of the flow's graph; also when the flow is closed. */
+void ffpf_graph_flow_wake(struct ffpf_graph_flow *flow);
+
 /*
  * filter_callback: fn is called with n packets whenever n were let through, and with the rest at the end of input. It
  * remains active for lifetime_ms (0: until the flow is closed); then it is gone, and packets that it was not given go

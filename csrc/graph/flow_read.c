@@ -364,6 +364,12 @@ ffpf_graph_wait_for_n_pkts(struct ffpf_graph_flow *flow, uint32_t place, uint32_
 int
 ffpf_graph_release(struct ffpf_graph_flow *flow, uint32_t place, struct ffpf_error *err)
 {
+	return ffpf_graph_give_back(flow, place, 0, err);
+}
+
+int
+ffpf_graph_give_back(struct ffpf_graph_flow *flow, uint32_t place, uint32_t n, struct ffpf_error *err)
+{
 	struct queue *queue;
 	struct node *node;
 	int status = enter(flow, "releasing", INSTANCES, place, &node, false, err);
@@ -373,12 +379,21 @@ ffpf_graph_release(struct ffpf_graph_flow *flow, uint32_t place, struct ffpf_err
 	queue = queue_find(node, flow);
 	if (queue && queue->g > queue->r && !pthread_equal(queue->owner, pthread_self())) {
 		status = ffpf_error_set(err, FFPF_E_INVALID, "another thread has packets of this node out");
+	} else if (queue && !queue->callback && n > queue->g - queue->r) {
+		status = ffpf_error_set(err, FFPF_E_INVALID, "%u packets: %u are out", n, queue->g - queue->r);
 	} else if (queue && !queue->callback) {
+		queue->g -= n;
 		queue_release(flow->engine, queue);
 		engine_changed(flow->engine);
 	}
 	engine_leave(flow->engine);
 	return status;
+}
+
+void
+ffpf_graph_flow_wake(struct ffpf_graph_flow *flow)
+{
+	ffpf_engine_wake(flow->engine);
 }
 
 int

@@ -14,6 +14,7 @@
  *   next          when every descriptor of the batch before was released, or given back by set_filter
  *   release(n)    after next; the first n descriptors not yet released are done with
  *   settle        when the consumer returns to its own caller: see below
+ *   give_back     when the consumer returns to its own caller: see below
  *   set_filter    at any time, also from within the handling of a packet: see below
  *   set_in_place  at any time: see below
  *   overwritten   after release, before next and all that gives descriptors back
@@ -115,6 +116,10 @@ struct ffpf_reader_ops {
 	 * every descriptor has been released, all memory but that of the last one goes back to its writer now, so that
 	 * poll_fd is not readable on account of packets that were read. While one has not, poll_fd stays readable. */
 	void (*settle)(struct ffpf_reader *r);
+
+	/* May be NULL. Likewise, but descriptors not yet released are given back: the consumer forgets its batch, and
+	 * next() serves them again. For a reader whose memory others wait for. */
+	void (*give_back)(struct ffpf_reader *r);
 
 	/* From now on only packets that pass `prog` (NULL: all) are delivered. Descriptors not yet released are given
 	 * back: the consumer forgets its batch and calls next(), which serves them again, filtered anew, and none that
