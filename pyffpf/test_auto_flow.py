@@ -5,18 +5,21 @@ On a veth pair of a network namespace, with ffpfd as it is run. Needs root and e
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 
 import pyffpf
 from compat_tests import capture_packets as packets
 from compat_tests.capture_files import PcapFormat, stamped
 from compat_tests.netns import Netns, wait_until
-from pyffpf import Flow, Graph
+from pyffpf import Flow, Graph, aio
 from pyffpf.daemon.test_kernel import IPV4, Ffpfd, frames
 from pyffpf.daemon.testing import as_user, open_to_all
 from pyffpf.errors import BadGraph, NoServer, NotPermitted, NotSupported, WrongState
@@ -215,3 +218,28 @@ def test_a_closed_graph_takes_no_flows(inside: Netns) -> None:
     graph.close()
     with pytest.raises(WrongState, match="the graph is closed"):
         graph.flow(f"(device,{inside.left})")
+
+
+def test_nodes_in_ffpfd_are_read_as_captures_are(inside: Netns) -> None:
+    async def some(source: Any) -> int:
+        async for batch in aio.batches(source):
+            return len(batch)
+        return 0
+
+    with Flow(f'(device,{inside.left}) -> ip=(BPF,"ip") -> (packetcount)', deliver=["ip"]) as flow:
+        assert flow.engine == "shared"
+        flow["ip"].begin()
+        ways: list[Callable[[Any], int]] = [
+            lambda node: len(next(node.headers(14))),
+            lambda node: len(next(node.columns("eth.type"))["eth.type"]),
+            lambda node: node.count(1).packets,
+            lambda node: asyncio.run(some(node)),
+            lambda node: pyarrow.RecordBatchReader.from_stream(node).read_next_batch().num_rows,
+        ]
+        for way in ways:
+            inside.send(inside.right, frames(IPV4, 1))
+            assert way(flow["ip"]) == 1
+        inside.send(inside.right, frames(IPV4, 3))
+        flow["ip"].wait(3, timeout=20)
+        threading.Timer(0.2, flow["ip"].stop).start()
+        assert flow["ip"].counts("eth.type")["packets"].tolist() == [3]
