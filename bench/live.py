@@ -87,9 +87,9 @@ def compare(name: str, options: Sequence[str], load: Load, rounds: int, folder: 
     lost = dict.fromkeys(measure.PEERS, 0)
     for peer in ("none", *measure.PEERS):
         capture(peer, options, replace(load, count=load.count // 4), folder)
-    for _ in range(rounds):
+    for number in range(rounds):
         idle = capture("none", options, load, folder)
-        for peer in measure.PEERS:
+        for peer in measure.PEERS[:: -1 if number % 2 else 1]:  # whoever comes after idle changes
             one = capture(peer, options, load, folder)
             kernel[peer].append(one.sender - idle.sender)
             tool[peer].append(one.tool)
