@@ -6,7 +6,6 @@ On a veth pair of a network namespace, with ffpfd as it is run. Needs root and e
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +19,9 @@ from compat_tests import capture_packets as packets
 from compat_tests.capture_files import PcapFormat, stamped
 from compat_tests.netns import Netns, wait_until
 from pyffpf import Flow, Graph, aio
+from pyffpf.daemon.fixtures import network, started
 from pyffpf.daemon.test_kernel import IPV4, Ffpfd, frames
-from pyffpf.daemon.testing import as_user, open_to_all
+from pyffpf.daemon.testing import as_user
 from pyffpf.errors import BadGraph, NoServer, NotPermitted, NotSupported, WrongState
 from pyffpf.graph import default_graph
 from pyffpf.joined_graph import JoinedGraph
@@ -38,24 +38,14 @@ GROUP, STRANGER = 4243, 4299
 
 @pytest.fixture(scope="module")
 def ns() -> Iterator[Netns]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
-    with Netns() as made:
-        wait_until(lambda: made.is_up(made.left), "the interface")
-        made.sender(made.right)  # opened by root, kept for users
+    with network() as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def running(ns: Netns, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ffpfd]:
-    folder = tmp_path_factory.mktemp("ffpfd")
-    open_to_all(folder)
-    made = Ffpfd(ns, folder, CONFIG)
-    try:
+    with started(ns, tmp_path_factory, CONFIG) as made:
         yield made
-        made.stop()
-    finally:
-        made.clear_up()
 
 
 @pytest.fixture

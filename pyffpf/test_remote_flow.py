@@ -17,6 +17,7 @@ from fpl.fpl2.packets import ethernet, ip4, tcp
 from fpl.graph.node import Node as GraphNode
 from pyffpf import Flow
 from pyffpf.compose import device, node
+from pyffpf.daemon.fixtures import network, started
 from pyffpf.daemon.test_kernel import IPV4, IPV6, Ffpfd, frames
 from pyffpf.daemon.testing import as_user, open_to_all
 from pyffpf.errors import BadGraph, Busy, Denied, NoServer, NoSuchDevice, NotSupported, WrongState
@@ -40,24 +41,14 @@ GROUP = 4243
 
 @pytest.fixture(scope="module")
 def ns() -> Iterator[Netns]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
-    with Netns() as made:
-        wait_until(lambda: made.is_up(made.left), "the interface")
-        made.sender(made.right)  # opened by root, kept for users
+    with network() as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def running(ns: Netns, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ffpfd]:
-    folder = tmp_path_factory.mktemp("ffpfd")
-    open_to_all(folder)
-    made = Ffpfd(ns, folder, CONFIG)
-    try:
+    with started(ns, tmp_path_factory, CONFIG) as made:
         yield made
-        made.stop()
-    finally:
-        made.clear_up()
 
 
 @pytest.fixture

@@ -22,9 +22,10 @@ from compat_tests.netns import Netns, wait_until
 from fpl.classify.testing import Oracle, Packet
 from fpl.graph.node import Node
 from pyffpf.cli.control import ControlError
+from pyffpf.daemon.fixtures import network, started
 from pyffpf.daemon.metrics import StatusCollector
 from pyffpf.daemon.test_kernel import IPV4, IPV6, Ffpfd, frames
-from pyffpf.daemon.testing import as_user, open_to_all
+from pyffpf.daemon.testing import as_user
 from pyffpf.errors import BadGraph
 from pyffpf.shared_flow import SharedFlow, graphs
 
@@ -45,23 +46,14 @@ GROUP = 4242
 
 @pytest.fixture(scope="module")
 def ns() -> Iterator[Netns]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
-    with Netns() as made:
-        wait_until(lambda: made.is_up(made.left), "the interface")
+    with network() as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def running(ns: Netns, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ffpfd]:
-    folder = tmp_path_factory.mktemp("ffpfd")
-    open_to_all(folder)
-    made = Ffpfd(ns, folder, CONFIG)
-    try:
+    with started(ns, tmp_path_factory, CONFIG) as made:
         yield made
-        made.stop()
-    finally:
-        made.clear_up()
 
 
 def counting(source: str, text: str = "ip", **more: Any) -> list[Node]:

@@ -15,6 +15,7 @@ import pytest
 
 from compat_tests.netns import Netns, wait_until
 from pyffpf.cli import tables
+from pyffpf.daemon.fixtures import network, started
 from pyffpf.daemon.privileges import Capabilities
 from pyffpf.daemon.status import WorkerStatus
 from pyffpf.daemon.survival import Ffpfd as SurvivingFfpfd
@@ -39,24 +40,14 @@ WHY_FPL_2 = "the administrator keeps FPL-2 in userspace"
 
 @pytest.fixture(scope="module")
 def ns() -> Iterator[Netns]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
-    with Netns() as made:
-        wait_until(lambda: made.is_up(made.left), "the interface")
-        made.sender(made.right)  # opened by root, kept for all
+    with network() as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def running(ns: Netns, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ffpfd]:
-    folder = tmp_path_factory.mktemp("ffpfd")
-    open_to_all(folder)
-    made = Ffpfd(ns, folder, CONFIG)
-    try:
+    with started(ns, tmp_path_factory, CONFIG) as made:
         yield made
-        made.stop()
-    finally:
-        made.clear_up()
 
 
 def graph_at(path: Path, group: int = GROUP) -> RemoteGraph:
