@@ -10,36 +10,16 @@
  * compiled: packets are sent into a socket whose filter turns all of them away, and so much less is a filter of one
  * instruction that does the same.
  */
-#include "bpf/bpf.h"
 #include "common/machine_code.h"
 #include "graph/fplc.h"
 
-#include <arpa/inet.h>
-#include <dlfcn.h>
-#include <fcntl.h>
+#include "filter_run.h"
+
 #include <linux/filter.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
-#define CACHE_PACKETS 1024
-#define CACHE_NS      4000000 /* of one measurement in cache, at least */
-#define MAX_ENGINES   8
-#define SNAP_LEN      262144
-#define NETMASK       0xffffffffu
-#define SENT_AT_ONCE  64u
-#define SENT_MAX      200000u /* packets of one measurement in the kernel */
-#define HOST_SLOTS    512     /* for about 100 hosts */
-
-struct packet {
-	const uint8_t *data;
-	uint32_t cap_len, wire_len;
-};
+#define SENT_AT_ONCE 64u
+#define SENT_MAX     200000u /* packets of one measurement in the kernel */
 
 /* All engines are called alike, as class_fpl2.c calls a program: facts, memory and externals at the end. */
 typedef uint32_t (*run_fn)(const uint8_t *pkt, uint32_t cap_len, uint32_t wire_len, const void *facts, void *ctx,
@@ -51,49 +31,6 @@ struct engine {
 	void *ctx;
 	uint32_t passes; /* over the packets in cache, for one measurement */
 };
-
-struct bytecode {
-	unsigned len;
-	struct ffpf_bpf_insn *insns;
-};
-
-static unsigned (*stock_filter)(const void *insns, const uint8_t *pkt, unsigned wire_len, unsigned cap_len);
-
-static void
-die(const char *what, const char *why)
-{
-	fprintf(stderr, "fpl2: %s: %s\n", what, why);
-	exit(1);
-}
-
-static void
-symbol(void *library, const char *name, void *out)
-{
-	void *found = library ? dlsym(library, name) : NULL;
-
-	if (!found)
-		die(name, dlerror());
-	memcpy(out, &found, sizeof(found));
-}
-
-static struct bytecode
-stock_compile(const char *path, const char *text)
-{
-	void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL), *handle;
-	void *(*open_dead)(int link_type, int snap_len);
-	int (*compile)(void *handle, struct bytecode *out, const char *text, int optimize, uint32_t netmask);
-	char *(*geterr)(void *handle);
-	struct bytecode code;
-
-	symbol(library, "pcap_open_dead", &open_dead);
-	symbol(library, "pcap_compile", &compile);
-	symbol(library, "pcap_geterr", &geterr);
-	symbol(library, "bpf_filter", &stock_filter);
-	handle = open_dead(1, SNAP_LEN);
-	if (compile(handle, &code, text, 1, NETMASK) != 0)
-		die(text, geterr(handle));
-	return code;
-}
 
 #define ENGINE(name)                                                                                                   \
 	static uint32_t name(const uint8_t *pkt, uint32_t cap_len, uint32_t wire_len, const void *facts, void *ctx,    \
@@ -114,24 +51,6 @@ ENGINE(run_ours)
 	UNUSED(facts);
 	UNUSED(externals);
 	return prog->run(prog, pkt, wire_len, cap_len, NULL);
-}
-
-static uint16_t
-half(const uint8_t *at)
-{
-	uint16_t octets;
-
-	memcpy(&octets, at, sizeof(octets));
-	return ntohs(octets);
-}
-
-static uint32_t
-word(const uint8_t *at)
-{
-	uint32_t octets;
-
-	memcpy(&octets, at, sizeof(octets));
-	return octets;
 }
 
 /* ---- what a person would write ---- */
@@ -158,24 +77,11 @@ ENGINE(hand_ip)
 
 ENGINE(hand_port_80)
 {
-	uint32_t at;
-
 	UNUSED(wire_len);
 	UNUSED(facts);
 	UNUSED(ctx);
 	UNUSED(externals);
-	if (cap_len < 34)
-		return 0;
-	if (half(pkt + 12) == 0x800) {
-		if (pkt[23] != 6 || (half(pkt + 20) & 0x1fff))
-			return 0;
-		at = 14 + 4 * (pkt[14] & 15u);
-	} else if (half(pkt + 12) == 0x86dd && pkt[20] == 6) {
-		at = 54;
-	} else {
-		return 0;
-	}
-	return at + 4 <= cap_len && (half(pkt + at) == 80 || half(pkt + at + 2) == 80) ? SNAP_LEN : 0;
+	return by_hand_tcp_port_80(pkt, cap_len);
 }
 
 ENGINE(hand_syn)
@@ -192,63 +98,20 @@ ENGINE(hand_syn)
 	return at < cap_len && pkt[at] & 2 ? SNAP_LEN : 0;
 }
 
-struct hosts {
-	uint32_t slots[HOST_SLOTS]; /* network order; 0: free */
-	uint32_t first, second;     /* of two */
-};
-
-static uint32_t
-host_slot(uint32_t host)
-{
-	return host * 0x9e3779b1u >> 23;
-}
-
-static bool
-host_in(const struct hosts *hosts, uint32_t host)
-{
-	uint32_t slot = host_slot(host);
-
-	while (hosts->slots[slot]) {
-		if (hosts->slots[slot] == host)
-			return true;
-		slot = (slot + 1) % HOST_SLOTS;
-	}
-	return false;
-}
-
-static bool
-host_of_two(const struct hosts *hosts, uint32_t host)
-{
-	return host == hosts->first || host == hosts->second;
-}
-
-/* Ethernet with IPv4, ARP or RARP: whether one of the two addresses `in`. */
-#define HOSTS(in)                                                                                                      \
-	do {                                                                                                           \
-		UNUSED(wire_len);                                                                                      \
-		UNUSED(facts);                                                                                         \
-		UNUSED(externals);                                                                                     \
-		if (cap_len < 42)                                                                                      \
-			return 0;                                                                                      \
-		switch (half(pkt + 12)) {                                                                              \
-		case 0x800:                                                                                            \
-			return in(ctx, word(pkt + 26)) || in(ctx, word(pkt + 30)) ? SNAP_LEN : 0;                      \
-		case 0x806:                                                                                            \
-		case 0x8035:                                                                                           \
-			return in(ctx, word(pkt + 28)) || in(ctx, word(pkt + 38)) ? SNAP_LEN : 0;                      \
-		default:                                                                                               \
-			return 0;                                                                                      \
-		}                                                                                                      \
-	} while (0)
-
 ENGINE(hand_hosts)
 {
-	HOSTS(host_in);
+	UNUSED(wire_len);
+	UNUSED(facts);
+	UNUSED(externals);
+	return by_hand_hosts(ctx, host_in, pkt, cap_len);
 }
 
 ENGINE(hand_two_hosts)
 {
-	HOSTS(host_of_two);
+	UNUSED(wire_len);
+	UNUSED(facts);
+	UNUSED(externals);
+	return by_hand_hosts(ctx, host_of_two, pkt, cap_len);
 }
 
 static const struct {
@@ -268,64 +131,6 @@ hand_of(const char *name)
 	}
 	die(name, "no such function");
 	return NULL;
-}
-
-/* Reads `host A or host B ...`. */
-static void
-hosts_fill(struct hosts *hosts, const char *text)
-{
-	for (const char *at = strstr(text, "host "); at; at = strstr(at + 1, "host ")) {
-		char name[INET_ADDRSTRLEN] = "";
-		struct in_addr address;
-		uint32_t slot;
-
-		sscanf(at, "host %15s", name);
-		if (inet_pton(AF_INET, name, &address) != 1)
-			die(name, "no address");
-		slot = host_slot(address.s_addr);
-		while (hosts->slots[slot])
-			slot = (slot + 1) % HOST_SLOTS;
-		hosts->slots[slot] = address.s_addr;
-		hosts->first = hosts->second;
-		hosts->second = address.s_addr;
-	}
-}
-
-/* ---- packets ---- */
-
-static struct packet *
-packets_read(const char *path, size_t *count)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct stat stat;
-	struct packet *packets;
-	uint8_t *mem;
-	size_t at = 24, n = 0;
-
-	if (fd < 0 || fstat(fd, &stat) < 0)
-		die(path, "cannot be opened");
-	mem = mmap(NULL, (size_t)stat.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
-	packets = malloc(((size_t)stat.st_size / 16 + 1) * sizeof(*packets));
-	if (mem == MAP_FAILED || !packets)
-		die(path, "no memory");
-	while (at + 16 <= (size_t)stat.st_size) {
-		uint32_t cap_len = word(mem + at + 8);
-
-		packets[n++] = (struct packet){ mem + at + 16, cap_len, word(mem + at + 12) };
-		at += 16 + cap_len;
-	}
-	close(fd);
-	*count = n;
-	return packets;
-}
-
-static uint64_t
-now_ns(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time); /* not the time that others have the processor */
-	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
 /* ---- measuring ---- */
