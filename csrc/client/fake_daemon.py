@@ -208,6 +208,8 @@ class FakeDaemon:
         self.flows: list[Flow] = []
         self._lanes, self._pbuf_bytes, self._slots = lanes, pbuf_bytes, slots
         self._refusal = refusal
+        self._opening = threading.Lock()
+        self._filters_set = 0
         self._answers = answers or {}
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._connections: list[socket.socket] = []
@@ -304,8 +306,9 @@ class FakeDaemon:
             if self._refusal or source is None:
                 code, text = self._refusal or ("no-such-device", f"{request['source']}: no such device")
                 return [encode({"id": request["id"], "ok": False, "code": code, "error": text}, [])]
-            flow = Flow(len(self.flows) + 1, source, self._lanes, self._pbuf_bytes, self._slots)
-            self.flows.append(flow)
+            with self._opening:  # a connection is a thread: two at once would be given one number
+                flow = Flow(len(self.flows) + 1, source, self._lanes, self._pbuf_bytes, self._slots)
+                self.flows.append(flow)
             named = flow.descriptors()
             descriptors = [fd for _, fd in named]
             reply |= {
@@ -318,6 +321,8 @@ class FakeDaemon:
             flow = self.flows[request["flow"] - 1]
             text = request["insns"]
             flow.set_filter(None if text is None else base64.b64decode(text, validate=True))
+            with self._opening:
+                self._filters_set += 1
             reply |= {"generation": flow.flow.generation, "level": flow.source.level, "reason": "", "positions": []}
         elif request["op"] == "successor":
             named = self.flows[request["flow"] - 1].successor(request["lane"], request["id"])
@@ -330,7 +335,7 @@ class FakeDaemon:
     def wait_flows(self, count: int, seconds: float = 20) -> list[Flow]:
         """Until so many flows were opened, whose filters are set: a tool that has set its filter captures."""
         deadline = time.monotonic() + seconds
-        while sum(request["op"] == "filter" for request in self.requests) < count:
+        while self._filters_set < count:
             assert time.monotonic() < deadline, f"{count} flows: {self.requests}"
             time.sleep(0.005)
         return self.flows[:count]
