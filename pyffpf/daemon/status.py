@@ -76,7 +76,9 @@ class GroupStatus:
 
 
 @dataclass(frozen=True)
-class FlowStatus:
+class OwnedStatus:
+    """Whose a flow is, and of what."""
+
     id: int
     source: str
     gid: int
@@ -85,6 +87,10 @@ class FlowStatus:
     user: str = ""
     pid: int = 0
     program: str = ""
+
+
+@dataclass(frozen=True)
+class FlowStatus(OwnedStatus):
     level: str = "kernel"  # where its filter runs: "kernel", "userspace"
     reason: str = ""  # why there
     state: str = "live"  # "live", "evicted", "detached"
@@ -119,17 +125,9 @@ class NodeStatus:
 
 
 @dataclass(frozen=True)
-class GraphStatus:
+class GraphStatus(OwnedStatus):
     """A flow that is a graph. Where it delivers packets, what it delivers to is the flow of the same id."""
 
-    id: int
-    source: str
-    gid: int
-    group: str = ""
-    uid: int = 0
-    user: str = ""
-    pid: int = 0
-    program: str = ""
     state: str = "populated"  # "populated", "paused", "active", "detached"
     text: str = ""
     opened_at: float = 0.0

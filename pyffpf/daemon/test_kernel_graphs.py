@@ -324,7 +324,9 @@ def test_status_has_nodes_as_they_stand(ns: Netns, running: Ffpfd) -> None:
 def test_nothing_is_left_when_flows_end(ns: Netns, running: Ffpfd) -> None:
     with flow_at(running) as first:  # what ffpfd keeps from its first flow on is no leak
         first.instantiate(counting(ns.left, deliver=True))
-    time.sleep(0.5)
+    with ns.entered():
+        wait_until(lambda: graphs(running.path) == [], "the end of the first flow")
+    time.sleep(0.5)  # its connection is closed soon after
     before = running.descriptors()
     for _ in range(2):
         with ExitStack() as stack:
