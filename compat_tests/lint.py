@@ -33,7 +33,7 @@ def python_files() -> list[str]:
 def library_sources() -> list[str]:
     return [
         name
-        for name in tracked("csrc/*.c", "libffpfpcap/*.c")
+        for name in tracked("csrc/*.c", "libffpfpcap/*.c", "ixp_driver/*.c")
         if not Path(name).name.startswith(("test_", "fuzz_")) and not name.endswith(".bpf.c")
     ]
 
@@ -42,7 +42,7 @@ PYTHON = [sys.executable, "-m"]
 CPPCHECK = [
     "cppcheck", "--quiet", "--std=c11", "--language=c", "--error-exitcode=1", "--inline-suppr", "-D__x86_64__",
     "--enable=warning,performance,portability", "--suppress=missingIncludeSystem",
-    "--suppress=normalCheckLevelMaxBranches", "-Icsrc", "-j2",
+    "--suppress=normalCheckLevelMaxBranches", "-Icsrc", "-Iixp_driver", "-j2",
     "--suppress=internalAstError:csrc/bpf/interpret.c",  # it cannot parse labels as values
     "--suppress=internalAstError:csrc/fpl1/run.c",
 ]  # fmt: skip

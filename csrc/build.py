@@ -27,12 +27,15 @@ BUILD = ROOT / "build"
 WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Werror")
 COMMON = (
     "-std=gnu11", "-g", "-fPIC", "-fvisibility=hidden", "-D_GNU_SOURCE", *WARNINGS,
-    f"-I{ROOT / 'csrc'}", f"-I{BUILD / 'gen'}",
+    f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'ixp_driver'}", f"-I{BUILD / 'gen'}",
 )  # fmt: skip
 SONAME = "libpcap.so.0.8"  # the name by which programs, and dlopen(), ask for libpcap
 CROSS_HEADERS = BUILD / "gen" / "cross"  # of the system's headers, those that are the same on every processor
 NOT_IN_LIBRARY = ("kernel", "columns", "graph", "externs", "fpl1", "record")  # rooms that the drop-in libpcap lacks
 SIDE_PROGRAMS = ("test_", "fuzz_", "bench_")
+TOPS = ("csrc", "ixp_driver")  # below which there are programs that test and fuzz
+BOARD_ROOMS = ("ixp_driver/microengine",)  # of the emulated board, which is a process of its own
+ENGINE_ROOMS = ("ixp_driver/microengine", "csrc/common")  # of one microengine, for Python
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,10 @@ def headers_of(depfile: Path) -> list[Path]:
     return [Path(word) for word in words if not word.endswith(":")]
 
 
-def compile_object(source: Path, variant_name: str, extra: Sequence[str] = ()) -> Path:
+def compile_object(source: Path, variant_name: str, extra: Sequence[str] = (), folder: str = "obj") -> Path:
+    """folder: another one for each `extra`, else they would be compiled in turn."""
     variant = VARIANTS[variant_name]
-    output = BUILD / variant_name / "obj" / source.relative_to(ROOT).with_suffix(".o")
+    output = BUILD / variant_name / folder / source.relative_to(ROOT).with_suffix(".o")
     depfile = output.with_suffix(".d")
     command = [variant.cc, *COMMON, *variant.flags, *extra, "-MMD", "-MF", str(depfile), "-c", str(source), "-o",
                str(output)]  # fmt: skip
@@ -134,9 +138,9 @@ def link(output: Path, variant_name: str, inputs: Sequence[Path], extra: Sequenc
     return finished(output, command)
 
 
-def compile_all(sources: Sequence[Path], variant: str, extra: Sequence[str] = ()) -> list[Path]:
+def compile_all(sources: Sequence[Path], variant: str, extra: Sequence[str] = (), folder: str = "obj") -> list[Path]:
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        return list(pool.map(lambda source: compile_object(source, variant, extra), sources))
+        return list(pool.map(lambda source: compile_object(source, variant, extra, folder), sources))
 
 
 def room_sources(top: str, prefix: str | None = None) -> list[Path]:
@@ -145,6 +149,11 @@ def room_sources(top: str, prefix: str | None = None) -> list[Path]:
     if prefix is not None:
         return [path for path in found if path.name.startswith(prefix)]
     return [path for path in found if not path.name.startswith(SIDE_PROGRAMS)]
+
+
+def side_sources(prefix: str) -> list[Path]:
+    """Of all programs that test or fuzz, below all tops."""
+    return [path for top in TOPS for path in room_sources(top, prefix)]
 
 
 def generate() -> None:
@@ -195,19 +204,34 @@ def build_bpf() -> None:
         finished(output, command)
 
 
-def build_core(variant: str) -> Path:
-    """The archive with everything below csrc/ except tests, fuzz targets and benches."""
-    generate()
-    build_bpf()
-    sources = [path for path in room_sources("csrc") if path.parent.name != VARIANTS[variant].without]
-    objects = compile_all(sources, variant)
-    output = BUILD / variant / "libffpfcore.a"
+def archive(output: Path, variant: str, objects: Sequence[Path]) -> Path:
     command = [VARIANTS[variant].ar, "rcs", str(output), *map(str, objects)]
     if not up_to_date(output, objects, command):
         output.unlink(missing_ok=True)
         run(command)
         finished(output, command)
     return output
+
+
+def build_core(variant: str) -> Path:
+    """The archive with everything below csrc/ except tests, fuzz targets and benches."""
+    generate()
+    build_bpf()
+    sources = [path for path in room_sources("csrc") if path.parent.name != VARIANTS[variant].without]
+    return archive(BUILD / variant / "libffpfcore.a", variant, compile_all(sources, variant))
+
+
+def build_board(variant: str) -> Path:
+    """The archive with the emulated IXP1200's rooms, which stand on the core."""
+    sources = [path for room in BOARD_ROOMS for path in room_sources(room)]
+    return archive(BUILD / variant / "libffpfixp.a", variant, compile_all(sources, variant))
+
+
+def build_engine(variant: str = "normal") -> Path:
+    """One microengine as a shared library, for Python: everything in it that has a prototype in a header."""
+    sources = [path for room in ENGINE_ROOMS for path in room_sources(room)]
+    objects = compile_all(sources, variant, ["-fvisibility=default"], "obj-engine")
+    return link(BUILD / variant / "libixpengine.so", variant, objects, ["-shared", "-pthread"])
 
 
 def build_library(variant: str) -> Path:
@@ -224,15 +248,15 @@ def build_library(variant: str) -> Path:
 
 
 def build_programs(prefix: str, variant: str, only: str = "", extra: Sequence[str] = ()) -> list[Path]:
-    """One program for each C file below csrc/ whose name begins with prefix."""
-    core = build_core(variant)
+    """One program for each C file below csrc/ and ixp_driver/ whose name begins with prefix."""
+    core, board = build_core(variant), build_board(variant)
     made = []
-    for source in room_sources("csrc", prefix):
+    for source in side_sources(prefix):
         if only not in str(source):
             continue
         name = f"{source.parent.name}_{source.stem}"
         obj = compile_object(source, variant)
-        made.append(link(BUILD / variant / "bin" / name, variant, [obj, core], [*extra, "-pthread", "-ldl"]))
+        made.append(link(BUILD / variant / "bin" / name, variant, [obj, board, core], [*extra, "-pthread", "-ldl"]))
     return made
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Runs every C test program (test_*.c below csrc/, cmocka) in every variant, and every fuzz target for a minute; with
-two processes that run tests, two targets at a time.
+"""Runs every C test program (test_*.c below csrc/ and ixp_driver/, cmocka) in every variant, and every fuzz target for
+a minute; with two processes that run tests, two targets at a time.
 
 Longer fuzzing: `FFPF_FUZZ_SECONDS=3600 python -m pytest csrc/test_programs.py -k fuzz`.
 """
@@ -42,7 +42,7 @@ def program_name(source: Path) -> str:
 def runs() -> list[tuple[Path, str]]:
     """Every program in every variant in which it can run."""
     found = []
-    for source in build.room_sources("csrc", "test_"):
+    for source in build.side_sources("test_"):
         for variant in VARIANTS:
             left_out = program_name(source) in NOT_EMULATED or source.parent.name == build.VARIANTS[variant].without
             if variant != "aarch64" or not left_out:
@@ -51,7 +51,7 @@ def runs() -> list[tuple[Path, str]]:
 
 
 def test_only_what_is_there_is_left_out() -> None:
-    assert {program_name(source) for source in build.room_sources("csrc", "test_")} >= set(NOT_EMULATED)
+    assert {program_name(source) for source in build.side_sources("test_")} >= set(NOT_EMULATED)
 
 
 @pytest.mark.parametrize(("source", "variant"), runs(), ids=lambda of: program_name(of) if isinstance(of, Path) else of)
@@ -72,7 +72,7 @@ def test_program_passes(source: Path, variant: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(FUZZ_SECONDS + 300)  # else the limit of all tests would end a longer run
-@pytest.mark.parametrize("source", build.room_sources("csrc", "fuzz_"), ids=program_name)
+@pytest.mark.parametrize("source", build.side_sources("fuzz_"), ids=program_name)
 def test_fuzz_target_finds_nothing(source: Path, tmp_path: Path) -> None:
     with build.locked():
         (program,) = build.build_fuzz(str(source))
