@@ -82,7 +82,7 @@ def _check_arguments(graph: Any, position: int, text: bytes) -> None:
                 refused = lib.ffpf_args_fail(args, 0, error, b"%s", ffi.new("char[]", needs.encode()))
         if refused:
             placed = ffi.new("struct ffpf_graph_error *")
-            at = lib.ffpf_graph_expression_place(graph, position, args.error_at)
+            at = lib.ffpf_graph_expression_place(graph, ffi.addressof(said), args.error_at)
             lib.ffpf_graph_error_set(placed, text, len(text), at, error.code, b"%s", error.text)
             raise text_error(placed, text)
         if kind.close != ffi.NULL:

@@ -106,6 +106,13 @@ uint32_t ffpf_fpl1_data_bytes(const struct ffpf_fpl1 *program);
  * are written, data stays as it is. Once, before it runs. */
 void ffpf_fpl1_attach(struct ffpf_fpl1 *program, void *memory);
 
+/* The same where nothing but the data is shared: code and segment are in memory of the program's own. data: as many
+ * octets as ffpf_fpl1_data_bytes says. -FFPF_E_NO_MEMORY. */
+int ffpf_fpl1_attach_data(struct ffpf_fpl1 *program, void *data, struct ffpf_error *err);
+
+/* The most instructions that a run may take: all of them once, and what its jumps back go over. */
+uint64_t ffpf_fpl1_steps(const struct ffpf_fpl1 *program);
+
 /* The classification result. What the run added to the program is in force when this returns. */
 uint32_t ffpf_fpl1_run(struct ffpf_fpl1 *program, const struct ffpf_fpl1_packet *packet);
 

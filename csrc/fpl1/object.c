@@ -211,6 +211,7 @@ ffpf_fpl1_unload(struct ffpf_fpl1 *program)
 		return;
 	free(program->depths);
 	free(program->waiting);
+	free(program->own);
 	free(program);
 }
 

@@ -19,7 +19,9 @@ struct ffpf_fpl1 {
 	uint32_t locals; /* 0 to 64: the first so many are used */
 	uint32_t steps;
 	uint32_t data_bytes;
-	uint8_t *data; /* NULL until attached */
+	uint8_t *data;  /* NULL until attached */
+	uint8_t *shown; /* code and segment; behind data, or `own` */
+	uint8_t *own;   /* freed when it is unloaded; NULL: nothing is */
 	uint64_t exhausted;
 	uint64_t refused; /* extensions */
 	uint64_t turn;    /* as in the segment, which others may write */
@@ -41,7 +43,7 @@ void ffpf_fpl1_commit(struct ffpf_fpl1 *program);
 static inline struct ffpf_fpl1_segment *
 ffpf_fpl1_segment(const struct ffpf_fpl1 *program)
 {
-	return (struct ffpf_fpl1_segment *)(void *)(program->data + program->data_bytes +
+	return (struct ffpf_fpl1_segment *)(void *)(program->shown +
 						    (size_t)program->insn_count * FFPF_FPL1_INSN_BYTES);
 }
 

@@ -3,12 +3,13 @@
 #include "fpl1/extend.h"
 #include "fpl1/program.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static void
 show(struct ffpf_fpl1 *p, uint32_t at)
 {
-	uint64_t *words = (uint64_t *)(void *)(p->data + p->data_bytes), word;
+	uint64_t *words = (uint64_t *)(void *)p->shown, word;
 
 	memcpy(&word, &p->code[at], sizeof(word));
 	__atomic_store_n(&words[at], word, __ATOMIC_RELAXED);
@@ -47,7 +48,27 @@ void
 ffpf_fpl1_attach(struct ffpf_fpl1 *program, void *memory)
 {
 	program->data = memory;
+	program->shown = program->data + program->data_bytes;
 	write_segment(program, NULL);
+}
+
+int
+ffpf_fpl1_attach_data(struct ffpf_fpl1 *program, void *data, struct ffpf_error *err)
+{
+	uint8_t *own = malloc(ffpf_fpl1_memory_bytes(program) - program->data_bytes);
+
+	if (!own)
+		return ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
+	program->data = data;
+	program->shown = program->own = own;
+	write_segment(program, NULL);
+	return 0;
+}
+
+uint64_t
+ffpf_fpl1_steps(const struct ffpf_fpl1 *program)
+{
+	return (uint64_t)program->steps + program->insn_count;
 }
 
 void

@@ -48,8 +48,8 @@ ffpf_engine_add_class(struct ffpf_engine *engine, const struct ffpf_class *class
 	return status;
 }
 
-static bool
-extern_is_known(const struct ffpf_engine *engine, const char *name)
+bool
+engine_extern_is_known(const struct ffpf_engine *engine, const char *name)
 {
 	const struct ffpf_extern_scope *own = &engine->externs_scope;
 
@@ -69,7 +69,7 @@ add_extern(struct ffpf_engine *engine, const struct ffpf_extern *function, struc
 {
 	const struct ffpf_extern **grown;
 
-	if (extern_is_known(engine, function->name))
+	if (engine_extern_is_known(engine, function->name))
 		return ffpf_error_set(err, FFPF_E_INVALID, "there is an external function \"%s\"", function->name);
 	grown = realloc(engine->externs, (engine->externs_scope.count + 1) * sizeof(*grown));
 	if (!grown)

@@ -16,11 +16,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct ffpf_extern_scope; /* externs/externs.h */
+
 struct ffpf_class_args {
 	const char *text;    /* the expression without its quotation marks, ended by NUL; "" when there is none */
 	uint64_t mbuf_bytes; /* in: asked for, or the class's own size; out: parse() may say what it needs instead */
 	/* out: equal for instances that do the same; equal ones run once. When parse() leaves it empty it is `text`. */
 	struct ffpf_text canonical;
+	const struct ffpf_extern_scope *externs; /* beside the table's: those that a program may call; NULL: none */
+	bool called; /* by another filter's program, whose MBuf it has instead of one of its own */
+	/* out, of programs: a text in which each filter that it may call by EXTERN occurs as a word; others may, too */
+	struct ffpf_text calls;
+	/* out: octets of the MBuf, from its begin on, that filters which it calls have; 0: all of it */
+	uint64_t lent_bytes;
 	size_t error_at; /* out, on failure: octet of text that the error is about */
 	size_t next_at;  /* where ffpf_args_next goes on */
 };

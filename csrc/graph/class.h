@@ -50,8 +50,8 @@ struct ffpf_class_env {
 	uint32_t link_type_count;
 	uint32_t snap_len;
 	bool offline; /* all devices are files: packets come as fast as they are read, and time is theirs */
-	const struct ffpf_extern_scope *externs; /* the application's own external functions; the engine's, until close;
-						    NULL: none */
+	const struct ffpf_extern_scope *externs; /* the application's own external functions, and filters that it may
+						    call; the engine's, until close; NULL: none */
 	/* Packets that the class should have handled and could not (its table is full, its disk is): it adds to this,
 	 * and returns 0 for the packet. Those are `dropped`, not `filtered`, in the node's counters. */
 	uint64_t *dropped;
@@ -63,6 +63,8 @@ struct ffpf_class {
 	const char *arguments; /* one line of usage; "" when there are none */
 	unsigned levels;       /* FFPF_LEVEL_* */
 	bool source;           /* a device: begins a flow, has no filter, and the engine opens it */
+	bool program;    /* what it does is its text: it may call filters, and called it has all of its caller's MBuf
+			    unless the text asks for a size */
 	bool of_process; /* acts with what its process may do, as on files: no other process runs it in its place */
 	size_t instance_bytes; /* private state; zeros at first */
 	size_t mbuf_bytes;     /* MBuf when the text asks for no size; 0: none. See args->mbuf_bytes */
@@ -78,6 +80,9 @@ struct ffpf_class {
 	uint32_t (*filter)(void *instance, const struct ffpf_node_pkt *in);
 	void (*filter_batch)(void *instance, const struct ffpf_node_pkt *in, uint32_t count, uint32_t *results);
 
+	/* What a packet costs at most, in steps of FPL-2's compiler (about an operation each), which adds them to those
+	 * of a program that calls it. After open. May be NULL: FFPF_CLASS_STEPS. */
+	uint64_t (*steps)(const void *instance);
 	/* Time has passed; after each batch and, live, when nothing came. now_ns: since 1970; offline and for hooks the
 	 * time of the last packet. Never goes back. May be NULL. */
 	void (*tick)(void *instance, uint64_t now_ns);
@@ -87,6 +92,8 @@ struct ffpf_class {
 	void (*describe)(const void *instance, struct ffpf_report *report); /* its results; may be NULL */
 	void (*close)(void *instance); /* may be NULL; instance itself is the engine's */
 };
+
+#define FFPF_CLASS_STEPS 100u
 
 /* The classes of this core: the table's rows in the order of their names. */
 extern const struct ffpf_class *const ffpf_classes[];

@@ -26,6 +26,8 @@ struct fpl1 {
 	struct ffpf_fpl1_external uses[FFPF_FPL1_EXTERNALS_MAX]; /* of functions of externs/, by the names below */
 	char *names[FFPF_FPL1_EXTERNALS_MAX];
 	uint32_t use_count;
+	const struct ffpf_extern_scope *known; /* while it is loaded */
+	bool called;
 	struct ffpf_extern_set *set;
 	uint64_t *dropped;
 };
@@ -49,7 +51,7 @@ find_use(void *arg, const char *name, struct ffpf_error *err)
 	struct ffpf_extern_sizes sizes;
 	size_t error_at;
 
-	if (ffpf_extern_measure(&sizes, name, NULL, &error_at, err))
+	if (ffpf_extern_measure(&sizes, name, self->known, &error_at, err))
 		return NULL;
 	self->names[self->use_count] = strdup(name);
 	if (!self->names[self->use_count]) {
@@ -153,13 +155,19 @@ parse(void *instance, struct ffpf_class_args *args, struct ffpf_error *err)
 	status = find_object(args, &object, &len, err);
 	if (status)
 		return status;
+	self->known = args->externs;
+	self->called = args->called;
 	status = ffpf_fpl1_load(&self->program, object, len, &policy, data_bytes, err);
 	free(object);
-	if (status)
+	if (status) {
 		close_fpl1(self);
-	else
-		args->mbuf_bytes = ffpf_fpl1_memory_bytes(self->program);
-	return status;
+		return status;
+	}
+	args->lent_bytes = ffpf_fpl1_data_bytes(self->program);
+	args->mbuf_bytes = self->called ? args->lent_bytes : ffpf_fpl1_memory_bytes(self->program);
+	for (uint32_t i = 0; i < self->use_count; i++)
+		ffpf_text_add(&args->calls, "%s ", self->names[i]);
+	return 0;
 }
 
 static int
@@ -167,13 +175,15 @@ open_fpl1(void *instance, const struct ffpf_class_env *env, struct ffpf_error *e
 {
 	struct fpl1 *self = instance;
 	int status = ffpf_extern_set_create(&self->set, (const char *const *)self->names, self->use_count,
-					    ffpf_fpl1_data_bytes(self->program), NULL, err);
+					    ffpf_fpl1_data_bytes(self->program), env->externs, err);
 
 	if (status)
 		return status;
 	for (uint32_t i = 0; i < self->use_count; i++)
 		self->uses[i].context = self->set->uses[i];
 	self->dropped = env->dropped;
+	if (self->called)
+		return ffpf_fpl1_attach_data(self->program, env->mbuf, err);
 	ffpf_fpl1_attach(self->program, env->mbuf);
 	return 0;
 }
@@ -220,15 +230,31 @@ describe(const void *instance, struct ffpf_report *report)
 	ffpf_report_uint(report, "refused", ffpf_fpl1_refused(self->program));
 }
 
+/* Each instruction may be a call of the function that takes most. */
+static uint64_t
+steps(const void *instance)
+{
+	const struct fpl1 *self = instance;
+	uint64_t most = 1;
+
+	for (uint32_t i = 0; i < self->set->count; i++) {
+		if (most < self->set->uses[i]->steps)
+			most = self->set->uses[i]->steps;
+	}
+	return ffpf_fpl1_steps(self->program) * most;
+}
+
 const struct ffpf_class ffpf_class_fpl1 = {
 	.name = "FPL-1",
 	.summary = "what a program in the paper's stack language lets through; it may extend itself",
 	.arguments = "a program, or file:PATH of an object: see docs/fpl-1.md",
 	.levels = FFPF_LEVEL_USERSPACE,
+	.program = true,
 	.instance_bytes = sizeof(struct fpl1),
 	.parse = parse,
 	.open = open_fpl1,
 	.filter_batch = filter,
+	.steps = steps,
 	.describe = describe,
 	.close = close_fpl1,
 };

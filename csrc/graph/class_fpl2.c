@@ -37,6 +37,7 @@ struct fpl2 {
 	uint64_t *dropped;
 	struct program *programs;
 	uint32_t count;
+	uint64_t steps; /* of the program that takes most */
 };
 
 /* By DLT_*: fplc's name, and the link type that its records have for it. */
@@ -75,6 +76,8 @@ parse_record(struct fpl2 *self, const char *path, const struct ffpf_fplo_policy 
 	     struct ffpf_error *err)
 {
 	const struct ffpf_fplo *record = &self->image.record;
+	struct ffpf_fplo_external calls[FFPF_FPLO_EXTERNALS_MAX];
+	uint32_t count;
 	int status = ffpf_fplo_load(&self->image, path, policy, err);
 
 	if (!status)
@@ -83,11 +86,25 @@ parse_record(struct fpl2 *self, const char *path, const struct ffpf_fplo_policy 
 		ffpf_fplo_free(&self->image);
 		return status;
 	}
+	count = ffpf_fplo_externals(record, calls, FFPF_FPLO_EXTERNALS_MAX);
 	/* a file that was replaced meanwhile is another filter */
 	ffpf_text_add(&args->canonical, FILE_WORD "%s#", path);
+	for (uint32_t i = 0; i < count; i++) {
+		ffpf_text_add(&args->calls, "%s", i ? " " : "");
+		ffpf_text_add_octets(&args->calls, calls[i].text, calls[i].text_len);
+	}
 	for (uint32_t i = 0; i < SEAL_SHOWN; i++)
 		ffpf_text_add(&args->canonical, "%02x", record->octets[record->seal_at + i]);
 	return 0;
+}
+
+/* A program's text has the names of what it calls, unless they are in a file that it uses. */
+static void
+name_calls(struct ffpf_class_args *args)
+{
+	ffpf_text_add(&args->calls, "%s", args->text);
+	for (uint32_t i = 0; args->externs && strcasestr(args->text, "USE") && i < args->externs->count; i++)
+		ffpf_text_add(&args->calls, " %s", args->externs->rows[i]->name);
 }
 
 static int
@@ -110,6 +127,7 @@ parse(void *instance, struct ffpf_class_args *args, struct ffpf_error *err)
 		bytes *= 2;
 	if (args->mbuf_bytes)
 		args->mbuf_bytes = bytes;
+	name_calls(args);
 	self->text = strdup(args->text);
 	return self->text ? 0 : ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
 }
@@ -171,11 +189,13 @@ open_externs(struct program *program, const struct ffpf_fplo *record, const stru
 }
 
 static int
-take_code(struct program *program, const struct ffpf_fplo *record, uint16_t link_type,
+take_code(struct fpl2 *self, struct program *program, const struct ffpf_fplo *record, uint16_t link_type,
 	  const struct ffpf_extern_scope *own, struct ffpf_error *err)
 {
 	int status = map_code(program, record, link_type, err);
 
+	if (self->steps < record->steps)
+		self->steps = record->steps;
 	return status ? status : open_externs(program, record, own, err);
 }
 
@@ -192,7 +212,8 @@ compile(struct ffpf_fplo_image *out, struct ffpf_fpl2_request *request, const st
 	for (uint32_t i = 0; !status && i < count; i++) {
 		const struct ffpf_extern *function = own->rows[i];
 
-		snprintf(texts[i], DECLARED_BYTES, "%.64s:%u:%u", function->name, function->reads, function->writes);
+		snprintf(texts[i], DECLARED_BYTES, "%.64s:%u:%u:%u", function->name, function->reads, function->writes,
+			 function->steps);
 		declared[i] = texts[i];
 	}
 	request->declared = declared;
@@ -219,14 +240,14 @@ open_program(struct fpl2 *self, struct program *program, const struct ffpf_class
 		return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "FPL-2 does not know packets of link type %u",
 				      program->link_type);
 	if (!self->text)
-		return take_code(program, &self->image.record, link->as, env->externs, err);
+		return take_code(self, program, &self->image.record, link->as, env->externs, err);
 	request.link = link->name;
 	ffpf_fplo_policy_of_environment(&policy);
 	status = compile(&compiled, &request, env->externs, &policy, err);
 	if (!status && compiled.record.mbuf_bytes != env->mbuf_bytes)
 		status = ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "the compiler of FPL-2 made code for another MBuf");
 	if (!status)
-		status = take_code(program, &compiled.record, link->as, env->externs, err);
+		status = take_code(self, program, &compiled.record, link->as, env->externs, err);
 	ffpf_fplo_free(&compiled);
 	return status;
 }
@@ -308,14 +329,24 @@ filter(void *instance, const struct ffpf_node_pkt *in, uint32_t n, uint32_t *res
 	}
 }
 
+static uint64_t
+steps(const void *instance)
+{
+	const struct fpl2 *self = instance;
+
+	return self->steps;
+}
+
 const struct ffpf_class ffpf_class_fpl2 = {
 	.name = "FPL-2",
 	.summary = "what a program in the paper's packet language lets through",
 	.arguments = "a program, or file:PATH of a signed record: see docs/fpl-2.md",
 	.levels = FFPF_LEVEL_USERSPACE | FFPF_LEVEL_KERNEL,
+	.program = true,
 	.instance_bytes = sizeof(struct fpl2),
 	.parse = parse,
 	.open = open_fpl2,
 	.filter_batch = filter,
+	.steps = steps,
 	.close = close_fpl2,
 };

@@ -61,9 +61,9 @@ void ffpf_engine_wake(struct ffpf_engine *engine);
 int ffpf_engine_add_class(struct ffpf_engine *engine, const struct ffpf_class *class, struct ffpf_error *err);
 
 /*
- * An external function of the application's own, for programs in FPL-2 of this graph that are instantiated later: see
- * externs/externs.h. It and all that it points to stay until the graph is destroyed. Its sizes are those of the row:
- * parse is NULL, or changes none. -FFPF_E_INVALID: no name, or one that is taken.
+ * An external function of the application's own, for programs in FPL-2 and FPL-1 of this graph that are instantiated
+ * later: see externs/externs.h. It and all that it points to stay until the graph is destroyed. Its sizes are those of
+ * the row: parse is NULL, or changes none. -FFPF_E_INVALID: no name, or one that is taken.
  */
 struct ffpf_extern;
 int ffpf_engine_add_extern(struct ffpf_engine *engine, const struct ffpf_extern *function, struct ffpf_error *err);

@@ -7,6 +7,7 @@
  *     device.c  expression -> reader          merge.c  readers -> one batch by time
  *     device_filter.c  what the interface need not bring up
  *     node.c    instances: made, found, freed pass.c   batch -> nodes -> queues
+ *     callee.c  filters that programs call
  *     queue.c   what waits for a reader       drive.c  who may run it, and how one waits
  */
 #include "externs/externs.h"
@@ -69,6 +70,7 @@ struct node {
 	const struct ffpf_class *class; /* NULL: joins the ends of a flow */
 	void *instance;
 	char *arguments;
+	struct callees *callees; /* NULL: it is none of a program */
 	uint64_t mbuf_bytes;
 	struct ffpf_mbuf
 	    mbuf; /* data NULL: none. Of a node that is shown there is one, with room for nothing if need be */
@@ -204,6 +206,7 @@ void engine_callbacks(struct ffpf_engine *engine); /* calls those that are due; 
 
 /* added.c: of the table, or one of the application's own; NULL: there is none. */
 const struct ffpf_class *engine_class_find(const struct ffpf_engine *engine, const char *name);
+bool engine_extern_is_known(const struct ffpf_engine *engine, const char *name); /* likewise, in any case */
 
 /* device.c */
 int device_open(struct device **out, struct ffpf_engine *engine, const char *arguments, struct ffpf_error *err);
@@ -214,18 +217,44 @@ bool device_is_file(const struct device *device); /* has something or has ended:
  * away can fail; that one stays in force then. */
 int device_filters_fit(struct ffpf_engine *engine, struct ffpf_error *err);
 
-/* node.c: *out is a new node, or one that does the same. The text's place of an error is args->error_at. */
+/* callee.c: filters before a flow that a node's program calls, directly or by another one: instances of the node's own,
+ * which run with its packet and its MBuf. A filter may call those that stand before it, so that no call comes back. */
+struct callees;
+/* Where an error is: in the expression of a filter before the flow (NULL: of the node), at this octet of it. */
+struct text_place {
+	const struct ffpf_graph_node *callee;
+	size_t at;
+};
+/* Whether all of a flow's text, called or not, are filters that there are, by names that are free. */
+int callees_check(const struct ffpf_graph_flow *flow, struct ffpf_graph_error *err);
+/* For the class's parse(): all of `text` may be called. */
+int callees_create(struct callees **out, const struct ffpf_engine *engine, const struct ffpf_graph_text *text,
+		   struct ffpf_error *err);
+const struct ffpf_extern_scope *callees_scope(const struct callees *callees);
+/* Behind it: those that are called have their arguments parsed, the others are gone. */
+int callees_parse(struct callees *callees, struct ffpf_class_args *caller, struct text_place *place,
+		  struct ffpf_error *err);
+/* env: the node's, complete but for `externs`, which this sets. */
+int callees_open(struct callees *callees, struct ffpf_class_env *env, struct text_place *place, struct ffpf_error *err);
+const char *callees_key(const struct callees *callees); /* equal for those that do the same; "" for none */
+void callees_tick(struct callees *callees, uint64_t now_ns);
+int callees_flush(struct callees *callees, struct ffpf_error *err);
+void callees_destroy(struct callees *callees); /* NULL is legal */
+
+/* node.c: *out is a new node, or one that does the same. */
 struct node_wanted {
 	const struct ffpf_class *class;
 	const char *expression;
+	const struct ffpf_graph_text *text; /* whose filters it may call; NULL: none */
 	uint64_t mbuf_bytes;
 	bool has_mbuf;
 	struct node **inputs;
 	uint32_t input_count;
 	const struct ffpf_graph_flow *owner;
 };
-int node_get(struct node **out, struct ffpf_engine *engine, const struct node_wanted *wanted, size_t *error_at,
+int node_get(struct node **out, struct ffpf_engine *engine, const struct node_wanted *wanted, struct text_place *place,
 	     struct ffpf_error *err);
+int node_flush(struct node *node, struct ffpf_error *err);
 int node_free(struct ffpf_engine *engine, struct node *node, struct ffpf_error *err); /* flushes first */
 void node_counters(const struct node *node, struct ffpf_node_counters *out);
 bool node_ended(const struct node *node, struct ffpf_error *failed); /* all its devices have; failed may be NULL */
@@ -256,6 +285,11 @@ bool queue_give(struct ffpf_engine *engine, struct queue *queue, uint32_t max, s
 int flow_check(const struct ffpf_graph_flow *flow, const char *call, unsigned states, struct ffpf_error *err);
 /* The instance behind a place of the flow (FFPF_GRAPH_LAST: makes the join if there is none yet). */
 int flow_node_at(struct ffpf_graph_flow *flow, uint32_t place, struct node **out, struct ffpf_error *err);
+/* Set err at this octet of the flow's text, and return -code. */
+int flow_fail_at(const struct ffpf_graph_flow *flow, uint32_t at, struct ffpf_graph_error *err, enum ffpf_code code,
+		 const char *text);
+int flow_unknown_class(const struct ffpf_graph_flow *flow, const struct ffpf_graph_node *node,
+		       struct ffpf_graph_error *err);
 int flow_close_locked(struct ffpf_graph_flow *flow, struct ffpf_error *err);
 
 #endif

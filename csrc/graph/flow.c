@@ -117,9 +117,9 @@ ffpf_graph_flow_populate(struct ffpf_graph_flow *flow, const char *text, struct 
 	return status;
 }
 
-static int
-fail_at(const struct ffpf_graph_flow *flow, uint32_t at, struct ffpf_graph_error *err, enum ffpf_code code,
-	const char *text)
+int
+flow_fail_at(const struct ffpf_graph_flow *flow, uint32_t at, struct ffpf_graph_error *err, enum ffpf_code code,
+	     const char *text)
 {
 	int sys_errno = err->error.sys_errno;
 	int status = ffpf_graph_error_set(err, flow->text->text, flow->text->len, at, code, "%s", text);
@@ -149,7 +149,7 @@ find_foreign(const struct ffpf_graph_flow *flow, const struct ffpf_graph_node *w
 			if (*out && *out != f->nodes[i]) {
 				snprintf(text, sizeof(text), "\"%s\" is a node of %s and of %s: write %s.%s",
 					 node->name, first->name, f->name, f->name, node->name);
-				return fail_at(flow, wanted->at, err, FFPF_E_INVALID, text);
+				return flow_fail_at(flow, wanted->at, err, FFPF_E_INVALID, text);
 			}
 			*out = f->nodes[i];
 			first = f;
@@ -159,11 +159,11 @@ find_foreign(const struct ffpf_graph_flow *flow, const struct ffpf_graph_node *w
 		return 0;
 	snprintf(text, sizeof(text), "no flow that is instantiated, and shares, has a node \"%s%s%s\"",
 		 wanted->flow ? wanted->flow : "", wanted->flow ? "." : "", wanted->name);
-	return fail_at(flow, wanted->at, err, FFPF_E_INVALID, text);
+	return flow_fail_at(flow, wanted->at, err, FFPF_E_INVALID, text);
 }
 
-static int
-unknown_class(const struct ffpf_graph_flow *flow, const struct ffpf_graph_node *node, struct ffpf_graph_error *err)
+int
+flow_unknown_class(const struct ffpf_graph_flow *flow, const struct ffpf_graph_node *node, struct ffpf_graph_error *err)
 {
 	char text[FFPF_ERROR_TEXT_LEN];
 	struct ffpf_text classes = { 0 };
@@ -175,7 +175,7 @@ unknown_class(const struct ffpf_graph_flow *flow, const struct ffpf_graph_node *
 	snprintf(text, sizeof(text), "there is no class \"%.40s\"; there are: %s", node->class,
 		 ffpf_text_get(&classes));
 	ffpf_text_free(&classes);
-	return fail_at(flow, node->at, err, FFPF_E_INVALID, text);
+	return flow_fail_at(flow, node->at, err, FFPF_E_INVALID, text);
 }
 
 static int
@@ -185,23 +185,24 @@ make_node(struct ffpf_graph_flow *flow, uint32_t number, struct ffpf_graph_error
 	struct node *inputs[FFPF_GRAPH_NODES_MAX];
 	struct node_wanted wanted = {
 		.expression = from->expression,
+		.text = flow->text,
 		.mbuf_bytes = from->mbuf_bytes,
 		.has_mbuf = from->has_mbuf,
 		.inputs = inputs,
 		.owner = flow->sharing == FFPF_GRAPH_SHARE_NONE ? flow : NULL,
 	};
 	struct ffpf_error why = { 0 };
-	size_t error_at;
+	struct text_place place;
 
 	if (!from->class)
 		return find_foreign(flow, from, &flow->nodes[number], err);
 	wanted.class = engine_class_find(flow->engine, from->class);
 	if (!wanted.class)
-		return unknown_class(flow, from, err);
+		return flow_unknown_class(flow, from, err);
 	if (wanted.class->source && from->input_count)
-		return fail_at(flow, from->at, err, FFPF_E_INVALID, "a device takes no packets: it begins a flow");
+		return flow_fail_at(flow, from->at, err, FFPF_E_INVALID, "a device takes no packets: it begins a flow");
 	if (!wanted.class->source && !from->input_count)
-		return fail_at(flow, from->at, err, FFPF_E_INVALID, "a flow begins with a device, or a name");
+		return flow_fail_at(flow, from->at, err, FFPF_E_INVALID, "a flow begins with a device, or a name");
 	for (uint32_t i = 0; i < from->input_count; i++) { /* two names of the text may be one instance */
 		struct node *input = flow->nodes[from->inputs[i]];
 		uint32_t j = 0;
@@ -211,10 +212,12 @@ make_node(struct ffpf_graph_flow *flow, uint32_t number, struct ffpf_graph_error
 		if (j == wanted.input_count)
 			inputs[wanted.input_count++] = input;
 	}
-	if (!node_get(&flow->nodes[number], flow->engine, &wanted, &error_at, &why))
+	if (!node_get(&flow->nodes[number], flow->engine, &wanted, &place, &why))
 		return 0;
 	err->error.sys_errno = why.sys_errno;
-	return fail_at(flow, ffpf_graph_expression_place(flow->text, number, error_at), err, why.code, why.text);
+	if (place.callee)
+		from = place.callee;
+	return flow_fail_at(flow, ffpf_graph_expression_place(flow->text, from, place.at), err, why.code, why.text);
 }
 
 static bool
@@ -288,11 +291,13 @@ ffpf_graph_flow_instantiate(struct ffpf_graph_flow *flow, struct ffpf_graph_erro
 		return status;
 	flow->nodes = calloc(flow->text->count, sizeof(*flow->nodes));
 	if (!flow->nodes)
-		status = fail_at(flow, FFPF_GRAPH_NOWHERE, err, FFPF_E_NO_MEMORY, "out of memory");
+		status = flow_fail_at(flow, FFPF_GRAPH_NOWHERE, err, FFPF_E_NO_MEMORY, "out of memory");
+	if (!status)
+		status = callees_check(flow, err);
 	for (uint32_t i = 0; i < flow->text->count && !status; i++)
 		status = make_node(flow, i, err);
 	if (!status && find_members(flow))
-		status = fail_at(flow, FFPF_GRAPH_NOWHERE, err, FFPF_E_NO_MEMORY, "out of memory");
+		status = flow_fail_at(flow, FFPF_GRAPH_NOWHERE, err, FFPF_E_NO_MEMORY, "out of memory");
 	if (status) {
 		free_unused(flow->engine, NULL);
 		free(flow->nodes);
@@ -435,7 +440,7 @@ flow_node_at(struct ffpf_graph_flow *flow, uint32_t place, struct node **out, st
 	const struct ffpf_graph_text *text = flow->text;
 	struct node *ends[FFPF_GRAPH_NODES_MAX];
 	struct node_wanted wanted = { .expression = "", .inputs = ends, .owner = flow };
-	size_t error_at;
+	struct text_place where;
 	int status;
 
 	if (place != FFPF_GRAPH_LAST && place >= text->count)
@@ -451,7 +456,7 @@ flow_node_at(struct ffpf_graph_flow *flow, uint32_t place, struct node **out, st
 		*out = flow->last = ends[0];
 		return 0;
 	}
-	status = node_get(&flow->last, flow->engine, &wanted, &error_at, err);
+	status = node_get(&flow->last, flow->engine, &wanted, &where, err);
 	if (status)
 		return status;
 	if (!is_member(flow, flow->last)) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * tree -> text. Brackets that change nothing are left out: those around one stage, whose alternatives join those
- * around them, and those around a flow that is a whole stage.
+ * filters before the flow, and tree -> text. Brackets that change nothing are left out: those around one stage, whose
+ * alternatives join those around them, and those around a flow that is a whole stage.
  */
 #include "graph/lex.h"
 #include "graph/parse.h"
@@ -101,5 +101,9 @@ flow_text(const struct ffpf_graph_text *graph, const struct ffpf_graph_term *flo
 void
 ffpf_graph_text_format(const struct ffpf_graph_text *graph, struct ffpf_text *out)
 {
+	for (uint32_t i = 0; i < graph->callee_count; i++) {
+		tuple(&graph->callees[i], out);
+		ffpf_text_add(out, "; ");
+	}
 	flow_text(graph, &graph->root, "", out);
 }

@@ -24,7 +24,7 @@ typedef uint32_t (*ffpf_fpl2_filter)(const uint8_t *pkt, uint32_t cap_len, uint3
 				     const struct ffpf_fpl2_facts *facts, void *mbuf,
 				     struct ffpf_extern_use *const *externals);
 
-/* What to compile. declared: functions that EXTERN may call beside the library's, "NAME:READS:WRITES" each. */
+/* What to compile. declared: functions that EXTERN may call beside the library's, "NAME:READS:WRITES:STEPS" each. */
 struct ffpf_fpl2_request {
 	const char *text;
 	const char *link;    /* what packets begin with, as `fplc --link` names it */

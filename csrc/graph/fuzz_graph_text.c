@@ -31,30 +31,34 @@ same_numbers(const uint32_t *a, uint32_t a_count, const uint32_t *b, uint32_t b_
 }
 
 static void
-check_node(const struct ffpf_graph_text *graph, uint32_t number)
+check_node(const struct ffpf_graph_text *graph, const struct ffpf_graph_node *node, uint32_t number)
 {
-	const struct ffpf_graph_node *node = &graph->nodes[number];
-
 	MUST(node->expression && (node->class || node->name));
 	MUST(node->at < graph->len && node->expression_at <= graph->len);
 	for (uint32_t i = 0; i < node->input_count; i++)
 		MUST(node->inputs[i] < number);
 	for (size_t i = 0; i <= strlen(node->expression); i++)
-		MUST(ffpf_graph_expression_place(graph, number, i) <= graph->len);
+		MUST(ffpf_graph_expression_place(graph, node, i) <= graph->len);
+}
+
+static void
+check_same_node(const struct ffpf_graph_node *x, const struct ffpf_graph_node *y)
+{
+	MUST(same_string(x->name, y->name) && same_string(x->flow, y->flow));
+	MUST(same_string(x->class, y->class) && same_string(x->expression, y->expression));
+	MUST(x->has_mbuf == y->has_mbuf && x->mbuf_bytes == y->mbuf_bytes);
+	MUST(same_numbers(x->inputs, x->input_count, y->inputs, y->input_count));
 }
 
 static void
 check_same(const struct ffpf_graph_text *a, const struct ffpf_graph_text *b)
 {
 	MUST(a->count == b->count && same_numbers(a->ends, a->end_count, b->ends, b->end_count));
-	for (uint32_t i = 0; i < a->count; i++) {
-		const struct ffpf_graph_node *x = &a->nodes[i], *y = &b->nodes[i];
-
-		MUST(same_string(x->name, y->name) && same_string(x->flow, y->flow));
-		MUST(same_string(x->class, y->class) && same_string(x->expression, y->expression));
-		MUST(x->has_mbuf == y->has_mbuf && x->mbuf_bytes == y->mbuf_bytes);
-		MUST(same_numbers(x->inputs, x->input_count, y->inputs, y->input_count));
-	}
+	MUST(a->callee_count == b->callee_count);
+	for (uint32_t i = 0; i < a->count; i++)
+		check_same_node(&a->nodes[i], &b->nodes[i]);
+	for (uint32_t i = 0; i < a->callee_count; i++)
+		check_same_node(&a->callees[i], &b->callees[i]);
 }
 
 int
@@ -75,7 +79,11 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 	}
 	MUST(graph->count > 0 && graph->end_count > 0);
 	for (uint32_t i = 0; i < graph->count; i++)
-		check_node(graph, i);
+		check_node(graph, &graph->nodes[i], i);
+	for (uint32_t i = 0; i < graph->callee_count; i++) {
+		MUST(graph->callees[i].name && graph->callees[i].class);
+		check_node(graph, &graph->callees[i], 0); /* no inputs */
+	}
 	ffpf_graph_text_format(graph, &text);
 	MUST(ffpf_graph_text_parse(&again, text.data, text.len, &err) == 0);
 	check_same(graph, again);

@@ -21,6 +21,7 @@ destroy(struct node *node)
 {
 	if (node->instance && node->class && node->class->close)
 		node->class->close(node->instance);
+	callees_destroy(node->callees);
 	device_close(node->device);
 	ffpf_mbuf_close(&node->mbuf);
 	free(node->instance);
@@ -61,15 +62,24 @@ find_same(const struct ffpf_engine *engine, const struct node_wanted *wanted, co
 
 		if (node->class == new->class && node->owner == wanted->owner && !missed_the_beginning(node->device) &&
 		    node->mbuf_bytes == new->mbuf_bytes && same_inputs(node, wanted) &&
-		    strcmp(node->arguments, new->arguments) == 0)
+		    strcmp(node->arguments, new->arguments) == 0 &&
+		    strcmp(callees_key(node->callees), callees_key(new->callees)) == 0)
 			return node;
 	}
 	return NULL;
 }
 
+static void
+free_args(struct ffpf_class_args *args)
+{
+	ffpf_text_free(&args->canonical);
+	ffpf_text_free(&args->calls);
+}
+
 /* Checks the arguments; node->arguments and mbuf_bytes are canonical then. */
 static int
-parse(struct node *node, const struct node_wanted *wanted, size_t *error_at, struct ffpf_error *err)
+parse(struct ffpf_engine *engine, struct node *node, const struct node_wanted *wanted, struct text_place *place,
+      struct ffpf_error *err)
 {
 	const struct ffpf_class *class = wanted->class;
 	struct ffpf_class_args args = {
@@ -77,9 +87,15 @@ parse(struct node *node, const struct node_wanted *wanted, size_t *error_at, str
 		.mbuf_bytes = wanted->has_mbuf ? wanted->mbuf_bytes : class->mbuf_bytes,
 	};
 	size_t bytes = class->instance_bytes ? class->instance_bytes : 1;
-	void *instance = calloc(1, bytes);
-	int status;
+	void *instance;
+	int status = 0;
 
+	if (class->program && wanted->text && wanted->text->callee_count)
+		status = callees_create(&node->callees, engine, wanted->text, err);
+	if (status)
+		return status;
+	args.externs = node->callees ? callees_scope(node->callees) : &engine->externs_scope;
+	instance = calloc(1, bytes);
 	if (!instance)
 		return no_memory(err);
 	*err = (struct ffpf_error){ 0 };
@@ -91,18 +107,20 @@ parse(struct node *node, const struct node_wanted *wanted, size_t *error_at, str
 			status = ffpf_args_fail(&args, 0, err, "an MBuf of %" PRIu64 " octets; %s needs %zu",
 						args.mbuf_bytes, class->name, class->mbuf_bytes);
 	}
-	*error_at = args.error_at;
+	place->at = args.error_at;
 	if (status) {
 		free(instance);
-		ffpf_text_free(&args.canonical);
+		free_args(&args);
 		return status;
 	}
 	node->class = class;
 	node->instance = instance; /* from here on close() is due */
 	node->mbuf_bytes = args.mbuf_bytes;
 	node->arguments = strdup(args.canonical.len ? args.canonical.data : wanted->expression);
-	status = !node->arguments || args.canonical.failed ? no_memory(err) : 0;
-	ffpf_text_free(&args.canonical);
+	status = !node->arguments || args.canonical.failed || args.calls.failed ? no_memory(err) : 0;
+	if (!status && node->callees)
+		status = callees_parse(node->callees, &args, place, err);
+	free_args(&args);
 	return status;
 }
 
@@ -193,7 +211,7 @@ make_mbuf(const struct ffpf_engine *engine, struct node *node, struct ffpf_error
 }
 
 static int
-open_instance(const struct ffpf_engine *engine, struct node *node, struct ffpf_error *err)
+open_instance(const struct ffpf_engine *engine, struct node *node, struct text_place *place, struct ffpf_error *err)
 {
 	struct ffpf_class_env env = {
 		.mbuf_bytes = node->mbuf_bytes,
@@ -214,11 +232,16 @@ open_instance(const struct ffpf_engine *engine, struct node *node, struct ffpf_e
 	if (status)
 		return status;
 	env.mbuf = node->mbuf_bytes ? node->mbuf.data : NULL;
+	if (node->callees)
+		status = callees_open(node->callees, &env, place, err);
+	if (status)
+		return status;
 	return node->class && node->class->open ? node->class->open(node->instance, &env, err) : 0;
 }
 
 static int
-make_ready(struct ffpf_engine *engine, struct node *node, const struct node_wanted *wanted, struct ffpf_error *err)
+make_ready(struct ffpf_engine *engine, struct node *node, const struct node_wanted *wanted, struct text_place *place,
+	   struct ffpf_error *err)
 {
 	int status;
 
@@ -229,7 +252,7 @@ make_ready(struct ffpf_engine *engine, struct node *node, const struct node_want
 	}
 	status = connect_inputs(node, wanted, err);
 	if (!status)
-		status = open_instance(engine, node, err);
+		status = open_instance(engine, node, place, err);
 	if (status)
 		return status;
 	node->pos = calloc(engine->cfg.batch, sizeof(*node->pos));
@@ -259,19 +282,19 @@ room_for_one(struct ffpf_engine *engine)
 }
 
 int
-node_get(struct node **out, struct ffpf_engine *engine, const struct node_wanted *wanted, size_t *error_at,
+node_get(struct node **out, struct ffpf_engine *engine, const struct node_wanted *wanted, struct text_place *place,
 	 struct ffpf_error *err)
 {
 	struct node *node = calloc(1, sizeof(*node)), *same;
 	int status;
 
-	*error_at = 0;
+	*place = (struct text_place){ 0 };
 	if (!node || !room_for_one(engine)) {
 		free(node);
 		return no_memory(err);
 	}
 	if (wanted->class) {
-		status = parse(node, wanted, error_at, err);
+		status = parse(engine, node, wanted, place, err);
 	} else {
 		node->arguments = strdup("");
 		status = node->arguments ? 0 : no_memory(err);
@@ -286,7 +309,8 @@ node_get(struct node **out, struct ffpf_engine *engine, const struct node_wanted
 		*out = same;
 		return 0;
 	}
-	status = make_ready(engine, node, wanted, err);
+	place->at = 0;
+	status = make_ready(engine, node, wanted, place, err);
 	if (status) {
 		destroy(node);
 		return status;
@@ -298,13 +322,23 @@ node_get(struct node **out, struct ffpf_engine *engine, const struct node_wanted
 }
 
 int
-node_free(struct ffpf_engine *engine, struct node *node, struct ffpf_error *err)
+node_flush(struct node *node, struct ffpf_error *err)
 {
-	int status = 0;
-	uint32_t at = 0;
+	int status = 0, later = 0;
 
 	if (node->class && node->class->flush)
 		status = node->class->flush(node->instance, err);
+	if (node->callees)
+		later = callees_flush(node->callees, status ? NULL : err);
+	return status ? status : later;
+}
+
+int
+node_free(struct ffpf_engine *engine, struct node *node, struct ffpf_error *err)
+{
+	int status = node_flush(node, err);
+	uint32_t at = 0;
+
 	while (engine->nodes[at] != node)
 		at++;
 	engine->node_count--;

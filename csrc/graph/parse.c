@@ -18,21 +18,6 @@ arrow(const struct parser *p)
 
 static int parse_flow(struct parser *p, const struct set *inputs, struct ffpf_graph_term *term, struct set *outputs);
 
-/* The array with room for one more element; NULL when memory runs out, and it is as it was. */
-static void *
-more(void *array, uint32_t count, uint32_t *room, size_t size)
-{
-	uint32_t wanted = *room ? *room * 2 : 4;
-	void *grown;
-
-	if (count < *room)
-		return array;
-	grown = realloc(array, wanted * size);
-	if (grown)
-		*room = wanted;
-	return grown;
-}
-
 static bool
 set_add(struct set *set, uint32_t node)
 {
@@ -42,7 +27,7 @@ set_add(struct set *set, uint32_t node)
 		if (set->nodes[i] == node)
 			return true;
 	}
-	nodes = more(set->nodes, set->count, &set->room, sizeof(*set->nodes));
+	nodes = parse_grow(set->nodes, set->count, &set->room, sizeof(*set->nodes));
 	if (!nodes)
 		return false;
 	set->nodes = nodes;
@@ -60,7 +45,7 @@ new_node(struct parser *p, size_t at, uint32_t *number)
 		parse_fail(p, at, "more than %d filters", FFPF_GRAPH_NODES_MAX);
 		return NULL;
 	}
-	nodes = more(graph->nodes, graph->count, &graph->room, sizeof(*nodes));
+	nodes = parse_grow(graph->nodes, graph->count, &graph->room, sizeof(*nodes));
 	if (!nodes) {
 		parse_no_memory(p);
 		return NULL;
@@ -92,6 +77,13 @@ refer(struct parser *p, char *name, char *flow, size_t at, struct ffpf_graph_ter
 	struct ffpf_graph_node *node;
 	uint32_t number = find_name(p->graph, name, flow);
 
+	if (!flow && parse_find_callee(p->graph, name)) {
+		int status =
+		    parse_fail(p, at, "\"%s\" is a filter that programs call: no packets come out of it", name);
+
+		free(name);
+		return status;
+	}
 	if (number == p->graph->count) {
 		node = new_node(p, at, &number);
 		if (node) {
@@ -125,6 +117,12 @@ parse_tuple(struct parser *p, char *name, size_t at, const struct set *inputs, s
 		int status = p->graph->nodes[old].class ? parse_fail(p, at, "there is a node \"%s\" already", name)
 							: parse_fail(p, p->graph->nodes[old].at,
 								     "\"%s\" is named only behind this place", name);
+
+		free(name);
+		return status;
+	}
+	if (name && parse_find_callee(p->graph, name)) {
+		int status = parse_fail(p, at, "there is a filter \"%s\" already, before the flow", name);
 
 		free(name);
 		return status;
@@ -239,7 +237,7 @@ parse_stage(struct parser *p, const struct set *inputs, struct ffpf_graph_term *
 	parse_skip_blanks(p);
 	begin = p->pos;
 	for (;; p->pos++, first = false) {
-		struct ffpf_graph_term *alt, *terms = more(term->terms, term->count, &term->room, sizeof(*terms));
+		struct ffpf_graph_term *alt, *terms = parse_grow(term->terms, term->count, &term->room, sizeof(*terms));
 		int status;
 
 		if (!terms)
@@ -293,12 +291,17 @@ static int
 parse_all(struct parser *p)
 {
 	struct set nothing = { 0 }, ends = { 0 };
-	int status = parse_flow(p, &nothing, &p->graph->root, &ends);
+	int status = parse_callees(p);
 
+	if (!status)
+		status = parse_flow(p, &nothing, &p->graph->root, &ends);
 	p->graph->root.kind = FFPF_GRAPH_TERM_FLOW;
 	p->graph->ends = ends.nodes;
 	p->graph->end_count = ends.count;
-	if (!status && p->pos < p->len)
+	if (!status && parse_here(p) == ';')
+		status =
+		    parse_fail(p, p->pos, "a filter that programs call stands before the flow, as NAME=(class,...);");
+	else if (!status && p->pos < p->len)
 		status = parse_fail(p, p->pos, "expected \"->\", \"|\" or the end");
 	return status;
 }
@@ -349,28 +352,25 @@ ffpf_graph_text_free(struct ffpf_graph_text *graph)
 {
 	if (!graph)
 		return;
-	for (uint32_t i = 0; i < graph->count; i++) {
-		free(graph->nodes[i].name);
-		free(graph->nodes[i].flow);
-		free(graph->nodes[i].class);
-		free(graph->nodes[i].expression);
-		free(graph->nodes[i].inputs);
-	}
+	for (uint32_t i = 0; i < graph->count; i++)
+		parse_free_node(&graph->nodes[i]);
+	for (uint32_t i = 0; i < graph->callee_count; i++)
+		parse_free_node(&graph->callees[i]);
 	free_terms(&graph->root);
 	free(graph->nodes);
+	free(graph->callees);
 	free(graph->ends);
 	free(graph->text);
 	free(graph);
 }
 
 uint32_t
-ffpf_graph_expression_place(const struct ffpf_graph_text *graph, uint32_t node, size_t at)
+ffpf_graph_expression_place(const struct ffpf_graph_text *graph, const struct ffpf_graph_node *node, size_t at)
 {
-	const struct ffpf_graph_node *n = &graph->nodes[node];
-	size_t place = n->expression_at;
+	size_t place = node->expression_at;
 
 	for (size_t i = 0; i < at && place < graph->len; i++, place++) {
-		if (n->quoted && graph->text[place] == '\\')
+		if (node->quoted && graph->text[place] == '\\')
 			place++;
 	}
 	return (uint32_t)(place < graph->len ? place : graph->len);

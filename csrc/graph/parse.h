@@ -4,15 +4,18 @@
 /*
  * The text of a filter graph. Paper, section 2.3.
  *
+ *     text   := { WORD "=" tuple ";" } flow               filters that programs of the flow may call, by EXTERN
  *     flow   := stage { "->" stage }                      connects to
  *     stage  := alt { "|" alt }                           in parallel with; binds tighter than "->"
- *     alt    := [ NAME "=" ] "(" class [ "," [ expression ] [ "," [ octets ] ] ] ")"
+ *     alt    := [ NAME "=" ] tuple
  *             | NAME [ "." NAME ]                         a node of this text before this place, or of another flow
  *             | "[" flow "]"
+ *     tuple  := "(" class [ "," [ expression ] [ "," [ octets ] ] ] ")"
  *     expression := bare | "\"" { any octet but NUL, or \" or \\ } "\""
  *     bare   := octets but NUL and line ends, none of ( ) [ ] , | " \ ; blanks at its ends do not belong to it
  *     octets := of MBuf, decimal, at most FFPF_GRAPH_MBUF_MAX
  *     NAME, class := letter or "_", { letter | digit | "_" | "-" not before ">" }
+ *     WORD   := a NAME of at most FFPF_GRAPH_WORD_MAX octets, without "-"
  *
  * Blanks and line ends may stand between any two of these; so may a backslash at the end of a line.
  *
@@ -26,6 +29,9 @@
  *                                                                           2 sampler x    inputs 0, 1
  *                                                                           3 BPF          inputs 2
  *                                                                    ends: 3, 2
+ *
+ * A filter that is defined before the flow is no node: packets come to it when a program calls it. Its WORD is no name
+ * of a node of this text; case makes no difference between WORDs, as in EXTERN.
  */
 #include "common/error.h"
 #include "common/text.h"
@@ -37,6 +43,8 @@
 #define FFPF_GRAPH_MBUF_MAX  0x40000000u
 #define FFPF_GRAPH_NODES_MAX 1024
 #define FFPF_GRAPH_DEPTH_MAX 32
+#define FFPF_GRAPH_CALLS_MAX 64 /* filters before the flow */
+#define FFPF_GRAPH_WORD_MAX  63
 #define FFPF_GRAPH_LEN_MAX   (1u << 20) /* octets of text */
 #define FFPF_GRAPH_NOWHERE   UINT32_MAX
 
@@ -78,6 +86,8 @@ struct ffpf_graph_text {
 	size_t len;
 	struct ffpf_graph_node *nodes; /* in the order of the text: inputs before what they feed */
 	uint32_t count, room;
+	struct ffpf_graph_node *callees; /* filters before the flow, in the order of the text; without inputs */
+	uint32_t callee_count, callee_room;
 	uint32_t *ends; /* nodes of the last stage */
 	uint32_t end_count;
 	struct ffpf_graph_term root;
@@ -93,8 +103,9 @@ void ffpf_graph_text_free(struct ffpf_graph_text *graph); /* NULL is legal */
  */
 void ffpf_graph_text_format(const struct ffpf_graph_text *graph, struct ffpf_text *out);
 
-/* The octet of the whole text that octet `at` of the node's expression came from. */
-uint32_t ffpf_graph_expression_place(const struct ffpf_graph_text *graph, uint32_t node, size_t at);
+/* The octet of the whole text that octet `at` of the expression of one of its nodes, or callees, came from. */
+uint32_t ffpf_graph_expression_place(const struct ffpf_graph_text *graph, const struct ffpf_graph_node *node,
+				     size_t at);
 
 /* Sets err (code, text with the place before it) and returns -code. offset may be FFPF_GRAPH_NOWHERE. */
 int ffpf_graph_error_set(struct ffpf_graph_error *err, const char *text, size_t len, uint32_t offset,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #ifndef FFPF_GRAPH_PARSE_INTERNAL_H
 #define FFPF_GRAPH_PARSE_INTERNAL_H
-/* What the parser's two files share: where it stands, and how it fails. */
+/* What the parser's files share: where it stands, and how it fails. */
 #include "graph/lex.h"
 #include "graph/parse.h"
 
@@ -29,5 +29,13 @@ void parse_skip_blanks(struct parser *p);
 int parse_take_name(struct parser *p, char **out);
 /* class [ "," [ expression ] [ "," [ octets ] ] ] ")": all of a tuple behind its first bracket. */
 int parse_take_tuple(struct parser *p, struct ffpf_graph_node *node);
+void parse_free_node(struct ffpf_graph_node *node); /* what it points to */
+/* The array with room for one more element; NULL when memory runs out, and it is as it was. */
+void *parse_grow(void *array, uint32_t count, uint32_t *room, size_t size);
+
+/* parse_callees.c: all filters before the flow. */
+int parse_callees(struct parser *p);
+/* The filter before the flow of that name; NULL: there is none. */
+const struct ffpf_graph_node *parse_find_callee(const struct ffpf_graph_text *graph, const char *name);
 
 #endif

@@ -24,6 +24,30 @@ parse_no_memory(struct parser *p)
 	return ffpf_graph_error_set(p->err, p->text, p->len, FFPF_GRAPH_NOWHERE, FFPF_E_NO_MEMORY, "out of memory");
 }
 
+void *
+parse_grow(void *array, uint32_t count, uint32_t *room, size_t size)
+{
+	uint32_t wanted = *room ? *room * 2 : 4;
+	void *grown;
+
+	if (count < *room)
+		return array;
+	grown = realloc(array, wanted * size);
+	if (grown)
+		*room = wanted;
+	return grown;
+}
+
+void
+parse_free_node(struct ffpf_graph_node *node)
+{
+	free(node->name);
+	free(node->flow);
+	free(node->class);
+	free(node->expression);
+	free(node->inputs);
+}
+
 void
 parse_skip_blanks(struct parser *p)
 {

@@ -150,6 +150,8 @@ pass_tick(struct ffpf_engine *engine, uint64_t now_ns)
 
 		if (node->active && node->class && node->class->tick)
 			node->class->tick(node->instance, now_ns);
+		if (node->active && node->callees)
+			callees_tick(node->callees, now_ns);
 	}
 }
 
@@ -161,10 +163,11 @@ pass_flush(struct ffpf_engine *engine, struct ffpf_error *err)
 	for (uint32_t i = 0; i < engine->node_count; i++) {
 		struct node *node = engine->nodes[i];
 
-		if (!node->active || node->flushed || !node->class || !node->class->flush || !node_ended(node, NULL))
+		if (!node->active || node->flushed || !node->class || !(node->class->flush || node->callees) ||
+		    !node_ended(node, NULL))
 			continue;
 		node->flushed = true;
-		if (node->class->flush(node->instance, err))
+		if (node_flush(node, err))
 			status = -(int)(err ? err->code : FFPF_E_GENERIC);
 	}
 	return status;

@@ -8,6 +8,12 @@
 static void
 nodes_of(const struct ffpf_graph_text *graph, struct ffpf_text *out)
 {
+	for (uint32_t i = 0; i < graph->callee_count; i++) {
+		const struct ffpf_graph_node *node = &graph->callees[i];
+
+		ffpf_text_add(out, "%s/%s/%s/%" PRIu64 "; ", node->name, node->class, node->expression,
+			      node->has_mbuf ? node->mbuf_bytes : 99);
+	}
 	for (uint32_t i = 0; i < graph->count; i++) {
 		const struct ffpf_graph_node *node = &graph->nodes[i];
 
@@ -51,6 +57,10 @@ texts_become_nodes(void **state)
 		  "(a) -> [(b) -> (c)] | (d) -> (e)" },
 		{ "[[(a)]] -> [[(b) -> (c)] | [(d) | [(e)]]]", "a/// b///<0 c///<1 d///<0 e///<0 > 2,3,4",
 		  "(a) -> [(b) -> (c)] | (d) | (e)" },
+		{ "top = (a) ;\n\tnext=(b,\"x;y\",8);(c)", "top/a//99; next/b/x;y/8; c/// > 0",
+		  "top=(a); next=(b,x;y,8); (c)" },
+		{ "x=(a);y=(c)->(b)|y", "x/a//99; c/y// b///<0 > 1,0", "x=(a); y=(c) -> (b) | y" },
+		{ "x=(a);f.x->(b)", "x/a//99; */x/f/ b///<0 > 1", "x=(a); f.x -> (b)" },
 		{ "(a) -> [[(b) -> (c)]]", "a/// b///<0 c///<1 > 2", "(a) -> (b) -> (c)" },
 	};
 
@@ -102,6 +112,17 @@ errors_show_their_place(void **state)
 			      "beside another alternative\n  (a) -> n\n         ^\n" },
 		{ "n | (a) -> n=(b)", "1:1: \"n\" is named only behind this place\n  n | (a) -> n=(b)\n  ^\n" },
 		{ "(a) -> [(b)", "1:8: the bracket is not closed\n  (a) -> [(b)\n         ^\n" },
+		{ "x=(a);", "1:7: expected \"(\", \"[\" or a name\n  x=(a);\n        ^\n" },
+		{ "x=(a); X=(b); (c)", "1:8: there is a filter \"X\" already\n  x=(a); X=(b); (c)\n         ^\n" },
+		{ "x=(a); (c) -> X=(b)", "1:15: there is a filter \"X\" already, before the flow\n  x=(a); (c) -> "
+					 "X=(b)\n                ^\n" },
+		{ "x=(a); x -> (b)", "1:8: \"x\" is a filter that programs call: no packets come out of it\n"
+				     "  x=(a); x -> (b)\n         ^\n" },
+		{ "x-y=(a); (c)",
+		  "1:1: EXTERN calls filters by names of at most 63 letters, digits and _\n  x-y=(a); (c)\n  ^\n" },
+		{ "x=(a,,8z); (c)", "1:8: expected \")\"\n  x=(a,,8z); (c)\n         ^\n" },
+		{ "(c); x=(a)", "1:4: a filter that programs call stands before the flow, as NAME=(class,...);\n"
+				"  (c); x=(a)\n     ^\n" },
 		{ "(a) -> [(b))", "1:12: expected \"->\", \"|\" or \"]\"\n  (a) -> [(b))\n             ^\n" },
 	};
 
@@ -141,6 +162,15 @@ sizes_have_limits(void **state)
 	assert_int_equal(graph->count, FFPF_GRAPH_NODES_MAX);
 	ffpf_graph_text_free(graph);
 	ffpf_text_free(&text);
+	for (int i = 0; i <= FFPF_GRAPH_CALLS_MAX; i++)
+		ffpf_text_add(&text, "x%02d=(a);", i);
+	ffpf_text_add(&text, "(b)");
+	assert_int_equal(ffpf_graph_text_parse(&graph, text.data, text.len, &err), -FFPF_E_INVALID);
+	assert_string_equal(err.error.text, "1:513: more than 64 filters before the flow");
+	assert_int_equal(ffpf_graph_text_parse(&graph, text.data + 8, text.len - 8, &err), 0);
+	assert_int_equal(graph->callee_count, FFPF_GRAPH_CALLS_MAX);
+	ffpf_graph_text_free(graph);
+	ffpf_text_free(&text);
 	assert_int_equal(ffpf_graph_text_parse(&graph, "(a,\"\0\")", 7, &err), -FFPF_E_INVALID);
 	assert_string_equal(err.error.text, "1:5: NUL in an expression");
 }
@@ -154,10 +184,10 @@ places_in_expressions_are_places_in_the_text(void **state)
 
 	(void)state;
 	assert_int_equal(ffpf_graph_text_parse(&graph, text, strlen(text), &err), 0);
-	assert_int_equal(ffpf_graph_expression_place(graph, 0, 0), 4);
-	assert_int_equal(ffpf_graph_expression_place(graph, 0, 2), strchr(text, 'y') - text);
-	assert_int_equal(ffpf_graph_expression_place(graph, 1, 2), strrchr(text, 'z') - text);
-	assert_int_equal(ffpf_graph_expression_place(graph, 1, 1000), strlen(text));
+	assert_int_equal(ffpf_graph_expression_place(graph, &graph->nodes[0], 0), 4);
+	assert_int_equal(ffpf_graph_expression_place(graph, &graph->nodes[0], 2), strchr(text, 'y') - text);
+	assert_int_equal(ffpf_graph_expression_place(graph, &graph->nodes[1], 2), strrchr(text, 'z') - text);
+	assert_int_equal(ffpf_graph_expression_place(graph, &graph->nodes[1], 1000), strlen(text));
 	ffpf_graph_text_free(graph);
 }
 

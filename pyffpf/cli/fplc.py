@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import pprint
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -213,8 +214,8 @@ def parser() -> argparse.ArgumentParser:
         type=_declared,
         action="append",
         default=[],
-        metavar="NAME:READS:WRITES",
-        help="a function that EXTERN may call beside the library's, and octets of memory that it takes",
+        metavar="NAME:READS:WRITES[:STEPS]",
+        help="a function that EXTERN may call beside the library's, octets of memory that it takes, and its cost",
     )
     top.add_argument("--max-steps", type=int, default=Policy.steps, metavar="N", help="refuse what may take more")
     top.add_argument("--max-rounds", type=int, default=Policy.iterations, metavar="N", help="... or loop more often")
@@ -222,10 +223,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _declared(text: str) -> External:
-    name, *sizes = text.rsplit(":", 2)
-    if not name or len(sizes) != 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME:READS:WRITES")
-    return External(name, int(sizes[0]), int(sizes[1]))
+    found = re.fullmatch(r"(.+?):(\d+):(\d+)(?::(\d+))?", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME:READS:WRITES[:STEPS]")
+    name, reads, writes, steps = found.groups()
+    return External(name, int(reads), int(writes), int(steps) if steps else External.steps)
 
 
 def _request(args: argparse.Namespace) -> Request:
