@@ -34,6 +34,7 @@ CROSS_HEADERS = BUILD / "gen" / "cross"  # of the system's headers, those that a
 NOT_IN_LIBRARY = ("kernel", "columns", "graph", "externs", "fpl1", "record")  # rooms that the drop-in libpcap lacks
 SIDE_PROGRAMS = ("test_", "fuzz_", "bench_")
 TOPS = ("csrc", "ixp_driver")  # below which there are programs that test and fuzz
+HOST_ROOM = "ixp_driver/host"  # part of the core: a board is a source of packets as others are
 BOARD_ROOMS = ("ixp_driver/microengine",)  # of the emulated board, which is a process of its own
 ENGINE_ROOMS = ("ixp_driver/microengine", "csrc/common")  # of one microengine, for Python
 
@@ -156,6 +157,10 @@ def side_sources(prefix: str) -> list[Path]:
     return [path for top in TOPS for path in room_sources(top, prefix)]
 
 
+def core_sources() -> list[Path]:
+    return room_sources("csrc") + room_sources(HOST_ROOM)
+
+
 def generate() -> None:
     """Sources that are made, not written: the names of link types, asked of the system's libpcap; and its headers,
     apart from others, for compilers that must not see this processor's."""
@@ -214,10 +219,10 @@ def archive(output: Path, variant: str, objects: Sequence[Path]) -> Path:
 
 
 def build_core(variant: str) -> Path:
-    """The archive with everything below csrc/ except tests, fuzz targets and benches."""
+    """The archive with everything below csrc/, and the board's host, except tests, fuzz targets and benches."""
     generate()
     build_bpf()
-    sources = [path for path in room_sources("csrc") if path.parent.name != VARIANTS[variant].without]
+    sources = [path for path in core_sources() if path.parent.name != VARIANTS[variant].without]
     return archive(BUILD / variant / "libffpfcore.a", variant, compile_all(sources, variant))
 
 
@@ -237,7 +242,7 @@ def build_engine(variant: str = "normal") -> Path:
 def build_library(variant: str) -> Path:
     """The drop-in libpcap, without what only ffpfd, which loads programs into the kernel, or Python calls."""
     generate()
-    core = [path for path in room_sources("csrc") if path.parent.name not in NOT_IN_LIBRARY]
+    core = [path for path in core_sources() if path.parent.name not in NOT_IN_LIBRARY]
     objects = compile_all(room_sources("libffpfpcap"), variant) + compile_all(core, variant)
     exports = ROOT / "libffpfpcap" / "exports.map"
     flags = ["-shared", f"-Wl,-soname,{SONAME}", f"-Wl,--version-script={exports}", "-Wl,-z,relro", "-Wl,-z,now",
