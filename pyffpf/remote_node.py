@@ -73,7 +73,8 @@ class RemoteNode(Delivers, Node):
     @property
     def mbuf(self) -> npt.NDArray[Any]:
         """Its MBuf where it lies; in the kernel, or in the group's worker, it can only be read, unless the flow shares
-        nothing. NotSupported: it has none."""
+        nothing. Of a program in the kernel that has one for each CPU (PERCPU): a copy of what they are together now.
+        NotSupported: it has none."""
         self._flow._for("read")
         local = self._flow.local(self.number)
         there = self._flow.mbuf_there(self.number)

@@ -24,11 +24,13 @@ from typing import Any
 
 import numpy.typing as npt
 
+from fpl import percpu
 from fpl.graph.node import Node
 from pyffpf import mbufs
 from pyffpf.cli.control import Answer, Control, ControlError, socket_path
 from pyffpf.closing import Closing
 from pyffpf.graph_nodes import compile_filter, nodes_of
+from pyffpf.percpu_mbuf import PerCpuMBuf
 
 DOCUMENT_MAX_BYTES = 64 << 20
 KERNEL = "kernel"
@@ -40,7 +42,8 @@ class NodeState:
     two flows that share a node have the same. shared: it ran before this flow came. came, out: packets since it began
     to run; None where ffpfd does not count: the device, and what the application runs. filtered = came - out, but for
     dropped, of a worker's: packets for which the class had no room. worker: the group whose worker runs it; here: why
-    the application does; lost: what the worker lost of the packets that lead to it, by cause."""
+    the application does; lost: what the worker lost of the packets that lead to it, by cause. merges: of
+    an MBuf of which each of so many lanes has its own, `stride` octets from the one before."""
 
     level: str
     reason: str
@@ -55,6 +58,9 @@ class NodeState:
     here: str = ""
     dropped: int = 0
     lost: Mapping[str, int] = field(default_factory=dict)
+    lanes: int = 1
+    stride: int = 0
+    merges: tuple[percpu.Merge, ...] = ()
 
     @property
     def in_ffpfd(self) -> bool:
@@ -93,6 +99,9 @@ def _state_of(said: Mapping[str, Any]) -> NodeState:
         str(said.get("here", "")),
         int(said.get("dropped", 0)),
         {str(cause): int(count) for cause, count in said.get("lost", {}).items()},
+        int(said.get("lanes", 1)),
+        int(said.get("stride", 0)),
+        tuple(percpu.of_json(merge) for merge in said.get("merges", ())),
     )
 
 
@@ -125,7 +134,7 @@ class SharedFlow(Closing):
         self.delivered: list[int] = []  # positions of nodes whose packets come to this application
         self.descriptors: dict[str, int] = {}  # of a flow that delivers: as the protocol's `open`
         self.facts: Mapping[str, Any] = answer.fields
-        self._mbufs: dict[int, npt.NDArray[Any]] = {}
+        self._mbufs: dict[int, npt.NDArray[Any] | PerCpuMBuf] = {}
         self._states: list[NodeState] = []
         self.packets = 0  # of the source, since it was opened, as the last call of counters() found
 
@@ -160,10 +169,15 @@ class SharedFlow(Closing):
             position = int(name.removeprefix("mbuf:"))
             state = self._states[position]
             access = mmap.PROT_READ | (mmap.PROT_WRITE if state.writable else 0)
+            octets = state.lanes * state.stride if state.merges else state.mbuf_at + state.mbuf_bytes
             try:
-                memory = mmap.mmap(fd, state.mbuf_at + state.mbuf_bytes, prot=access)
+                memory = mmap.mmap(fd, octets, prot=access)
             finally:
                 os.close(fd)
+            if state.merges:
+                self._mbufs[position] = PerCpuMBuf(memory, at=state.mbuf_at, octets=state.mbuf_bytes, lanes=state.lanes,
+                                                   stride=state.stride, merges=state.merges)  # fmt: skip
+                continue
             self._mbufs[position] = mbufs.array(self.nodes[position].kind, memoryview(memory)[state.mbuf_at :])
 
     def activate(self) -> None:
@@ -183,8 +197,10 @@ class SharedFlow(Closing):
 
     def mbuf(self, node: int | str) -> npt.NDArray[Any]:
         """The MBuf of a node, by position or name: memory that the node writes to, as an array () of its class's dtype
-        (mbufs.py), writable when the node is private. KeyError: there is none in the kernel."""
-        return self._mbufs[self.position(node)]
+        (mbufs.py), writable when the node is private; of a program that has one for each CPU (PERCPU), a copy of what
+        they are together now. KeyError: there is none in the kernel."""
+        found = self._mbufs[self.position(node)]
+        return found.read() if isinstance(found, PerCpuMBuf) else found
 
     def report(self, node: int | str) -> dict[str, Any]:
         """What a node that a worker runs tells of its results: {"facts": as Node.report, "text": for people}."""

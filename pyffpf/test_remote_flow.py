@@ -236,6 +236,30 @@ def test_a_flow_that_shares_nothing_has_writable_mbufs(ns: Netns, graph: RemoteG
         assert own["n"].instance != shared["n"].instance
 
 
+def test_a_memory_for_each_processor_is_read_as_one_and_written_by_nobody(ns: Netns, graph: RemoteGraph) -> None:
+    """Packets are received on the processor that sent them; what the application writes, it is told, goes nowhere."""
+    program = node("FPL-2", "PERCPU MEM MERGE sum; MEM[0]++; RETURN 0;", mbuf=64, name="n")
+    processors = sorted(os.sched_getaffinity(0))
+
+    def count(flow: RemoteFlow) -> int:
+        return int(flow["n"].mbuf.view("u4")[0])
+
+    with graph.flow(device(ns.left) >> program, share=False) as flow:
+        assert flow["n"].level == "kernel"
+        with pytest.raises(NotSupported, match=r"each CPU has an MBuf of its own here \(PERCPU\)"):
+            flow["n"].mbuf[0] = 1
+        held, sent = flow["n"].mbuf, 0
+        try:
+            for processor in processors:
+                os.sched_setaffinity(0, {processor})
+                sent += ns.send(ns.right, frames(IPV4, 10 + processor))
+        finally:
+            os.sched_setaffinity(0, processors)
+        wait_until(lambda: count(flow) == sent, "packets of all processors")
+        assert (held.tolist(), flow["n"].mbuf.nbytes) == ([0] * 64, 64)
+        assert [one.mbuf_bytes for one in graph.instances() if one.class_name == "FPL-2"] == [64]
+
+
 def test_refusals_are_exceptions_with_ffpfds_words(ns: Netns, graph: RemoteGraph) -> None:
     flow = graph.flow("(device,nothere)")
     with pytest.raises(NoSuchDevice, match="nothere"):

@@ -6,8 +6,8 @@ if exists("b:current_syntax")
 endif
 syntax case ignore
 syntax keyword fplKeyword BREAK CONTAINS ELSE EXTERN FI FOR HASH IF
-syntax keyword fplKeyword IN MACRO MAX NOT PAIR RETURN ROF STARTS
-syntax keyword fplKeyword THEN USE WHEN WITH
+syntax keyword fplKeyword IN MACRO MAX MERGE NOT PAIR PERCPU RETURN
+syntax keyword fplKeyword ROF STARTS THEN USE WHEN WITH
 syntax keyword fplField LEN CAPLEN IFINDEX PKTTYPE VLAN_PRESENT VLAN_TCI L2 ETHERNET
 syntax keyword fplField L3 L2TYPE VLAN_TAGS VLAN_OUTER VLAN_INNER L4 L4PROTO EXTENSIONS
 syntax keyword fplField FRAGMENT6 IP_OPTIONS L5 OPTION_MSS OPTION_SCALE OPTION_SACK OPTION_TIMES DNS_AT

@@ -24,8 +24,8 @@ class Fpl2Lexer(RegexLexer):  # type: ignore[misc]
             (r"[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}(?:/[0-9]+)?", Number),
             (r"[0-9]+(?:\.[0-9]+){3}(?:/[0-9]+)?", Number),
             (r"(?:0[xX][0-9a-fA-F]+|0[bB][01]+|[0-9]+)\b", Number),
-            (r"\b(?:CONTAINS|EXTERN|RETURN|STARTS|BREAK|MACRO|ELSE|HASH|PAIR|THEN|WHEN|WITH|"
-             r"FOR|MAX|NOT|ROF|USE|FI|IF|IN)\b", Keyword),
+            (r"\b(?:CONTAINS|EXTERN|PERCPU|RETURN|STARTS|BREAK|MACRO|MERGE|ELSE|HASH|PAIR|"
+             r"THEN|WHEN|WITH|FOR|MAX|NOT|ROF|USE|FI|IF|IN)\b", Keyword),
             (r"\b(?:ICMP_TIME_EXCEEDED|ICMP6_ECHO_REPLY|ICMP_UNREACHABLE|IP6_HAS_FRAGMENT|"
              r"IP6_HAS_HOPBYHOP|IP6_HAS_MOBILITY|IP_OPTION_RECORD|IP_OPTION_STRICT|SCTP_CHUNK_FLAGS|"
              r"DNS_ADDITIONALS|DNS_AUTHORITIES|ICMP_ECHO_REPLY|IP6_HAS_OPTIONS|IP6_HAS_ROUTING|"

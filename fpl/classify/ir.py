@@ -63,6 +63,13 @@ def map_value(name: str, fd: int) -> list[str]:
             f"  %{name} = inttoptr i64 %{name}.at to ptr"]  # fmt: skip
 
 
+def map_lookup(name: str, fd: int) -> list[str]:
+    """%name: ptr to this lane's value of an array map; null: there is none."""
+    return [f"  %{name}.map.at = call i64 @llvm.bpf.pseudo(i64 {PSEUDO_MAP_FD}, i64 {fd})",
+            f"  %{name}.map = inttoptr i64 %{name}.map.at to ptr",
+            f"  %{name} = call ptr inttoptr (i64 {MAP_LOOKUP} to ptr)(ptr %{name}.map, ptr %key)"]  # fmt: skip
+
+
 def scratch_load(name: str, offset: int, *, wide: bool = False) -> list[str]:
     kind, align = ("i64", 8) if wide else ("i32", 4)
     return [f"  %{name}.p = getelementptr i8, ptr %scratch, i64 {offset}",
@@ -95,9 +102,7 @@ def or_verdict(name: str, word: int, bits: str) -> list[str]:
 
 def _work(fd: int) -> list[str]:
     """%work: this CPU's value of one more map."""
-    return [f"  %work.map.at = call i64 @llvm.bpf.pseudo(i64 {PSEUDO_MAP_FD}, i64 {fd})",
-            "  %work.map = inttoptr i64 %work.map.at to ptr",
-            f"  %work = call ptr inttoptr (i64 {MAP_LOOKUP} to ptr)(ptr %work.map, ptr %key)",
+    return [*map_lookup("work", fd),
             "  %work.none = icmp eq ptr %work, null", "  br i1 %work.none, label %done, label %working",
             "working:"]  # fmt: skip
 

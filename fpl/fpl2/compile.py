@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from fpl.fpl2 import native, tree
+from fpl.fpl2 import merges, native, tree
 from fpl.fpl2.check import Checker, Cost, Policy
 from fpl.fpl2.files import Folders
 from fpl.fpl2.found import LINKS
@@ -22,6 +22,7 @@ from fpl.fpl2.prologue import prologue
 from fpl.fpl2.report import Source
 from fpl.fpl2.scope import Scope, standard
 from fpl.fpl2.tails import unshared
+from fpl.percpu import Merge
 
 MBUF_MIN = 8
 
@@ -36,10 +37,11 @@ class Checked:
     mbuf_bytes: int
     link: str  # a key of names.LINKS
     prologue: int = 0  # how many statements of the program it is
+    merges: tuple[Merge, ...] = ()  # of an MBuf of which each CPU has one; (): all share one
 
     def ir(self) -> str:
         """Text of LLVM IR, not optimised: lower.py says what the function is."""
-        return Lower(self.mbuf_bytes, self.cost).module(self.program)
+        return Lower(self.mbuf_bytes, self.cost, atomic=not self.merges).module(self.program)
 
 
 def interface_number(name: str) -> int | None:
@@ -80,13 +82,16 @@ def check(
     names = Names(Scope(source, standard()), files=files, interface=interface)
     for text_of_fields in fields:
         names.use(text_of_fields)
-    program = names.program(parse(source))
+    statements, declared = merges.taken(source, parse(source), size)
+    program = names.program(statements)
     before = prologue(names.found, link)
     cost = Checker(source, policy, size).program(before + program)
-    return Checked(source, before + program, cost, size, link, len(before))
+    return Checked(source, before + program, cost, size, link, len(before), declared)
 
 
 def compile_native(checked: Checked, target: str = "x86-64") -> native.Code:
     """Raises native.BackendError."""
     program = unshared(checked.program, checked.prologue)
-    return native.compile_module(Lower(checked.mbuf_bytes, checked.cost).module(program), target)
+    return native.compile_module(
+        Lower(checked.mbuf_bytes, checked.cost, atomic=not checked.merges).module(program), target
+    )

@@ -109,7 +109,7 @@ def lower(checked: Checked, name: str = "program") -> Kernel:
     reason = refusal(checked.cost)
     if reason:
         raise NotForKernelError(reason)
-    functions = KernelLower(checked.mbuf_bytes, checked.cost, name).module(checked.program)
+    functions = KernelLower(checked.mbuf_bytes, checked.cost, name, atomic=not checked.merges).module(checked.program)
     externs = tuple(EXTERNS[key] for key in sorted(checked.cost.calls))
     return Kernel(name, functions, octets_needed(checked.program), externs)
 
@@ -169,10 +169,10 @@ class KernelLower(Lower):
     ATOMIC_BITS = 32
     KEPT = "volatile "
 
-    def __init__(self, mbuf_bytes: int, cost: Cost, name: str) -> None:
+    def __init__(self, mbuf_bytes: int, cost: Cost, name: str, *, atomic: bool) -> None:
         self._lines = KernelLines()
         self._name, self._functions = name, list[str]()
-        super().__init__(mbuf_bytes, cost)
+        super().__init__(mbuf_bytes, cost, atomic=atomic)
         self._out = self._lines
 
     def _guards_of(self, mbuf_bytes: int) -> Guards:

@@ -15,7 +15,7 @@ what they must do; reference.py does it on numbers.
 from __future__ import annotations
 
 from fpl.fpl2 import meaning, tree
-from fpl.fpl2.check import loop_of
+from fpl.fpl2.check import Cost, loop_of
 from fpl.fpl2.values import Values, wrapped
 
 ATOMIC = {"+": "add", "-": "sub", "&": "and", "|": "or", "^": "xor"}
@@ -23,6 +23,11 @@ ATOMIC = {"+": "add", "-": "sub", "&": "and", "|": "or", "^": "xor"}
 
 class Lower(Values):
     ATOMIC_BITS = 8  # from how many on the processor adds, subtracts, ands and ors atomically
+
+    def __init__(self, mbuf_bytes: int, cost: Cost, *, atomic: bool) -> None:
+        """atomic: others may write MBuf while the filter runs."""
+        super().__init__(mbuf_bytes, cost)
+        self._atomic = atomic
 
     def module(self, program: tree.Program) -> str:
         out = self._out
@@ -119,7 +124,7 @@ class Lower(Values):
         value = self._value(statement.value)
         if op:
             signed = meaning.is_signed(target) if op in ("<<", ">>") else meaning.meets_signed(target, statement.value)
-            if isinstance(target, tree.Memory) and not target.sub:
+            if self._atomic and isinstance(target, tree.Memory) and not target.sub:
                 self._change(target, op, value, signed)
                 return
             value = self._operate(op, self._value(target), value, signed)

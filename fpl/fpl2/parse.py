@@ -38,6 +38,7 @@ SAID = {
     "NAME": "a name", "STRING": "a string", "SEMICOLON": "';'", "RPAR": "')'", "LPAR": "'('",
     "RSQB": "']'", "LSQB": "'['", "LBRACE": "'{'", "RBRACE": "'}'", "COMMA": "','", "ASSIGN": "'='",
     "STEP": "'++' or '--'", "THEN": "THEN", "FI": "FI", "ROF": "ROF", "ELSE": "ELSE", "$END": "the end",
+    "MERGED": "sum, max, min or or",
 }  # fmt: skip
 
 
@@ -96,6 +97,14 @@ class _Builder(Transformer[Token, Any]):
         return tree.Macro(_start(meta), str(name), test, value)
 
     # ---- statements: lark's methods have the rules' names
+
+    def percpu(self, meta: Any, items: list[Any]) -> tree.PerCpu:
+        name, unit, span, by = items
+        low, high = span or (None, None)
+        return tree.PerCpu(_start(meta), str(name), str(unit) if unit else None, low, high, str(by).lower())
+
+    def span(self, meta: Any, items: list[Any]) -> list[tree.Number | None]:
+        return [self.number(meta, [end]) if end else None for end in items]
 
     def assign_value(self, meta: Any, items: list[Any]) -> tree.Assign:
         target, op, value = items

@@ -103,9 +103,18 @@ def _simple(statement: tree.Statement) -> str:
     if isinstance(statement, tree.Macro):
         test = f" WHEN {expression(statement.test)}" if statement.test else ""
         return f"MACRO {statement.name}{test} = {expression(statement.value)}"
+    if isinstance(statement, tree.PerCpu):
+        return _percpu(statement)
     if isinstance(statement, tree.Use):
         return f"USE {statement.text}"
     return "BREAK"
+
+
+def _percpu(statement: tree.PerCpu) -> str:
+    place = statement.name + (f".{statement.unit}" if statement.unit else "")
+    if statement.low:
+        place += f"[{expression(statement.low)}{f'..{expression(statement.high)}' if statement.high else ''}]"
+    return f"PERCPU {place} MERGE {statement.by}"
 
 
 def _assign(statement: tree.Assign) -> str:

@@ -161,6 +161,7 @@ def test_cases(text: str, packet: bytes, result: int, memory: bytes) -> None:
     assert Machine(packet, FACTS, room).run(checked.program) == result
     assert bytes(room) == memory.ljust(MBUF, b"\0")
     assert run_all(text, [packet]) == [result]
+    assert run_all(f"PERCPU MEM MERGE sum; {text}", [packet]) == [result]
 
 
 def test_figure_6_counts_packets_of_each_tcp_flow() -> None:

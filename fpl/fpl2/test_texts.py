@@ -66,7 +66,7 @@ def test_formatted_text_is_the_same_program(seed: int) -> None:
     ["return (1);", "Return True;", "RETURN 0x10;", "return 0b11;", "IF 1 THEN FI; ; RETURN 1;",
      "/* a\nb */ RETURN 1; // c", "EXTERN(foo,1,2); R[0] = EXTERN(\"foo\",1,2);", "m[0]++; mem[1]--; Mem[2] = 1;",
      "R[0]=R[1]<<2>>1;", "FOR (; R[1] < 5; R[1]++) ROF",
-     "R[0] = - -1; R[0] = !!R[1]; R[0] = 1 - -1;"],
+     "R[0] = - -1; R[0] = !!R[1]; R[0] = 1 - -1;", "PERCPU MEM MERGE Sum; percpu mem.s16[0x10..31] merge max;"],
 )  # fmt: skip
 def test_forms_that_are_read(text: str) -> None:
     program = parse(Source(text))
@@ -122,12 +122,32 @@ REFUSED = [
     ('R[0]=0 CONTAINS "";', "<fpl-2>:1:6: a byte string has 1 to 64 octets", ""),
     ('R[0]=0 CONTAINS "\\xg";', "<fpl-2>:1:17: a string's escape is not known: \\x", "Known: \\xHH"),
 ]  # fmt: skip
+# likewise, of programs with an MBuf of 64 octets
+PERCPU_REFUSED = [
+    ("PERCPU MEM[0..3] MERGE max;", "<fpl-2>:1:1: octets 16 to 63 of MBuf have no merge", "PERCPU MEM MERGE sum; is"),
+    ("PERCPU MEM.Q[1..6] MERGE or;", "<fpl-2>:1:1: octets 0 to 7 of MBuf have no merge", ""),
+    ("PERCPU MEM MERGE sum; PERCPU M MERGE sum;", "<fpl-2>:1:23: two declarations are about all the rest", "Name the"),
+    ("PERCPU MEM[0..1] MERGE max; PERCPU MEM.B[7] MERGE or;", "<fpl-2>:1:29: of these places another declaration", ""),
+    ("PERCPU MEM[0] MERGE sum; PERCPU MEM.Q MERGE max;", "<fpl-2>:1:26: octets 4 to 63 are no whole U64",
+     "A U64 lies at a multiple of 8."),
+    ("PERCPU MEM.U16[1] MERGE sum;", "<fpl-2>:1:1: octets 1 to 2 are no whole U16", "A U16 lies at a multiple of 2."),
+    ("PERCPU MEM[3..2] MERGE or;", "<fpl-2>:1:1: a range that ends before it begins", ""),
+    ("PERCPU MEM[16] MERGE or;", "<fpl-2>:1:1: this MBuf has 64 octets", ""),
+    ("PERCPU R MERGE sum;", "<fpl-2>:1:1: R is not memory", "PERCPU MEM MERGE sum;"),
+    ("PERCPU MEM.U1 MERGE sum;", "<fpl-2>:1:1: U1 is no unit of memory", "B, W, D, Q, or U8, S8 to U64, S64."),
+    ("PERCPU MEM MERGE mean;", "<fpl-2>:1:18: 'mean' cannot stand here", "Expected sum, max, min or or."),
+    ("IF 1 THEN PERCPU MEM MERGE sum; FI", "<fpl-2>:1:11: 'PERCPU' cannot stand here", "Expected"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "report", "hint"), REFUSED, ids=[text[:60] for text, _, _ in REFUSED])
-def test_refusals(text: str, report: str, hint: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "report", "hint", "mbuf"),
+    [*((*row, 0) for row in REFUSED), *((*row, 64) for row in PERCPU_REFUSED)],
+    ids=[text[:60] for text, _, _ in [*REFUSED, *PERCPU_REFUSED]],
+)
+def test_refusals(text: str, report: str, hint: str, mbuf: int) -> None:
     with pytest.raises(FplError) as caught:
-        check(text)
+        check(text, mbuf_bytes=mbuf)
     lines = str(caught.value).splitlines()
     assert lines[0].startswith(report), caught.value
     assert lines[2].index("^") == caught.value.column + 1
@@ -135,7 +155,21 @@ def test_refusals(text: str, report: str, hint: str) -> None:
         assert hint in lines[3]
 
 
+def test_merges_are_those_that_were_declared() -> None:
+    text = "percpu mem merge SUM; R[0] = 1; PERCPU MEM.S16[0x20..47] MERGE min; percpu m[0] merge or; RETURN 1;"
+    assert [str(merge) for merge in check(text, mbuf_bytes=64).merges] == [
+        "or of U32 in octets 0 to 3", "sum of U32 in octets 4 to 31", "min of S16 in octets 32 to 47",
+        "sum of U32 in octets 48 to 63",
+    ]  # fmt: skip
+    assert pretty.program(parse(Source(text))).splitlines()[:3] == [
+        "PERCPU mem MERGE sum;", "R[0] = 1;", "PERCPU MEM.S16[0x20..47] MERGE min;",
+    ]  # fmt: skip
+    assert check("MEM[0]++;", mbuf_bytes=64).merges == ()
+
+
 def test_memory_needs_an_mbuf() -> None:
+    with pytest.raises(FplError, match="this filter has no MBuf"):
+        check("PERCPU MEM MERGE sum; RETURN 1;")
     with pytest.raises(FplError, match="this filter has no MBuf"):
         check("MEM[0]++;")
     assert check("MEM[0]++;", mbuf_bytes=5).mbuf_bytes == 8
@@ -156,7 +190,7 @@ def test_all_standard_macros_are_understood() -> None:
 MIXES = [
     "IF", "THEN", "FI", "FOR", "ROF", "R[0]", "MEM[1]", "=", "+", "(", ")", ";", "PKT.B[0]", "1", "IN", "{", "}", "..",
     "\"a\"", "RETURN", "MACRO", "X", "WHEN", "CONTAINS", "BREAK", "ELSE", "10.0.0.0/8", "++", "<", "HASH", ",", "\\",
-    "\0", "é",
+    "\0", "é", "PERCPU", "MERGE", "sum", "MEM",
 ]  # fmt: skip
 
 

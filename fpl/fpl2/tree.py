@@ -277,6 +277,18 @@ class Macro(Statement):
 
 
 @dataclass
+class PerCpu(Statement):
+    """Each CPU has an MBuf of its own: how a reader sees places of them. low None: all that no other names; high None:
+    one place. by: one of fpl.percpu.OPERATORS."""
+
+    name: str
+    unit: str | None
+    low: Number | None
+    high: Number | None
+    by: str
+
+
+@dataclass
 class Use(Statement):
     """A file of macros."""
 

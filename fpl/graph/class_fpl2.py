@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """(FPL-2,"IF (PKT.TCP_DPORT == 80) THEN MEM[0]++; RETURN 1; FI",8): a program, docs/fpl-2.md; csrc/graph/class_fpl2.c.
-All CPUs share MBuf. A program sees the packet with its VLAN tag in place, as far as its first 65,536 octets.
+All CPUs share MBuf, unless the program declares it PERCPU. A program sees the packet with its VLAN tag in place, as far
+as its first 65,536 octets.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def instance(node: Node) -> Lowered:
         raise NotInKernelError(str(error)) from None
     emit = _Program(node.argument, octets).emit
     return Lowered(node.argument, emit, octets, headers=bool(kernel.externs), own_result=True, fetch=kernel.fetch,
-                   links=frozenset(LINKS), alone=True)  # fmt: skip
+                   links=frozenset(LINKS), alone=True, merges=checked.merges)  # fmt: skip
 
 
 CLASS = KernelClass("FPL-2", stateful=True, instance=instance, linkless=LINKLESS)

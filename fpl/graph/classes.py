@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from fpl.graph.code import Code
 from fpl.graph.node import Node
+from fpl.percpu import Merge
 
 
 class NotInKernelError(Exception):
@@ -38,10 +39,13 @@ class Lowered:
     fetch: int = 0
     links: frozenset[int] | None = None
     alone: bool = False
+    merges: tuple[Merge, ...] = ()  # each lane has an MBuf of its own, of which a reader sees this; (): all share one
 
     def map_bytes(self, at: int) -> int:
-        """Of MBuf and table, when the MBuf begins there."""
+        """Of MBuf and table, when the MBuf begins there; of one lane's, where each has its own."""
         end = at + self.mbuf_bytes
+        if self.merges:
+            return -(-end // LANE_BYTES) * LANE_BYTES
         return table_at(end) + self.table_bytes if self.table_bytes else end
 
 
@@ -54,6 +58,7 @@ class KernelClass:
 
 
 PAGE_BYTES = 4096
+LANE_BYTES = 128  # memories of two lanes share none of these: a processor fetches two cache lines at once
 MAP_BYTES_MAX = 8 << 20  # of a node in the kernel: MBuf and table
 
 

@@ -148,7 +148,7 @@ class _Program:
         self.block(f"{n}.run")
         self.count(f"{n}.in", counters)
         if node.mbuf >= 0:
-            self.lines += ir.map_value(f"{n}.map", node.mbuf)
+            self._map(at, n, node)
             self.say(f"%{n}.mbuf = getelementptr i8, ptr %{n}.map, i64 {node.mbuf_at}")
         self.lines += ir.map_value(f"{n}.states", self._states_fd)
         self.say(f"%{n}.state = getelementptr i8, ptr %{n}.states, i64 {STATE_BYTES * node.number}")
@@ -169,6 +169,17 @@ class _Program:
         self.say(f"%{n}.with = or i64 %{n}.sofar, {_mask([node.number])}")
         self.keep(f"{n}.bit", f"%{n}.with", WORK_BITS)
         self.say(f"br label %node{at + 1}")
+
+    def _map(self, at: int, n: str, node: Running) -> None:
+        """%n.map: where the node's memory is; of this lane's, where each has its own."""
+        if not node.lowered.merges:
+            self.lines += ir.map_value(f"{n}.map", node.mbuf)
+            return
+        self.lines += ir.map_lookup(f"{n}.map", node.mbuf)
+        self.say(f"""
+            %{n}.map.none = icmp eq ptr %{n}.map, null
+            br i1 %{n}.map.none, label %node{at + 1}, label %{n}.there""")
+        self.block(f"{n}.there")
 
     def delivery(self, at: int, what: Delivery) -> None:
         """From block deliver<at> to deliver<at + 1>."""

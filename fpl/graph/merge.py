@@ -34,18 +34,22 @@ class Key:
 @dataclass(eq=False)
 class Running:
     """A node that runs. number: its bit; 0 is the device's. users: flows that have it; on: those of them that are
-    active. column: of classify, of a filter. mbuf: descriptor, -1 where it has none; mbuf_serial: its name among those
-    of the source, 0 where it has none."""
+    active. private: its application may write its MBuf, unless each lane has one. column: of classify, of a filter.
+    mbuf: descriptor, -1 where it has none; mbuf_serial: its name among those of the source, 0 where it has none."""
 
     number: int
     key: Key
     lowered: Lowered
-    writable: bool = False
+    private: bool = False
     column: int | None = None
     mbuf: int = -1
     mbuf_serial: int = 0
     users: set[int] = field(default_factory=set)
     on: set[int] = field(default_factory=set)
+
+    @property
+    def writable(self) -> bool:
+        return self.private and not self.lowered.merges
 
     @property
     def mbuf_at(self) -> int:

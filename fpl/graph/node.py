@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from fpl.percpu import Merge
+
 DEVICE = "device"
 NODES_MAX = (
     60  # in a graph, and of all flows together on one source in the kernel: bits of a word, and maps of a program
@@ -133,9 +135,13 @@ class NodeCounts:
 
 @dataclass(frozen=True)
 class Mbuf:
-    """A node's MBuf: where it lies in a BPF map, which can be mapped from its begin. fd: the stage's."""
+    """A node's MBuf: where it lies in a BPF map, which can be mapped from its begin. fd: the stage's. merges: each of
+    so many lanes has one of its own, `stride` octets from the one before."""
 
     fd: int
     at: int
     octets: int
     writable: bool
+    lanes: int = 1
+    stride: int = 0
+    merges: tuple[Merge, ...] = ()

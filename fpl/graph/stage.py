@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from fpl.classify import Classifier, ClassifyRefused, Compiler, Maps, NotReady, bpf, bytecode, ir, layout
 from fpl.graph import emit, kept, merge, place
-from fpl.graph.classes import Lowered
+from fpl.graph.classes import MAP_BYTES_MAX, Lowered
 from fpl.graph.emit import Delivery, Said
 from fpl.graph.kept import KeptError, KeptStage
 from fpl.graph.merge import DEVICE_NUMBER, Merged, Running
@@ -241,11 +241,14 @@ class Stage:
         """Why this source cannot run a new node. A program of a user's is shown to the verifier alone, so that what is
         refused is its own fault, and nobody else's."""
         lowered = running.lowered
+        if self._map_bytes(running) > MAP_BYTES_MAX:
+            return (f"it takes {running.map_bytes} octets for each of {self._lanes} processors: "
+                    f"the kernel has {MAP_BYTES_MAX} for a node at most")  # fmt: skip
         if lowered.links is not None and self._link not in lowered.links:
             return str(CLASSES[running.key.kind].linkless)
         if not lowered.alone:
             return ""
-        tried = replace(running, mbuf=_map("ffpf_mbuf", running.map_bytes, 1) if lowered.mbuf_bytes else -1)
+        tried = replace(running, mbuf=self._mbuf_map(running) if lowered.mbuf_bytes else -1)
         try:
             os.close(self._loaded_program([tried], []))
         except (ClassifyRefused, bpf.VerifierError) as error:
@@ -265,13 +268,22 @@ class Stage:
                 return reason
             running.column = columns.pop()
         if lowered.mbuf_bytes:
-            running.mbuf, running.mbuf_serial = _map("ffpf_mbuf", running.map_bytes, 1), self._serial()
+            running.mbuf, running.mbuf_serial = self._mbuf_map(running), self._serial()
             if lowered.mbuf_begin:
                 with mmap.mmap(running.mbuf, running.mbuf_end) as memory:
                     memory[running.mbuf_at : running.mbuf_at + len(lowered.mbuf_begin)] = lowered.mbuf_begin
             if not running.writable:
                 bpf.map_freeze(running.mbuf)
         return ""
+
+    def _mbuf_map(self, running: Running) -> int:
+        return _map("ffpf_mbuf", running.map_bytes, self._mbufs_of(running))
+
+    def _mbufs_of(self, running: Running) -> int:
+        return self._lanes if running.lowered.merges else 1
+
+    def _map_bytes(self, running: Running) -> int:
+        return running.map_bytes * self._mbufs_of(running)
 
     def _set(self, column: int, insns: bytes | None) -> str:
         """Puts a filter into a column; why it cannot be there."""
@@ -417,11 +429,14 @@ class Stage:
         if placed.level is not Level.KERNEL or not placed.number:
             return None
         node = self._merged[placed.number]
-        return Mbuf(node.mbuf, node.mbuf_at, node.lowered.mbuf_bytes, node.writable) if node.mbuf >= 0 else None
+        if node.mbuf < 0:
+            return None
+        return Mbuf(node.mbuf, node.mbuf_at, node.lowered.mbuf_bytes, node.writable, self._mbufs_of(node),
+                    node.map_bytes, node.lowered.merges)  # fmt: skip
 
     def memory(self, flow: int) -> int:
         """Octets of MBufs that the flow has."""
-        return sum(node.map_bytes for node in self._merged.of(flow))
+        return sum(self._map_bytes(node) for node in self._merged.of(flow))
 
     @property
     def work(self) -> int:

@@ -50,8 +50,10 @@ def test_layout_is_that_of_the_header(root: Path) -> None:
     assert f"FFPF_SIZE(ffpf_node_program, {ebpf.PROGRAM_BYTES})" in text
 
 
-def test_cases(shared: TestStage) -> None:
-    loaded = KernelPrograms(shared, [text for text, *_ in CASES], MBUF)
+@pytest.mark.parametrize("declared", ["", "PERCPU MEM MERGE sum; "])
+def test_cases(shared: TestStage, declared: str) -> None:
+    """With an MBuf for each processor none is atomic, and one that runs alone finds what it wrote."""
+    loaded = KernelPrograms(shared, [declared + text for text, *_ in CASES], MBUF)
     try:
         assert loaded.refused == {}
         for number, (text, packet, result, memory) in enumerate(CASES):

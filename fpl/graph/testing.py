@@ -17,6 +17,7 @@ from fpl.graph.kept import KeptError, KeptStage
 from fpl.graph.node import Instance, Node
 from fpl.graph.stage import Inherited, Stage
 from pyffpf.daemon.kernel_sources import nodes_library
+from pyffpf.percpu_mbuf import PerCpuMBuf
 
 NODE_COLUMNS = range(100, 200)
 LD_W, LD_H, LD_B, JEQ, JGT, RET = 0x20, 0x28, 0x30, 0x15, 0x25, 0x06
@@ -120,8 +121,13 @@ class TestStage:
                 for flow, column in self.flow_columns.items() if bits >> column & 1}  # fmt: skip
 
     def mbuf(self, flow: int, position: int) -> bytes:
+        """As a reader sees it."""
         found = self.stage.mbuf(flow, position)
         assert found is not None
+        if found.merges:
+            with mmap.mmap(found.fd, found.lanes * found.stride, prot=mmap.PROT_READ) as memory:
+                return PerCpuMBuf(bytes(memory), at=found.at, octets=found.octets, lanes=found.lanes,
+                                  stride=found.stride, merges=found.merges).read().tobytes()  # fmt: skip
         with mmap.mmap(found.fd, found.at + found.octets, prot=mmap.PROT_READ) as memory:
             return memory[found.at :]
 

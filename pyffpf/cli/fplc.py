@@ -75,6 +75,7 @@ def _explain(request: Request) -> str:
         ("steps, at most", f"{cost.steps} of {request.policy.steps}"),
         ("rounds of loops, at most", f"{cost.iterations} of {request.policy.iterations}, {cost.deepest} deep"),
         ("octets of MBuf", f"{checked.mbuf_bytes}{'' if cost.uses_memory else ', not used'}"),
+        *(("one for each processor", str(merge)) for merge in checked.merges),
         ("external functions", ", ".join(cost.externals) or "none"),
         ("link header", checked.link),
         ("in the kernel", _in_kernel(checked)),

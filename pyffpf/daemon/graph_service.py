@@ -286,6 +286,8 @@ class GraphService:
             mbuf = stage.mbuf(graph.id, position) if stage is not None else None
             if mbuf is not None:
                 said |= {"mbuf": mbuf.octets, "mbuf_at": mbuf.at, "writable": mbuf.writable}
+                if mbuf.merges:
+                    said |= {"lanes": mbuf.lanes, "stride": mbuf.stride, "merges": [one.said() for one in mbuf.merges]}
             described.append(said)
         return described
 

@@ -20,6 +20,7 @@ from compat_tests.capture_files import PcapFormat, stamped
 from compat_tests.captures import mixed
 from compat_tests.live import replay
 from compat_tests.netns import Netns, wait_until
+from fpl.classify import bpf
 from fpl.classify.testing import Oracle, Packet
 from fpl.graph.node import Node
 from pyffpf.cli.control import ControlError
@@ -210,6 +211,20 @@ def test_sources_whose_packets_begin_elsewhere(ns: Netns, running: Ffpfd, source
         assert flow.mbuf(2)["counts"].tolist() == [10]
         assert flow.mbuf(3)["total"] == 10 * (20 + 8 + 72 + head)
         assert states[5].came == 2
+
+
+def test_packets_that_meet_within_each_other_have_memories_of_their_own(ns: Netns, running: Ffpfd) -> None:
+    """In netfilter's hooks a processor has two lanes: one packet may come while another is judged."""
+    counts = "PERCPU MEM MERGE sum; IF UDP_DPORT == 4322 THEN MEM[0]++; FI RETURN 0;"
+    nodes = [Node("device", "netfilter:input"), Node("FPL-2", counts, (0,), 64, name="n")]
+    with ns.entered(), SharedFlow("netfilter:input", socket=running.path) as flow:
+        _, state = flow.instantiate(nodes)
+        assert (state.level, state.lanes) == ("kernel", 2 * bpf.possible_cpus()), state.reason
+        flow.activate()
+        with socket.socket(type=socket.SOCK_DGRAM) as sender:
+            for _ in range(10):
+                sender.sendto(b"x", ("127.0.0.1", 4322))
+        wait_until(lambda: int(flow.mbuf("n").view("u4")[0]) == 10, "ten packets")
 
 
 def test_a_filter_that_is_code_is_a_node_as_others(ns: Netns, running: Ffpfd) -> None:
