@@ -19,8 +19,7 @@ from unittest.mock import patch
 
 from bench import measure
 from bpf.engines import stock_compile
-from fpl.classify import Classifier
-from fpl.classify import prepared as prepared_module
+from fpl.classify import Classifier, filter_bpf
 from fpl.classify.symbolic import Node, NotTable
 from fpl.classify.testing import Packet, TestSource, octets_of
 
@@ -91,7 +90,7 @@ def row(name: str, count: int, text: Callable[[int], str], rounds: int, *, code:
     with ExitStack() as stack:
         source = stack.enter_context(TestSource())
         if code:
-            stack.enter_context(patch.object(prepared_module, "graph", never_a_table))
+            stack.enter_context(patch.object(filter_bpf, "graph", never_a_table))
         classifier = Classifier(source.maps)
         stack.callback(classifier.close)
         kinds = [classifier.set(i, octets_of(stock_compile(ETHERNET, text(i)))).kind for i in range(count)]

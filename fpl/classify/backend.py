@@ -3,7 +3,8 @@
 
 takes    text of an LLVM module with one function, in section "program", and bitcode that it may call, or none; stdin,
          behind their lengths (u32 each)
-gives    octets of struct bpf_insn[] with no relocations; stdout, behind a status octet (0: good, 1: a text) and length
+gives    Object.packed() (link.py), which has no relocations but calls of functions that the module only declares;
+         stdout, behind a status octet (0: good, 1: a text) and length
 
 LLVM's back end ends the process on what it cannot lower (more than 512 octets of stack, for one), and may take any time
 and memory; hence the process, and its limits, which it sets itself before each module.
@@ -17,24 +18,25 @@ import struct
 import sys
 from typing import Any, BinaryIO
 
+from fpl.classify.link import INSN_BYTES, Object
+
 SECTION = b"program"
 ENTRY = "classify"  # the function in it
-SHT_RELA, SHT_REL = 4, 9
-
-
-R_BPF_64_64 = 1
+SHT_RELA, SHT_REL, SHN_UNDEF = 4, 9, 0
+R_BPF_64_64, R_BPF_64_32 = 1, 10
 LD_IMM64, PSEUDO_FUNC = 0x18, 4
-INSN_BYTES = 8
+CALL, PSEUDO_CALL = 0x85, 1
 
 
-def section_of(elf: bytes) -> bytes:
-    """The octets of the program's section. Raises ValueError when it has relocations but addresses of its functions,
-    which the kernel finds by their distance."""
+def section_of(elf: bytes) -> Object:
+    """The program's section. Raises ValueError when it has relocations but calls, and addresses of its functions, which
+    the kernel finds by their distance."""
     (table,) = struct.unpack_from("<Q", elf, 0x28)
     entry, count, names = struct.unpack_from("<HHH", elf, 0x3A)
     sections = [struct.unpack_from("<IIQQQQII", elf, table + i * entry) for i in range(count)]
     names_at = sections[names][4]
     found: tuple[int, bytearray] | None = None
+    calls = list[tuple[int, str]]()
     for number, (name, kind, _flags, _address, at, size, link, info) in enumerate(sections):
         label = elf[names_at + name : elf.index(b"\0", names_at + name)]
         if label == SECTION:
@@ -42,13 +44,24 @@ def section_of(elf: bytes) -> bytes:
         elif kind in (SHT_RELA, SHT_REL) and found and info == found[0]:
             if kind == SHT_RELA:
                 raise ValueError("the emitted program needs relocations with addends")
-            symbols = sections[link][4]
+            symbols, texts = sections[link][4], sections[sections[link][6]][4]
             for where, what in struct.iter_unpack("<QQ", elf[at : at + size]):
-                _find_function(found[1], number=found[0], where=where, kind=what & 0xFFFFFFFF,
-                               symbol=elf[symbols + 24 * (what >> 32) :][:24])  # fmt: skip
+                symbol = elf[symbols + 24 * (what >> 32) :][:24]
+                if what & 0xFFFFFFFF == R_BPF_64_32:
+                    calls.append(_call(found[1], where, symbol, elf[texts:]))
+                else:
+                    _find_function(found[1], number=found[0], where=where, kind=what & 0xFFFFFFFF, symbol=symbol)
     if found is None:
         raise ValueError("the emitted object has no program")
-    return bytes(found[1])
+    return Object(bytes(found[1]), tuple(calls))
+
+
+def _call(code: bytearray, where: int, symbol: bytes, texts: bytes) -> tuple[int, str]:
+    """(instruction, name) of a call of what the module only declares."""
+    name, _info, _other, section, _value, _size = struct.unpack("<IBBHQQ", symbol)
+    if section != SHN_UNDEF or code[where] != CALL or code[where + 1] >> 4 != PSEUDO_CALL:
+        raise ValueError("the emitted program needs relocations")
+    return where // INSN_BYTES, texts[name : texts.index(b"\0", name)].decode()
 
 
 def _find_function(code: bytearray, *, number: int, where: int, kind: int, symbol: bytes) -> None:
@@ -72,7 +85,7 @@ class Backend:
             cpu="v3", features="+allows-misaligned-mem-access", opt=2
         )
 
-    def compile(self, text: str, library: bytes) -> bytes:
+    def compile(self, text: str, library: bytes) -> Object:
         module = self._llvm.parse_assembly(text)
         if library:
             module.link_in(self._llvm.parse_bitcode(library))
@@ -97,7 +110,7 @@ def serve(requests: BinaryIO, replies: BinaryIO, cpu_seconds: int, memory_bytes:
         allowed = int(used.ru_utime + used.ru_stime) + 1 + cpu_seconds
         resource.setrlimit(resource.RLIMIT_CPU, (allowed, resource.RLIM_INFINITY))
         try:
-            status, answer = 0, backend.compile(text, library)
+            status, answer = 0, backend.compile(text, library).packed()
         except (RuntimeError, ValueError) as error:
             status, answer = 1, str(error).encode()
         replies.write(struct.pack("<BI", status, len(answer)) + answer)

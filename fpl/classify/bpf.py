@@ -12,6 +12,7 @@ import errno
 import os
 import platform
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, MAP_DELETE, PROG_LOAD, PROG_TEST_RUN, OBJ_INFO, MAP_FREEZE = (
@@ -110,14 +111,13 @@ def prog_array_set(progs: int, slot: int, prog: int) -> None:
     map_update(progs, slot, struct.pack("=I", prog))
 
 
-def with_map_value(insns: bytes, placeholder: int, fd: int) -> bytes:
-    """The program with a map's descriptor where it loads the address of a map's value by a placeholder."""
-    head = struct.pack("<Bx2xi", LD_IMM64, placeholder)
+def with_map_values(insns: bytes, fds: Mapping[int, int]) -> bytes:
+    """The program with maps' descriptors where it loads addresses of maps, or of their values, by placeholders."""
     out = bytearray(insns)
     for at in range(0, len(out), INSN_BYTES):
-        insn = out[at : at + INSN_BYTES]
-        if insn[0] == head[0] and insn[1] >> 4 == PSEUDO_MAP_VALUE and insn[4:] == head[4:]:
-            struct.pack_into("<i", out, at + 4, fd)
+        code, registers, _offset, value = struct.unpack_from("<BBhi", insns, at)
+        if code == LD_IMM64 and registers >> 4 in (PSEUDO_MAP_FD, PSEUDO_MAP_VALUE) and value in fds:
+            struct.pack_into("<i", out, at + 4, fds[value])
     return bytes(out)
 
 

@@ -24,9 +24,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from fpl.classify import bpf, emit_code, ir, rows
-from fpl.classify.bytecode import ClassifyRefused, Program
+from fpl.classify.bytecode import ClassifyRefused
 from fpl.classify.compiler import Compiler
 from fpl.classify.emit_code import Decided
+from fpl.classify.filters import WORK_BYTES, Filter
 
 PARTS_MAX = 28  # the kernel follows 33 tail calls: the hook's two, and these
 LARGE_MAX = 12  # of them, for large filters
@@ -50,8 +51,7 @@ class Cost:
 class Entry:
     """A filter in a part's program."""
 
-    octets: bytes
-    program: Program
+    filter: Filter
     cost: Cost
     row: int
     columns: set[int] = field(default_factory=set)
@@ -60,7 +60,7 @@ class Entry:
     @property
     def is_shared(self) -> bool:
         """By all columns that want the filter. Where it returns several values, its row has one column."""
-        return emit_code.one_result(self.program) != 0
+        return self.filter.result != 0
 
     @property
     def is_needed(self) -> bool:
@@ -90,8 +90,7 @@ class _Part:
 class Ready:
     """A filter that add() takes. close() gives back what it holds, also after that."""
 
-    octets: bytes
-    program: Program
+    filter: Filter
     cost: Cost
     chain: Chain
     there: Entry | None = None  # it runs already
@@ -111,6 +110,8 @@ class Chain:
         filter may still be being made ready when the source is closed."""
         self._compiler, self._first, self._place = compiler, first_slot, place
         self._scratch, self._progs, self._rows = os.dup(scratch_fd), os.dup(progs_fd), rows.Rows()
+        lanes = bpf.possible_cpus() * place.lanes
+        self._work = bpf.map_create(bpf.MAP_TYPE_ARRAY, WORK_BYTES, lanes, "ffpf_code")
         self._parts: list[_Part] = []
         self._alone: dict[bytes, Cost] = {}
         self._lock = threading.Lock()
@@ -121,14 +122,14 @@ class Chain:
 
     # ---- made ready
 
-    def ready(self, octets: bytes, program: Program, compiler: Compiler) -> Ready:
+    def ready(self, filter: Filter, compiler: Compiler) -> Ready:
         """Raises ClassifyRefused when the filter is too much for the verifier, or cannot be compiled."""
         with self._lock:
             if self._is_closed:
                 raise ClassifyRefused("the capture has ended")
             self._users += 1
-            made = Ready(octets, program, Cost(0, 0), self)
-            made.there = self._find(octets)
+            made = Ready(filter, Cost(0, 0), self)
+            made.there = self._find(filter)
             if made.there is not None:
                 made.there.held += 1
                 made.cost = made.there.cost
@@ -141,14 +142,14 @@ class Chain:
         return made
 
     def _make(self, made: Ready, compiler: Compiler) -> None:
-        known = self._alone.get(made.octets)
+        known = self._alone.get(made.filter.key)
         if known is None or not known.is_small:
             made.row = self._rows.take()
-            made.fd, insns = self._load([Decided(made.program, made.row)], compiler, next_of=made.row)
+            made.fd, insns = self._load([Decided(made.filter, made.row)], compiler, next_of=made.row)
             known = Cost(bpf.prog_verified(made.fd), insns)
             if len(self._alone) >= MEASURED_MAX:
                 self._alone.clear()
-            self._alone[made.octets] = known
+            self._alone[made.filter.key] = known
         made.cost = known
         if known.steps > ALONE_STEPS or known.insns > ALONE_INSNS:
             raise ClassifyRefused(f"{known.insns} instructions that the verifier follows in {known.steps} steps: "
@@ -177,8 +178,8 @@ class Chain:
                 entry.held += 1
         os.close(made.fd)
         made.fd = -1
-        filters = [Decided(entry.program, entry.row) for entry in made.beside]
-        made.fd, _ = self._load([*filters, Decided(made.program, made.row)], compiler, next_of=made.row)
+        filters = [Decided(entry.filter, entry.row) for entry in made.beside]
+        made.fd, _ = self._load([*filters, Decided(made.filter, made.row)], compiler, next_of=made.row)
 
     def give_back(self, made: Ready) -> None:
         """See Ready.close()."""
@@ -204,19 +205,19 @@ class Chain:
     def add(self, column: int, made: Ready) -> None:
         """Lets the filter decide the column, which none decides now. Raises ClassifyRefused, having changed nothing."""
         with self._lock:
-            entry = made.there or self._find(made.octets)
+            entry = made.there or self._find(made.filter)
         if entry is None:
             entry = self._put(made)
         self._decide(entry, column)
 
-    def _find(self, octets: bytes) -> Entry | None:
+    def _find(self, filter: Filter) -> Entry | None:
         """The filter where it runs already and will, and others may share it."""
         there = (e for part in self._parts for e in part.entries if e.is_needed or not part.is_claimed)
-        return next((entry for entry in there if entry.octets == octets and entry.is_shared), None)
+        return next((entry for entry in there if entry.filter.key == filter.key and entry.is_shared), None)
 
     def _put(self, made: Ready) -> Entry:
         row = made.row if made.row >= 0 else self._rows.take()
-        entry = Entry(made.octets, made.program, made.cost, row)
+        entry = Entry(made.filter, made.cost, row)
         if made.part is not None:
             self._put_ready(made, made.part, [*made.beside, entry])
             return entry
@@ -324,7 +325,7 @@ class Chain:
         with self._lock:
             before = part.entries
             part.entries = kept = part.needed()
-        filters = [Decided(entry.program, entry.row) for entry in (*kept, *more)]
+        filters = [Decided(entry.filter, entry.row) for entry in (*kept, *more)]
         try:
             fd, _ = self._load(filters, self._compiler, slot=part.slot)
         except ClassifyRefused:
@@ -346,10 +347,10 @@ class Chain:
         lines = emit_code.body(filters, self._rows.fd)
         then = [slot + 1] if slot >= 0 else []  # behind the last part of a bank is nothing, or the end
         next_at = (self._rows.fd, next_of * rows.ROW_BYTES + rows.NEXT) if next_of >= 0 else None
-        module = ir.module(
-            self._scratch, self._progs, lines.allocas, lines.body, then, place=self._place, next_at=next_at
-        )
-        insns = compiler.compile(module)
+        work = self._work if lines.uses_work else None
+        module = ir.module(self._scratch, self._progs, lines.allocas, lines.body, then, work, self._place,
+                           declarations=sorted(lines.declarations), next_at=next_at)  # fmt: skip
+        insns = compiler.compile(module, lines.library, lines.functions)
         try:
             return self._place.load(insns, "ffpf_code"), len(insns) // bpf.INSN_BYTES
         except bpf.VerifierError as error:
@@ -379,5 +380,6 @@ class Chain:
 
     def _close_files(self) -> None:
         self._rows.close()
+        os.close(self._work)
         os.close(self._scratch)
         os.close(self._progs)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """All filters on one source, as the control plane sees them: 1,024 columns that each hold one filter.
 
-takes    per column: octets of struct sock_filter[], or None (accept everything)
+takes    per column: octets of struct sock_filter[], a Filter in another language, or None (accept everything)
 gives    programs in the source's program array, behind slot 0: scratch -> verdict bits
 
 A column is changed while it is idle: no bit of control.active says that it counts. When set() returns, every packet
@@ -22,14 +22,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fpl.classify import bpf, bytecode, layout
+from fpl.classify import bpf, layout
 from fpl.classify.bytecode import ClassifyRefused
 from fpl.classify.chain import Chain, Cost, Entry
 from fpl.classify.compiler import Compiler, Compilers
+from fpl.classify.filter_bpf import BpfFilter
+from fpl.classify.filters import Filter
 from fpl.classify.ir import SOCKET, Place
 from fpl.classify.prepared import NotReady, Prepared
-from fpl.classify.rules import Rule, rules_of
-from fpl.classify.symbolic import NotTable, graph
+from fpl.classify.rules import Rule
+from fpl.classify.symbolic import NotTable
 from fpl.classify.tables import Tables
 
 STATE_VERSION = 1
@@ -60,6 +62,7 @@ class ColumnInfo:
     steps: int  # that the verifier needed for it, alone; 0 for a table
     fetch_len: int  # how many octets of a packet it may look at
     compiled: bool  # whether something was compiled for it
+    why_code: str = ""  # why it is no table, when it is code
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ class _Column:
 
     @property
     def octets(self) -> bytes | None:
-        return self.prepared.octets if self.prepared is not None else None
+        """Of BPF; b"" of another language; None: everything, or RESERVED."""
+        return self.prepared.filter.octets if self.prepared is not None and self.prepared.filter is not None else None
 
 
 class Classifier:
@@ -79,10 +83,12 @@ class Classifier:
         state: Mapping[str, Any] | None = None,
         compiler: Compiler | None = None,
         preparing: Compilers | None = None,
+        filters: Mapping[int, Filter] | None = None,
     ) -> None:
         """With a state that export_state() gave, also another process's: the same filters stand in the same columns,
-        and take over from the programs of that process without a gap. What cannot run in the hook any more is in
-        `refused`, and its column accepts everything. Compilers that are given are shared, and stay their owner's: one
+        and take over from the programs of that process without a gap. filters: by column, those in other languages than
+        BPF, which the state does not have. What cannot run in the hook any more is in `refused`, and its column accepts
+        everything. Compilers that are given are shared, and stay their owner's: one
         for what must be done at once, others for what is prepared.
         """
         self._maps = maps
@@ -113,7 +119,7 @@ class Classifier:
             self._chain = Chain(self._compiler, maps.scratch, maps.progs, BANKS[self._bank], maps.place)
             made.callback(self._chain.close)
             self._empty_bank(self._bank)
-            self._restore(state or {})
+            self._restore(state or {}, filters or {})
             self._tables.put_in_force()
             self._grace.wait()
             self._empty_bank(old_bank)
@@ -136,14 +142,17 @@ class Classifier:
         except FileNotFoundError:
             return None
 
-    def _restore(self, state: Mapping[str, Any]) -> None:
+    def _restore(self, state: Mapping[str, Any], others: Mapping[int, Filter]) -> None:
         columns: Mapping[str, str | None] = state.get("columns", {})
+        filters: dict[int, bytes | Filter | None] = {
+            int(name): base64.b64decode(text) if text is not None else None for name, text in columns.items()
+        }
+        filters |= others
         self._restoring = True
-        self._prepare(base64.b64decode(text) for text in columns.values() if text is not None)
-        for name, text in columns.items():
-            column = int(name)
+        self._prepare(filters.values())
+        for column, known in filters.items():
             try:
-                self.set(column, base64.b64decode(text) if text is not None else None)
+                self.set(column, known)
             except ClassifyRefused as error:
                 self.refused[column] = str(error)
                 self.set(column, None)
@@ -151,12 +160,13 @@ class Classifier:
             self.reserve(column)
         self._restoring = False
 
-    def _prepare(self, filters: Iterable[bytes]) -> None:
+    def _prepare(self, filters: Iterable[bytes | Filter | None]) -> None:
         """One program for the shapes of all, instead of one for each shape. What has none is left for set() to say."""
         rules: list[Rule] = []
-        for insns in filters:
+        for known in filters:
             with contextlib.suppress(NotTable, ClassifyRefused):
-                rules += rules_of(graph(bytecode.decode(insns)))
+                if known is not None:
+                    rules += (BpfFilter(known) if isinstance(known, bytes) else known).rules()
         with contextlib.suppress(ClassifyRefused):
             self._tables.prepare(rules)
 
@@ -169,12 +179,12 @@ class Classifier:
             with contextlib.suppress(FileNotFoundError):
                 bpf.map_delete(self._maps.progs, slot)
 
-    def prepare(self, insns: bytes | None) -> Prepared:
-        """A filter for set(), to be closed by the caller when it was set, or is not wanted. Any thread. Raises
-        ClassifyRefused."""
-        return Prepared(insns, self._chain, self._preparing)
+    def prepare(self, what: bytes | Filter | None) -> Prepared:
+        """A filter for set(), to be closed by the caller when it was set, or is not wanted. Octets: of BPF. Any thread.
+        Raises ClassifyRefused."""
+        return Prepared(BpfFilter(what) if isinstance(what, bytes) else what, self._chain, self._preparing)
 
-    def set(self, column: int, insns: bytes | Prepared | None) -> ColumnInfo:
+    def set(self, column: int, insns: bytes | Filter | Prepared | None) -> ColumnInfo:
         """Puts a filter into an idle column. Raises ClassifyRefused, or NotReady when one that was prepared must be
         compiled first, and leaves everything as it was. What was not prepared is, which may take a while.
         """
@@ -204,7 +214,8 @@ class Classifier:
         self._chain.sweep()
         self._write_result(column, prepared.result)
         compiled = prepared.was_compiled or self._compiler.count > compilations
-        info = ColumnInfo(prepared.result, kind, cost.insns, cost.steps, prepared.fetch_len, compiled)
+        why_code = prepared.why_code if kind == "code" else ""
+        info = ColumnInfo(prepared.result, kind, cost.insns, cost.steps, prepared.fetch_len, compiled, why_code)
         self._columns[column] = _Column(prepared, info)
         self._write_control()
         if not self._restoring:
@@ -236,14 +247,14 @@ class Classifier:
 
     def _put(self, column: int, prepared: Prepared) -> tuple[str, Cost]:
         """As tables if it can be, else as code."""
-        if prepared.octets is None:
+        if prepared.filter is None:
             self._tables.put_always(column)
             return "table", Cost(0, 0)
         if prepared.rules is not None:
             try:
                 self._tables.put(column, prepared.rules)
             except ClassifyRefused as error:
-                prepared.be_code()
+                prepared.be_code(str(error))
                 raise NotReady from error
             return "table", Cost(0, 0)
         ready = prepared.ready
@@ -314,12 +325,13 @@ class Classifier:
         return list(zip(slots, [self._tables.prog_fd, *self._chain.descriptors], strict=True))
 
     def export_state(self) -> dict[str, Any]:
-        """For JSON: all that a Classifier of another process needs to go on."""
+        """For JSON: all that a Classifier of another process needs to go on, beside filters in other languages."""
         columns = {
             str(column): None if octets is None else base64.b64encode(octets).decode()
             for column, octets in (
                 (n, entry.octets) for n, entry in self._columns.items() if entry.prepared is not None
             )
+            if octets != b""
         }
         reserved = [column for column, entry in self._columns.items() if entry.prepared is None]
         return {"version": STATE_VERSION, "bank": self._bank, "columns": columns, "reserved": reserved}

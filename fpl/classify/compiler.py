@@ -2,11 +2,13 @@
 """The compiler process as its owner sees it: a call that returns eBPF, or raises, and never hangs or dies.
 
 The process is kept, since its start takes longer than a compilation; after its death the next call starts another.
+Of programs made of functions, each function is compiled by itself, and kept: the next program that has it finds it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import queue
 import selectors
 import struct
@@ -15,16 +17,27 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from fpl.classify.bytecode import ClassifyRefused
+from fpl.classify.link import LinkError, Object, link
 
 SECONDS = 5  # of processor time
 START_S = 60  # until the process has loaded LLVM and answered once, on a machine that is slow or has much to do
 MEMORY_BYTES = 2 << 30
 WORDS_SHOWN = 300
+KEPT_MAX = 512  # objects, of some kilobytes each
 ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@dataclass(frozen=True)
+class Module:
+    """LLVM IR of one function, in section "program", that is called ENTRY (backend.py); and bitcode that it calls."""
+
+    text: str
+    library: bytes = b""
 
 
 class Compiler:
@@ -34,6 +47,7 @@ class Compiler:
         self._answered = False  # the process that there is now
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as this object)
         self._lock = threading.Lock()  # classifiers of several sources may share one
+        self._objects: dict[bytes, Object] = {}  # by content, the last used behind
         self.count = 0  # modules compiled
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -53,13 +67,28 @@ class Compiler:
             self._child = self._start()
             self._answered = False
 
-    def compile(self, text: str, library: bytes = b"") -> bytes:
-        """eBPF of an LLVM module, and of what it calls of a library of bitcode. Raises ClassifyRefused when LLVM says
-        no, dies, or takes too long."""
+    def compile(self, text: str, library: bytes = b"", functions: Mapping[str, Module] | None = None) -> bytes:
+        """eBPF of an LLVM module, and of what it calls of a library of bitcode. functions: those that the text only
+        declares, by name. Raises ClassifyRefused when LLVM says no, dies, or takes too long."""
         with self._lock:
-            return self._compile(text, library)
+            try:
+                if not functions:
+                    return link(self._compile(text, library), {})
+                main = self._known(Module(text, library))
+                return link(main, {name: self._known(function) for name, function in functions.items()})
+            except LinkError as error:
+                raise ClassifyRefused(f"the compiler refused: {error}") from None
 
-    def _compile(self, text: str, library: bytes) -> bytes:
+    def _known(self, module: Module) -> Object:
+        """Compiled now, or before."""
+        key = hashlib.sha256(module.text.encode() + b"\0" + module.library).digest()
+        found = self._objects.pop(key, None) or self._compile(module.text, module.library)
+        self._objects[key] = found  # behind all others
+        if len(self._objects) > KEPT_MAX:
+            del self._objects[next(iter(self._objects))]
+        return found
+
+    def _compile(self, text: str, library: bytes) -> Object:
         self._warm()
         assert self._child is not None
         self.count += 1
@@ -79,7 +108,7 @@ class Compiler:
             raise ClassifyRefused(f"the compiler took more than {self._seconds} seconds") from None
         if status != 0:
             raise ClassifyRefused(f"the compiler refused: {answer.decode(errors='replace')[:WORDS_SHOWN]}")
-        return answer
+        return Object.unpacked(answer)
 
     def interrupt(self) -> None:
         """From another thread: what is being compiled is given up, as by the process's death."""

@@ -31,6 +31,9 @@ NOT_UNROLLED = """!1 = distinct !{!1, !2}
 """
 
 
+TAIL = ["!0 = !{}", NOT_UNROLLED]
+
+
 @dataclass(frozen=True)
 class Place:
     """Where the kernel calls the hook, which all programs of a program array must be made for."""
@@ -145,10 +148,8 @@ def module(
     last: Sequence[int] = (layout.SLOT_GRAPH, layout.SLOT_STORE),
     declarations: Sequence[str] = (),
     next_at: tuple[int, int] | None = None,
-    functions: Sequence[str] = (),
 ) -> str:
-    """next_at: where a slot stands, u32: descriptor of an array map, and offset in its only value. functions:
-    definitions in section "program" that the body calls."""
+    """next_at: where a slot stands, u32: descriptor of an array map, and offset in its only value."""
     lines = [HEAD, *declarations, 'define i32 @classify(ptr %ctx) section "program" {',
              "entry:", "  %key = alloca i32, align 4",
              *(f"  {line}" for line in allocas),
@@ -173,5 +174,10 @@ def module(
     lines += [f"  %lost = getelementptr i8, ptr %scratch, i64 {layout.SCRATCH_LOST}",
               "  %lost.old = load volatile i64, ptr %lost, align 8",
               "  %lost.new = add i64 %lost.old, 1", "  store volatile i64 %lost.new, ptr %lost, align 8",
-              *_leave(place), f"  ret i32 {place.verdict}", "}", *functions, "!0 = !{}", NOT_UNROLLED]  # fmt: skip
+              *_leave(place), f"  ret i32 {place.verdict}", "}", *TAIL]  # fmt: skip
     return "\n".join(lines)
+
+
+def of_functions(declarations: Sequence[str], text: str) -> str:
+    """A module of functions that programs call: definitions in section "program", of which the first is the one."""
+    return "\n".join([HEAD, *declarations, text, *TAIL])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A filter on its way to a column: what can be done before it is known which column, and beside all others.
 
-Prepared(octets)    decoded, and made rules if it can be: milliseconds
+Prepared(filter)    made rules if it can be: milliseconds
 compile()           what stays code: compiled, and verified alone, which may take seconds
 Classifier.set()    in force
 close()
@@ -9,16 +9,16 @@ close()
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Sequence
 
-from fpl.classify import bytecode, emit_code
+from fpl.classify import bytecode
 from fpl.classify.bytecode import ClassifyRefused
 from fpl.classify.chain import Chain, Ready
 from fpl.classify.compiler import Compiler, Compilers
-from fpl.classify.rules import Rule, rules_of
-from fpl.classify.symbolic import NotTable, graph
+from fpl.classify.filters import Filter
+from fpl.classify.rules import Rule
+from fpl.classify.symbolic import NotTable
 
 
 class NotReady(Exception):  # noqa: N818 (an outcome: compile(), and try again)
@@ -28,37 +28,36 @@ class NotReady(Exception):  # noqa: N818 (an outcome: compile(), and try again)
 class Prepared:
     """cancel(): from any thread. All else by one thread at a time."""
 
-    def __init__(self, octets: bytes | None, chain: Chain, compilers: Compilers) -> None:
-        """None accepts everything. Raises ClassifyRefused."""
-        self.octets = octets
-        self.fetch_len, self.result = 0, bytecode.WORD
+    def __init__(self, filter: Filter | None, chain: Chain, compilers: Compilers) -> None:
+        """None accepts everything."""
+        self.filter = filter
+        self.fetch_len, self.result = (filter.fetch_len, filter.result) if filter is not None else (0, bytecode.WORD)
         self.rules: Sequence[Rule] | None = None  # None: not as tables
+        self.why_code = ""  # why it is not
         self.was_compiled = False
         self._chain, self._compilers = chain, compilers
-        self._program: bytecode.Program = []
         self._ready: Ready | None = None
         self._lock = threading.Lock()
         self._compiler: Compiler | None = None  # at work on this
         self._is_cancelled = False
-        if octets is None:
-            return
-        self._program = bytecode.decode(octets)
-        self.fetch_len, self.result = bytecode.fetch_len(self._program), emit_code.one_result(self._program)
-        with contextlib.suppress(NotTable, ClassifyRefused):
-            self.rules = rules_of(graph(self._program))
+        if filter is not None:
+            try:
+                self.rules = filter.rules()
+            except NotTable as reason:
+                self.why_code = str(reason)
 
     @property
     def is_slow(self) -> bool:
         """compile() has something to do."""
-        return self.octets is not None and self.rules is None and self._ready is None
+        return self.filter is not None and self.rules is None and self._ready is None
 
-    def be_code(self) -> None:
+    def be_code(self, why: str) -> None:
         """Not as tables: they are full."""
-        self.rules = None
+        self.rules, self.why_code = None, why
 
     def compile(self) -> None:
         """Raises ClassifyRefused: too much for the verifier or the compiler, or cancelled."""
-        if self.octets is None or not self.is_slow:
+        if self.filter is None or not self.is_slow:
             return
         with self._compilers.one() as compiler:
             before = compiler.count
@@ -67,7 +66,7 @@ class Prepared:
                     raise ClassifyRefused("it was cancelled")
                 self._compiler = compiler
             try:
-                self._ready = self._chain.ready(self.octets, self._program, compiler)
+                self._ready = self._chain.ready(self.filter, compiler)
             finally:
                 with self._lock:
                     self._compiler = None

@@ -348,7 +348,7 @@ class Tables:
                 self._programs.pop(next(iter(self._programs)))
             self._programs[shape] = insns
         try:
-            return self._place.load(bpf.with_map_value(insns, PLACEHOLDER, store.fd), "ffpf_classify")
+            return self._place.load(bpf.with_map_values(insns, {PLACEHOLDER: store.fd}), "ffpf_classify")
         except bpf.VerifierError as error:
             raise ClassifyRefused(f"the verifier refused: {error}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,8 +14,7 @@ from hypothesis import strategies as st
 
 from bpf.engines import Insn
 from bpf.programs import AD_OFF, chains, directed, packets, programs
-from fpl.classify import Classifier, ClassifyRefused, Compiler, Compilers, NotReady, bpf, chain
-from fpl.classify import prepared as prepared_module
+from fpl.classify import Classifier, ClassifyRefused, Compiler, Compilers, Module, NotReady, bpf, chain, filter_bpf
 from fpl.classify.symbolic import NotTable
 from fpl.classify.testing import Oracle, Packet, TestSource, octets_of
 
@@ -27,7 +27,7 @@ def code_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: object) -> None:
         raise NotTable("this test is about code")
 
-    monkeypatch.setattr(prepared_module, "graph", refuse)
+    monkeypatch.setattr(filter_bpf, "graph", refuse)
 
 
 def known_to_both(program: list[Insn]) -> bool:
@@ -220,10 +220,10 @@ def test_filters_are_prepared_beside_all_else(source: TestSource, monkeypatch: p
     compiling, go_on = threading.Event(), threading.Event()
     work = others.compile
 
-    def held(text: str) -> bytes:
+    def held(text: str, library: bytes, functions: Mapping[str, Module]) -> bytes:
         compiling.set()
         assert go_on.wait(20)
-        return work(text)
+        return work(text, library, functions)
 
     monkeypatch.setattr(others, "compile", held)
     try:

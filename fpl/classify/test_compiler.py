@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from fpl.classify import Classifier, ClassifyRefused, bpf, ir
-from fpl.classify.compiler import Compiler
+from fpl.classify.compiler import Compiler, Module
 from fpl.classify.testing import Packet, TestSource, octets_of
 
 GOOD = ir.HEAD + 'define i32 @f(ptr %ctx) section "program" {\n  ret i32 5\n}\n!0 = !{}\n'
@@ -94,3 +94,47 @@ def test_a_killed_compiler_leaves_columns_as_they_were(source: TestSource, monke
     assert source.judge(Packet(b"\1" * 60))[0] == 3
     classifier.close()
     compiler.close()
+
+
+def calling(*names: str) -> str:
+    """A program that returns the sum of what functions say of 3."""
+    lines = "".join(f"  %{name}.said = call i64 @{name}(i64 3)\n" for name in names)
+    total = "".join(f"  %{name}.sum = add i64 %{name}.said, {before}\n"
+                    for name, before in zip(names, ["0", *(f"%{n}.sum" for n in names)], strict=False))  # fmt: skip
+    ret = f"{lines}{total}  %low = trunc i64 %{names[-1]}.sum to i32\n  ret i32 %low"
+    return GOOD.replace("ret i32 5", ret) + "".join(f"declare i64 @{name}(i64)\n" for name in names)
+
+
+def times(factor: int) -> Module:
+    """With a function of its own."""
+    return Module(ir.of_functions([], f"""
+        define i64 @classify(i64 %n) noinline section "program" {{
+          %more = call i64 @inner(i64 %n)
+          ret i64 %more
+        }}
+        define internal i64 @inner(i64 %n) noinline section "program" {{
+          %more = mul i64 %n, {factor}
+          ret i64 %more
+        }}"""))  # fmt: skip
+
+
+def returned(insns: bytes) -> int:
+    fd = bpf.prog_load(insns, "t_linked")
+    said, _ = bpf.prog_test_run(fd, bytes(64))
+    os.close(fd)
+    return said
+
+
+def test_functions_are_compiled_once_whatever_programs_have_them(compiler: Compiler) -> None:
+    assert returned(compiler.compile(calling("a", "b"), functions={"a": times(5), "b": times(7)})) == 36
+    assert compiler.count == 3
+    assert returned(compiler.compile(calling("b", "c", "a"), functions={"a": times(5), "b": times(7), "c": times(7)})) \
+        == 57  # fmt: skip
+    assert compiler.count == 4
+
+
+def test_a_function_that_is_nowhere_is_a_refusal(compiler: Compiler) -> None:
+    with pytest.raises(ClassifyRefused, match="relocations: b is nowhere"):
+        compiler.compile(calling("a", "b"), functions={"a": times(5)})
+    with pytest.raises(ClassifyRefused, match="relocations: a is nowhere"):
+        compiler.compile(calling("b"), functions={"b": Module(calling("a").replace("@f", "@classify"))})

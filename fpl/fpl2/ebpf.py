@@ -194,7 +194,7 @@ class KernelLower(Lower):
         body = self._lines.lines
         context = [f"  %context.{at} = getelementptr ptr, ptr %context, i64 {at}" for at in range(3)]
         first = [
-            f"define internal void @{self._name}(ptr %scratch, ptr %work, ptr %memory) noinline nounwind "
+            f"define void @{self._name}(ptr %scratch, ptr %work, ptr %memory) noinline nounwind "
             '"no-jump-tables"="true" section "program" {', "entry:", "  %context = alloca [3 x ptr], align 8", *context,
             *(f"  store ptr %{what}, ptr %context.{at}, align 8"
               for at, what in enumerate(("scratch", "work", "memory"))),

@@ -10,16 +10,18 @@ import socket
 from dataclasses import dataclass
 from functools import lru_cache
 
+from fpl.classify import backend, ir
 from fpl.fpl2 import FplError, check, ebpf
 from fpl.fpl2.check import Policy
 from fpl.fpl2.compile import Checked, mbuf_size
 from fpl.graph.classes import KernelClass, Lowered, NotInKernelError
-from fpl.graph.code import Code
+from fpl.graph.code import Code, Function
 from fpl.graph.node import Node
 from pyffpf.externs import CoreLibrary
 
 LINKS = {0: "ethernet", 2: "raw"}  # FFPF_NODE_*; cooked packets have a header that is not in the scratch
 RECORD = "file:"
+KEPT = 128  # programs, as they were lowered last
 LINKLESS = "the kernel's programs see Ethernet and raw IP, and packets come here otherwise"
 
 
@@ -29,13 +31,13 @@ class _Program:
     mbuf_bytes: int
 
     def emit(self, code: Code) -> str:
-        kernel = ebpf.lower(_checked(self.text, self.mbuf_bytes, LINKS[code.link]), code.name("fpl2")[1:])
-        code.functions.append(kernel.functions)
-        code.declarations |= {f"declare i64 @{name}(ptr, ptr)" for name in kernel.externs}
+        name = code.name("fpl2")[1:]
+        code.functions[name] = _function(*meant(self.text, self.mbuf_bytes, LINKS[code.link]))
+        code.declarations.add(f"declare void @{name}(ptr, ptr, ptr)")
         code.call("entered", "void", "ffpf_node_program_enter", ("ptr", "%scratch"), ("ptr", "%work"),
                   ("i32", code.link))  # fmt: skip
         memory = code.name("mbuf") if self.mbuf_bytes else "%work"
-        code.say(f"call void @{kernel.name}(ptr %scratch, ptr %work, ptr {memory})")
+        code.say(f"call void @{name}(ptr %scratch, ptr %work, ptr {memory})")
         code.call("said", "i32", "ffpf_node_program_leave", ("ptr", "%scratch"), ("ptr", "%work"))
         code.say("""
             store volatile i32 %{n}.said, ptr %{n}.result, align 4
@@ -43,15 +45,32 @@ class _Program:
         return code.name("passes")
 
 
-@lru_cache(maxsize=64)
-def _known(text: str, mbuf_bytes: int, link: str, interfaces: tuple[tuple[int, str], ...]) -> Checked:
-    """interfaces: what names of interfaces mean now."""
+Interfaces = tuple[tuple[int, str], ...]
+
+
+@lru_cache(maxsize=KEPT)
+def checked(text: str, mbuf_bytes: int, link: str, interfaces: Interfaces) -> Checked:
+    """Raises FplError. interfaces: what their names mean now."""
     del interfaces
     return check(text, mbuf_bytes=mbuf_bytes, link=link, policy=Policy(library=CoreLibrary()))
 
 
-def _checked(text: str, mbuf_bytes: int, link: str) -> Checked:
-    return _known(text, mbuf_bytes, link, tuple(socket.if_nameindex()))
+@lru_cache(maxsize=KEPT)
+def _kernel(text: str, mbuf_bytes: int, link: str, interfaces: Interfaces) -> ebpf.Kernel:
+    """Raises NotForKernelError."""
+    return ebpf.lower(checked(text, mbuf_bytes, link, interfaces), backend.ENTRY)
+
+
+def _function(text: str, mbuf_bytes: int, link: str, interfaces: Interfaces) -> Function:
+    """The same whatever node has it."""
+    kernel = _kernel(text, mbuf_bytes, link, interfaces)
+    declarations = [f"declare i64 @{name}(ptr, ptr)" for name in kernel.externs]
+    return Function(ir.of_functions(declarations, kernel.functions), calls_library=bool(declarations))
+
+
+def meant(text: str, mbuf_bytes: int, link: str) -> tuple[str, int, str, Interfaces]:
+    """Arguments of checked()."""
+    return text, mbuf_bytes, link, tuple(socket.if_nameindex())
 
 
 def instance(node: Node) -> Lowered:
@@ -59,8 +78,8 @@ def instance(node: Node) -> Lowered:
     if node.argument.startswith(RECORD):
         raise NotInKernelError("a record has native code alone")
     try:
-        checked = _checked(node.argument, octets, "ethernet")
-        kernel = ebpf.lower(checked)
+        known = meant(node.argument, octets, "ethernet")
+        kernel, merges = _kernel(*known), checked(*known).merges
     except FplError as error:
         # the process that asks may know files and functions that this one does not: it says what is wrong, if it is
         raise NotInKernelError(f"the compiler for the kernel: {str(error).splitlines()[0]}") from None
@@ -68,7 +87,7 @@ def instance(node: Node) -> Lowered:
         raise NotInKernelError(str(error)) from None
     emit = _Program(node.argument, octets).emit
     return Lowered(node.argument, emit, octets, headers=bool(kernel.externs), own_result=True, fetch=kernel.fetch,
-                   links=frozenset(LINKS), alone=True, merges=checked.merges)  # fmt: skip
+                   links=frozenset(LINKS), alone=True, merges=merges)  # fmt: skip
 
 
 CLASS = KernelClass("FPL-2", stateful=True, instance=instance, linkless=LINKLESS)

@@ -11,10 +11,20 @@ A class begins in a block of its own and ends in one that it leaves open; what i
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from fpl.classify import layout
 from fpl.classify.ir import signed64
 
 ALWAYS = "true"  # an i1: the packet passes
+
+
+@dataclass(frozen=True)
+class Function:
+    """text: a module, ir.of_functions(). What is the same is compiled once."""
+
+    text: str
+    calls_library: bool = False
 
 
 class Code:
@@ -26,7 +36,7 @@ class Code:
         self._column = column
         self.lines: list[str] = []
         self.declarations: set[str] = set()
-        self.functions: list[str] = []  # definitions of its own, named after the node, in section "program"
+        self.functions: dict[str, Function] = {}  # of its own, which it declares, by names that begin with the prefix
 
     def say(self, text: str) -> None:
         self.lines += [f"  {line.strip()}" for line in text.replace("{n}", self._prefix).strip().splitlines()]

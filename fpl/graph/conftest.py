@@ -20,9 +20,15 @@ def compiler() -> Iterator[Compiler]:
 
 
 @pytest.fixture
-def made(compiler: Compiler) -> Iterator[TestStage]:
+def one_processor() -> Iterator[None]:
+    """Packets are handled where the test is."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@pytest.fixture
+def made(compiler: Compiler, one_processor: None) -> Iterator[TestStage]:
     with TestStage(compiler) as stage:
         yield stage
-    os.sched_setaffinity(0, before)

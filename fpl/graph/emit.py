@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from fpl.classify import ir, layout
 from fpl.graph.classes import table_at
-from fpl.graph.code import ALWAYS, Code
+from fpl.graph.code import ALWAYS, Code, Function
 from fpl.graph.merge import DEVICE_NUMBER, Running
 
 # `work`, a value of an array map, one per lane: struct ffpf_node_work of csrc/kernel/node_layout.h
@@ -45,11 +45,11 @@ SWITCH_DELIVER = 8  # u64
 
 @dataclass(frozen=True)
 class Body:
-    """Lines of IR. declarations: of functions of the library that it calls. functions: definitions that it brings."""
+    """Lines of IR. declarations: of functions that it calls: the library's, and those in `functions`, by name."""
 
     lines: list[str]
     declarations: list[str]
-    functions: list[str]
+    functions: dict[str, Function]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class _Program:
         self._states_fd, self._link = states_fd, link
         self.lines: list[str] = []
         self.declarations: set[str] = set()
-        self.functions: list[str] = []
+        self.functions: dict[str, Function] = {}
 
     def say(self, text: str) -> None:
         self.lines += [f"  {line.strip()}" for line in text.strip().splitlines()]
@@ -160,7 +160,7 @@ class _Program:
         passes = node.lowered.emit(code)
         self.lines += code.lines
         self.declarations |= code.declarations
-        self.functions += code.functions
+        self.functions |= code.functions
         if passes != ALWAYS:
             self.say(f"br i1 {passes}, label %{n}.pass, label %node{at + 1}")
             self.block(f"{n}.pass")

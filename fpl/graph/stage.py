@@ -13,6 +13,7 @@ All calls are of one thread, that of the Classifier. Each leaves everything as i
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import mmap
 import os
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fpl.classify import Classifier, ClassifyRefused, Compiler, Maps, NotReady, bpf, bytecode, ir, layout
+from fpl.classify import Classifier, ClassifyRefused, Compiler, Maps, Module, NotReady, bpf, bytecode, ir, layout
 from fpl.graph import emit, kept, merge, place
 from fpl.graph.classes import MAP_BYTES_MAX, Lowered
 from fpl.graph.emit import Delivery, Said
@@ -46,6 +47,8 @@ from fpl.graph.table import CLASSES
 
 DELIVERIES_MAX = 64  # flows of a source whose graphs deliver: bits of a word
 RESULT_BITS = 32
+MBUF_PLACEHOLDER = 0x7FFF0000  # and a node's number: stands for the descriptor of its MBuf in text
+ALONE_KEPT = 1024  # programs of which it is known what the verifier says
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class Stage:
         self._past: dict[str, list[int]] = {}  # by class: what nodes that are gone had counted, came and out
         self._prog = -1
         self._filters: Mapping[bytes, Any] = {}
+        self._alone: dict[bytes, str] = {}  # by content: why the verifier does not take a program, "": it does
         self._loaded: set[Running] = set()  # what the program in force has, and is wanted
         self._lanes = bpf.possible_cpus() * maps.place.lanes
         with contextlib.ExitStack() as made:
@@ -248,15 +252,31 @@ class Stage:
             return str(CLASSES[running.key.kind].linkless)
         if not lowered.alone:
             return ""
-        tried = replace(running, mbuf=self._mbuf_map(running) if lowered.mbuf_bytes else -1)
+        # as the first of nodes that come from the device, whichever it will be: so its text says all of it
+        tried = replace(running, number=1, key=replace(running.key, inputs=frozenset([DEVICE_NUMBER])), mbuf=-1)
+        if lowered.mbuf_bytes:
+            tried.mbuf = self._mbuf_map(tried)
         try:
-            os.close(self._loaded_program([tried], []))
-        except (ClassifyRefused, bpf.VerifierError) as error:
-            return f"the kernel refuses it: {error}"
+            return self._refusal_alone(tried)
         finally:
             if tried.mbuf >= 0:
                 os.close(tried.mbuf)
-        return ""
+
+    def _refusal_alone(self, tried: Running) -> str:
+        """What the verifier says of it, now or before."""
+        body = self._body([tried], [])
+        known = hashlib.sha256(repr((body, tried.map_bytes)).encode()).digest()
+        if known not in self._alone:
+            try:
+                os.close(self._loaded_program([tried], []))
+                self._alone[known] = ""
+            except bpf.VerifierError as error:
+                self._alone[known] = f"the kernel refuses it: {error}"
+            except ClassifyRefused as error:
+                return f"the kernel refuses it: {error}"  # or the compiler died, and will not another time
+            if len(self._alone) > ALONE_KEPT:
+                del self._alone[next(iter(self._alone))]
+        return self._alone[known]
 
     def _make(self, running: Running, lowered: Lowered, columns: list[int]) -> str:
         """Column and MBuf of a new node; why it cannot be."""
@@ -351,12 +371,20 @@ class Stage:
         return Said(bytecode.WORD)
 
     def _loaded_program(self, nodes: Sequence[Running], deliveries: Sequence[Delivery]) -> int:
-        body = emit.body(nodes, deliveries, self._states_fd, self._link)
+        body = self._body(nodes, deliveries)
         maps, where = self._maps, self._maps.place
         text = ir.module(maps.scratch, maps.progs, [], body.lines, [], self._work, where, [layout.SLOT_STORE],
-                         body.declarations, functions=body.functions)  # fmt: skip
-        library = self._library if body.declarations else b""
-        return where.load(self._compiler.compile(text, library), "ffpf_graph")
+                         body.declarations)  # fmt: skip
+        functions = {name: Module(function.text, self._library if function.calls_library else b"")
+                     for name, function in body.functions.items()}  # fmt: skip
+        insns = self._compiler.compile(text, self._library if body.declarations else b"", functions)
+        mbufs = {MBUF_PLACEHOLDER + node.number: node.mbuf for node in nodes if node.mbuf >= 0}
+        return where.load(bpf.with_map_values(insns, mbufs), "ffpf_graph")
+
+    def _body(self, nodes: Sequence[Running], deliveries: Sequence[Delivery]) -> emit.Body:
+        """Without descriptors of MBufs: what has the same nodes is the same text."""
+        known = [replace(node, mbuf=MBUF_PLACEHOLDER + node.number) if node.mbuf >= 0 else node for node in nodes]
+        return emit.body(known, deliveries, self._states_fd, self._link)
 
     def switch(self, flow: int, on: bool) -> None:
         """The flow's nodes run, and its packets are delivered; or not, as far as it is concerned."""

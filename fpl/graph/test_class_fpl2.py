@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -168,6 +169,20 @@ def test_what_is_wrong_is_said_by_the_process_that_asks(made: TestStage, text: s
     found = placed(made, text)
     assert found.level is Level.USERSPACE
     assert said in found.reason
+
+
+def test_what_was_compiled_and_verified_alone_is_not_again(one_processor: None) -> None:
+    """For a flow more there is the program of all nodes, without the functions that are there."""
+    texts = [f"MEM[{n}] += PKT.B[0]; RETURN {n + 1};" for n in range(3)]
+    compiler = Compiler()
+    with contextlib.closing(compiler), TestStage(compiler) as own:
+        before = compiler.count
+        for flow, text in enumerate(texts, 1):
+            own.open(flow, [DEVICE, Node("FPL-2", text, (0,), 64, private=True)])
+        assert compiler.count - before == 1 + 2 * len(texts)  # around one alone; each function, and program of all
+        own.open(4, [DEVICE, Node("FPL-2", texts[0], (0,), 64, private=True)])
+        assert compiler.count - before == 2 + 2 * len(texts)
+        assert own.send(Packet(b"\7" + bytes(59))) == {1: 1, 2: 2, 3: 3, 4: 1}
 
 
 def test_packets_of_other_links_are_judged_in_userspace(compiler: Compiler) -> None:

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fpl.classify import bpf, layout
 from fpl.classify.testing import Packet
 from fpl.fpl2 import check
+from fpl.fpl2.compile import Checked
 from fpl.fpl2.reference import Machine
 from fpl.graph import emit
 from fpl.graph.node import Level, Node
@@ -58,20 +60,48 @@ class KernelPrograms:
 
     def run(self, number: int, packets: Sequence[Seen]) -> list[int]:
         """Results of one of them, alone; the packet must be afterwards what it was."""
+        return self.run_each([number], packets)[number]
+
+    def run_each(self, numbers: Sequence[int], packets: Sequence[Seen]) -> dict[int, list[int]]:
+        """Results of several, one after the other on each packet, none beside another."""
+        results: dict[int, list[int]] = {number: [] for number in numbers}
+        for each in packets:
+            with self._placed(each):
+                for number in numbers:
+                    self._made.stage.switch(number, True)
+                    results[number] += self._run([number])
+                    self._made.stage.switch(number, False)
+        return results
+
+    def run_together(self, numbers: Sequence[int], packets: Sequence[Seen]) -> dict[int, list[int]]:
+        """Results of several, all on."""
+        results: dict[int, list[int]] = {number: [] for number in numbers}
+        for number in numbers:
+            self._made.stage.switch(number, True)
+        for each in packets:
+            with self._placed(each):
+                for number, result in zip(numbers, self._run(numbers), strict=True):
+                    results[number].append(result)
+        for number in numbers:
+            self._made.stage.switch(number, False)
+        return results
+
+    @contextlib.contextmanager
+    def _placed(self, each: Seen) -> Iterator[None]:
         made = self._made
         (cpu,) = os.sched_getaffinity(0)
-        made.stage.switch(number, True)
-        results = list[int]()
-        for each in packets:
-            made.source.place(each.packet, cpu)
-            before = made.source.verdicts(cpu)[1]
-            made.source.run()
-            after = made.source.verdicts(cpu)[1]
-            assert after[SCRATCH_FIRST:] == before[SCRATCH_FIRST:], "the packet was changed"
-            work = bpf.map_lookup(made.stage.work, cpu, emit.WORK_BYTES)
-            results += struct.unpack_from("=I", work, emit.WORK_RESULTS + 4 * self._numbers[number])
-        made.stage.switch(number, False)
-        return results
+        made.source.place(each.packet, cpu)
+        before = made.source.verdicts(cpu)[1]
+        yield
+        after = made.source.verdicts(cpu)[1]
+        assert after[SCRATCH_FIRST:] == before[SCRATCH_FIRST:], "the packet was changed"
+
+    def _run(self, numbers: Sequence[int]) -> list[int]:
+        self._made.source.run()
+        (cpu,) = os.sched_getaffinity(0)
+        work = bpf.map_lookup(self._made.stage.work, cpu, emit.WORK_BYTES)
+        places = (emit.WORK_RESULTS + 4 * self._numbers[number] for number in numbers)
+        return [int(struct.unpack_from("=I", work, place)[0]) for place in places]
 
     def memory(self, number: int) -> bytes:
         return self._made.mbuf(number, 1)
@@ -86,7 +116,10 @@ SCRATCH_FIRST = (
 )  # results and all that lies behind; in front of them is the verdict, which classify writes
 
 
-def expected(text: str, packets: Sequence[Seen], mbuf: int, link: str = "ethernet") -> tuple[list[int], bytes]:
+def expected(
+    program: str | Checked, packets: Sequence[Seen], mbuf: int, link: str = "ethernet"
+) -> tuple[list[int], bytes]:
     """What the reference says of them, one after the other, and its memory then."""
-    checked, room = check(text, mbuf_bytes=mbuf, link=link), bytearray(mbuf)
+    checked = check(program, mbuf_bytes=mbuf, link=link) if isinstance(program, str) else program
+    room = bytearray(mbuf)
     return [Machine(each.octets, each.facts, room).run(checked.program) for each in packets], bytes(room)

@@ -185,7 +185,7 @@ def test_an_interface_that_goes_ends_its_captures(ns: Netns, ffpfd: Ffpfd, tmp_p
 def test_without_a_compiler_the_kernel_is_not_used(ns: Netns, monkeypatch: pytest.MonkeyPatch) -> None:
     """EngineError is what Sources falls back for."""
 
-    def compile_nothing(compiler: Compiler, text: str, library: bytes = b"") -> bytes:
+    def compile_nothing(compiler: Compiler, text: str, *_: object) -> bytes:
         raise ClassifyRefused("no LLVM")
 
     before = receivers(ns.name)
