@@ -37,6 +37,8 @@
 #include "graph/tuple.h"
 #include "hook/flow.h"
 #include "hook/hook.h"
+#include "host/boards.h"
+#include "host/ixp.h"
 #include "kernel/kernel.h"
 #include "kernel/kernel_layout.h"
 #include "lanes/lanes.h"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The list of devices, as the system's library gives it: it asks the kernel, and the kinds of devices that we do not
- * capture on, in an order and with flags that programs show to people.
+ * capture on, in an order and with flags that programs show to people. Behind them stand the boards that run.
  */
 #include "handle.h"
+#include "host/boards.h"
 
 #include <linux/if_packet.h>
 #include <net/if.h>
@@ -112,6 +113,41 @@ copy_devices(pcap_if_t **end, const pcap_if_t *from)
 	return true;
 }
 
+struct board_list {
+	pcap_if_t **end;
+	bool failed;
+};
+
+static bool
+add_board(void *arg, const char *name)
+{
+	struct board_list *list = arg;
+	pcap_if_t *device;
+
+	if (if_nametoindex(name)) /* that one is captured on */
+		return true;
+	device = calloc(1, sizeof(*device));
+	if (device) {
+		*list->end = device;
+		list->end = &device->next;
+		device->flags = PCAP_IF_UP | PCAP_IF_RUNNING | PCAP_IF_CONNECTION_STATUS_CONNECTED;
+	}
+	list->failed =
+	    !device || !copy_text(&device->name, name) || !copy_text(&device->description, "IXP1200 network processor");
+	return !list->failed;
+}
+
+static bool
+add_boards(pcap_if_t **alldevs)
+{
+	struct board_list list = { .end = alldevs };
+
+	while (*list.end)
+		list.end = &(*list.end)->next;
+	ffpf_ixp_each(add_board, &list);
+	return !list.failed;
+}
+
 int
 pcap_findalldevs(pcap_if_t **alldevs, char *errbuf)
 {
@@ -128,7 +164,7 @@ pcap_findalldevs(pcap_if_t **alldevs, char *errbuf)
 	}
 	if (find(&found, errbuf) != 0)
 		return PCAP_ERROR;
-	copied = copy_devices(alldevs, found);
+	copied = copy_devices(alldevs, found) && add_boards(alldevs);
 	free_found(found);
 	if (copied)
 		return 0;

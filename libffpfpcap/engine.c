@@ -6,7 +6,7 @@
  *     auto       ffpfd, when it is there, can and may; else our own reader in this process, where it can; else the
  *                system's libpcap
  *     shared     ffpfd, or an error that says why not
- *     embedded   our own reader, where it can; else the system's libpcap
+ *     embedded   our own reader, where it can, of an interface or of an IXP1200 board; else the system's libpcap
  *     system     the system's libpcap
  */
 #include "live.h"
@@ -37,6 +37,8 @@ activate_embedded(struct pcap *p)
 {
 	if (ffpf_foreign_device(p->opt.device) || p->opt.rfmon)
 		return ffpf_foreign_activate(p);
+	if (ffpf_board_named(p->opt.device))
+		return ffpf_board_activate(p);
 	return ffpf_live_activate(p);
 }
 

@@ -6,6 +6,7 @@
  *
  *     pcap_create --> not activated --pcap_activate--+--> shared   our reader of what ffpfd captures
  *                                                    +--> live     our AF_PACKET reader
+ *                                                    +--> board    our reader of a network processor's window
  *                                                    +--> foreign  the system's libpcap serves the device
  *     pcap_open_offline ... ----------------------------> savefile our savefile reader
  *     pcap_open_dead ... -------------------------------> dead     serves only to compile filters and to write
@@ -31,7 +32,7 @@ struct ffpf_handle_refusals; /* refuse.h */
  * does, errors with their text in p->errbuf.
  */
 struct ffpf_handle_ops {
-	const char *name; /* "inactive", "shared", "live", "foreign", "savefile", "dead" */
+	const char *name; /* "inactive", "shared", "live", "board", "foreign", "savefile", "dead" */
 	/* count <= 0: one buffer-full. Sets no state of the dispatch: read.c does. */
 	int (*dispatch)(struct pcap *p, int count, pcap_handler callback, u_char *user);
 	/* The same without an end: until count packets (<= 0: for ever), end of file, error or breakloop. */
@@ -51,7 +52,7 @@ struct ffpf_handle_ops {
 };
 
 extern const struct ffpf_handle_ops ffpf_inactive_ops, ffpf_live_ops, ffpf_savefile_ops, ffpf_dead_ops;
-extern const struct ffpf_handle_ops ffpf_foreign_ops, ffpf_shared_ops;
+extern const struct ffpf_handle_ops ffpf_foreign_ops, ffpf_shared_ops, ffpf_board_ops;
 
 /* Set before activation; pcap_open_* sets what it implies. */
 struct ffpf_handle_options {
@@ -73,7 +74,7 @@ struct ffpf_handle_options {
  */
 struct pcap {
 	const struct ffpf_handle_ops *ops;
-	struct ffpf_reader *reader; /* shared, live and savefile */
+	struct ffpf_reader *reader; /* shared, live, board and savefile */
 	struct ffpf_batch batch;
 	uint32_t next, released;
 	_Atomic int break_loop;    /* set by pcap_breakloop, cleared by the read loop that obeys it */

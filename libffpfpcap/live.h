@@ -15,6 +15,10 @@ int ffpf_live_activate(struct pcap *p);
 /* The same by ffpfd. Where it is not to be had: a negative status, with p as before and *err saying why. */
 int ffpf_shared_activate(struct pcap *p, struct ffpf_error *err);
 
+/* The same by our own reader of an IXP1200 board (ixp_driver/host), whose name is no interface's. */
+int ffpf_board_activate(struct pcap *p);
+bool ffpf_board_named(const char *device);
+
 /* 1 when the device has a monitor mode, else 0. */
 int ffpf_live_can_set_rfmon(struct pcap *p);
 

@@ -16,18 +16,18 @@ import build  # noqa: E402  (the build driver is a script beside the sources, no
 # A room's declarations may use those of the rooms before it.
 ROOM_ORDER = (
     "common", "bpf", "reader", "layout", "ring", "bms", "lanes", "kernel", "hook", "source", "feed", "syspcap",
-    "externs", "graph",
+    "externs", "graph", "host",
 )  # fmt: skip
 
 
 def declaration_files() -> list[Path]:
-    """All csrc/ROOM/*.cdef, rooms in the order of their dependencies."""
+    """All csrc/ROOM/*.cdef and those of the board's host, rooms in the order of their dependencies."""
 
     def rank(path: Path) -> tuple[int, str]:
         room = path.parent.name
         return (ROOM_ORDER.index(room) if room in ROOM_ORDER else len(ROOM_ORDER), str(path))
 
-    return sorted((ROOT / "csrc").glob("*/*.cdef"), key=rank)
+    return sorted([*(ROOT / "csrc").glob("*/*.cdef"), *(ROOT / build.HOST_ROOM).glob("*.cdef")], key=rank)
 
 
 def mbuf_structs() -> list[str]:
@@ -49,7 +49,7 @@ with build.locked():
 ffi.set_source(
     "pyffpf._core",
     '#include "ffpf.h"\n#include "_objects.h"\n#include "_packet.h"',
-    include_dirs=[str(ROOT / "csrc"), str(ROOT / "pyffpf")],
+    include_dirs=[str(ROOT / "csrc"), str((ROOT / build.HOST_ROOM).parent), str(ROOT / "pyffpf")],
     depends=[str(ROOT / "pyffpf" / name) for name in ("_objects.h", "_packet.h")],
     extra_compile_args=["-std=gnu11", "-D_GNU_SOURCE", "-O2"],
     extra_objects=[str(core)],

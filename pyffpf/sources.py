@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from pyffpf._core import ffi, lib
-from pyffpf.engine_choice import VARIABLE, engine_named, explained, is_file
+from pyffpf.engine_choice import VARIABLE, engine_named, explained, is_file, is_interface
 from pyffpf.errors import FfpfError, NoSuchDevice, NotPermitted, exception_of, new_error
 
 SNAPLEN_MAX = 262144
+BOARD_WANT = 256  # packets worth waking for, before the delay is over
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ def _shared(name: str, options: LiveOptions, why: str = "") -> Opened:
 
 def _embedded(name: str, options: LiveOptions) -> Opened:
     device = ffi.new("char[]", name.encode())
+    if not is_interface(name) and lib.ffpf_ixp_answers(device):
+        return _board(name, options)
     config = ffi.new(
         "struct ffpf_live_config *",
         {
@@ -111,6 +114,22 @@ def _embedded(name: str, options: LiveOptions) -> Opened:
     if lib.ffpf_live_open(out, config, ffi.NULL, error):
         raise exception_of(error, name)
     return Opened(out[0], name, "embedded", lib.FFPF_FORM_LIVE, live=True)
+
+
+def _board(name: str, options: LiveOptions) -> Opened:
+    """A network processor's board, whose window this process reads."""
+    board = ffi.new("char[]", name.encode())
+    config = ffi.new(
+        "struct ffpf_ixp_config *",
+        {
+            "board": board, "snap_len": options.snaplen, "tick": lib.FFPF_TICK_NS,
+            "timeout_ms": _milliseconds(options), "want": 1 if options.immediate else BOARD_WANT,
+        },
+    )  # fmt: skip
+    out, error = ffi.new("struct ffpf_reader **"), new_error()
+    if lib.ffpf_ixp_open(out, config, error):
+        raise exception_of(error)
+    return Opened(out[0], name, "embedded", lib.FFPF_FORM_DEAD, live=True)
 
 
 # ---- savefiles ----

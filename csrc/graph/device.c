@@ -2,6 +2,7 @@
 /* What a device's arguments, in the form that class_device.c gives them, open. */
 #include "bpf/bpf.h"
 #include "graph/engine_internal.h"
+#include "host/ixp.h"
 #include "source/live.h"
 #include "source/savefile.h"
 #include "syspcap/syspcap.h"
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #define DEFAULT_TIMEOUT_MS 10
+#define DEFAULT_SNAP_LEN   262144
 
 static bool
 is_savefile(const struct ffpf_reader *reader)
@@ -24,6 +26,13 @@ bool
 device_is_file(const struct device *device)
 {
 	return device->reader && is_savefile(device->reader);
+}
+
+/* A board's packets have the times of its port, which may be a capture's. */
+bool
+device_tells_pauses(const struct device *device)
+{
+	return device->reader && device->kind != DEVICE_BOARD && !is_savefile(device->reader);
 }
 
 /* A header stands before the packet that says what the kernel knew (source/cooked.h). */
@@ -40,6 +49,8 @@ form_of(const struct ffpf_reader *reader)
 {
 	if (is_savefile(reader))
 		return reader->info.swapped ? FFPF_FORM_SAVEFILE_SWAPPED : FFPF_FORM_SAVEFILE;
+	if (ffpf_ixp_is_reader(reader))
+		return FFPF_FORM_DEAD;
 	return is_cooked(reader->info.link_type) ? FFPF_FORM_DEAD : FFPF_FORM_LIVE;
 }
 
@@ -53,12 +64,13 @@ take_reader(struct device *device, struct ffpf_reader *reader)
 }
 
 static int
-open_file(struct device *device, const char *path, struct ffpf_error *err)
+open_file(struct device *device, struct ffpf_engine *engine, const char *path, struct ffpf_error *err)
 {
 	const struct ffpf_savefile_config cfg = { .tick = FFPF_WANT_NS };
 	struct ffpf_reader *reader;
 	int status, fd;
 
+	(void)engine;
 	device->kind = DEVICE_FILE;
 	fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : -1;
 	device->fp = fd >= 0 ? fdopen(fd, "rb") : fopen(path, "rbe");
@@ -72,8 +84,9 @@ open_file(struct device *device, const char *path, struct ffpf_error *err)
 }
 
 static int
-open_live(struct device *device, const struct ffpf_engine_config *cfg, const char *name, struct ffpf_error *err)
+open_live(struct device *device, struct ffpf_engine *engine, const char *name, struct ffpf_error *err)
 {
+	const struct ffpf_engine_config *cfg = &engine->cfg;
 	const struct ffpf_live_config live = {
 		.device = name,
 		.snap_len = cfg->snap_len,
@@ -101,7 +114,7 @@ open_live(struct device *device, const struct ffpf_engine_config *cfg, const cha
 }
 
 static int
-open_hook(struct device *device, const struct ffpf_engine *engine, const char *name, struct ffpf_error *err)
+open_hook(struct device *device, struct ffpf_engine *engine, const char *name, struct ffpf_error *err)
 {
 	struct ffpf_engine_hook *hook = engine->hooks;
 
@@ -146,23 +159,48 @@ take_given(struct device *device, struct ffpf_engine *engine, const char *name, 
 	return 0;
 }
 
+static int
+open_board(struct device *device, struct ffpf_engine *engine, const char *name, struct ffpf_error *err)
+{
+	const struct ffpf_ixp_config cfg = {
+		.board = name,
+		.snap_len = engine->cfg.snap_len ? engine->cfg.snap_len : DEFAULT_SNAP_LEN,
+		.tick = FFPF_TICK_NS,
+		.timeout_ms = engine->cfg.timeout_ms ? engine->cfg.timeout_ms : DEFAULT_TIMEOUT_MS,
+		.want = 1,
+		.nonblock = true,
+	};
+	struct ffpf_reader *reader;
+	int status = ffpf_ixp_open(&reader, &cfg, err);
+
+	if (status)
+		return status;
+	device->kind = DEVICE_BOARD;
+	take_reader(device, reader);
+	return 0;
+}
+
+/* What a device's arguments begin with: each kind of source is a row. */
+static const struct source {
+	const char *prefix;
+	int (*open)(struct device *device, struct ffpf_engine *engine, const char *rest, struct ffpf_error *err);
+} sources[] = {
+	{ "file:", open_file },   { "live:", open_live }, { "hook:", open_hook },
+	{ "given:", take_given }, { "ixp:", open_board },
+};
+
 int
 device_open(struct device **out, struct ffpf_engine *engine, const char *arguments, struct ffpf_error *err)
 {
-	const char *rest = strchr(arguments, ':') + 1; /* there is a prefix always */
 	struct device *device = calloc(1, sizeof(*device));
+	const struct source *source = sources;
 	int status;
 
 	if (!device)
 		return ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
-	if (strncmp(arguments, "file:", 5) == 0)
-		status = open_file(device, rest, err);
-	else if (strncmp(arguments, "live:", 5) == 0)
-		status = open_live(device, &engine->cfg, rest, err);
-	else if (strncmp(arguments, "hook:", 5) == 0)
-		status = open_hook(device, engine, rest, err);
-	else
-		status = take_given(device, engine, rest, err);
+	while (strncmp(arguments, source->prefix, strlen(source->prefix)) != 0)
+		source++; /* class_device.c writes no other prefix */
+	status = source->open(device, engine, arguments + strlen(source->prefix), err);
 	if (status) {
 		device_close(device);
 		return status;

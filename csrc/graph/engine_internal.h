@@ -23,7 +23,7 @@
 #define NS_PER_S  1000000000u
 #define NS_PER_MS 1000000u
 
-enum device_kind { DEVICE_FILE, DEVICE_LIVE, DEVICE_HOOK, DEVICE_GIVEN };
+enum device_kind { DEVICE_FILE, DEVICE_LIVE, DEVICE_HOOK, DEVICE_GIVEN, DEVICE_BOARD };
 
 /* A hook that an application offers. Never freed before the engine. */
 struct ffpf_engine_hook {
@@ -211,7 +211,8 @@ bool engine_extern_is_known(const struct ffpf_engine *engine, const char *name);
 /* device.c */
 int device_open(struct device **out, struct ffpf_engine *engine, const char *arguments, struct ffpf_error *err);
 void device_close(struct device *device);
-bool device_is_file(const struct device *device); /* has something or has ended: nothing is waited for */
+bool device_tells_pauses(const struct device *device); /* its packets' times say what came while nobody wanted it */
+bool device_is_file(const struct device *device);      /* has something or has ended: nothing is waited for */
 
 /* device_filter.c: gives each interface's socket the filter that fits what is active and read now. Only to take one
  * away can fail; that one stays in force then. */

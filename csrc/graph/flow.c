@@ -317,8 +317,7 @@ set_active(struct ffpf_graph_flow *flow, bool active)
 	for (uint32_t i = 0; i < flow->member_count; i++) {
 		struct node *node = flow->members[i];
 
-		if (active && node->active++ == 0 && node->device && node->device->reader &&
-		    !device_is_file(node->device))
+		if (active && node->active++ == 0 && node->device && device_tells_pauses(node->device))
 			node->device->active_since_ns = engine_clock(CLOCK_REALTIME);
 		if (!active)
 			node->active--;

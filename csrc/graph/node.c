@@ -371,7 +371,7 @@ node_counters(const struct node *node, struct ffpf_node_counters *out)
 		for (unsigned i = 0; i < FFPF_DROP_CAUSES; i++)
 			out->dropped[i] = c.dropped[i];
 		out->in += ffpf_counters_dropped(&c);
-		if (device->kind == DEVICE_LIVE) { /* only the filter that device_filter.c set */
+		if (device->kind == DEVICE_LIVE || device->kind == DEVICE_BOARD) { /* their own filters */
 			out->filtered = c.filtered;
 			out->in += c.filtered;
 		}
