@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pyffpf.daemon import replay
+from pyffpf.daemon.boards import Board
 from pyffpf.daemon.listener import loopback_address
 from pyffpf.daemon.protocol import SNAP_LEN_MAX
 from pyffpf.daemon.replay import Replay
@@ -29,7 +30,8 @@ _SIZE = re.compile(r"(\d{1,12}) ?(KiB|MiB|GiB)?")
 BMS = ("srp", "frp")
 LEVELS = ("kernel", "userspace")
 HOLDERS = ("auto", "systemd", "process", "none")
-REPLAY_KEYS = ("rate", "loops", "times", "lossless", "patience_ms", "readers")
+BOARD_KEYS = ("lossless", "patience_ms", "readers")
+REPLAY_KEYS = ("rate", "loops", "times", *BOARD_KEYS)
 
 
 class ConfigError(Exception):
@@ -96,10 +98,12 @@ class Fpl2Config:
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """What differs from [buffers] for one source, and of a savefile how it is replayed (replay.py). None: nothing."""
+    """What differs from [buffers] for one source, and of a savefile how it is replayed (replay.py), of a network
+    processor's board where it is (boards.py). None: nothing."""
 
     bytes: int | None = None
     file: Path | None = None
+    board: str | None = None
     rate: replay.Rate | None = None
     loops: int | None = None
     times: str | None = None
@@ -141,12 +145,22 @@ class Config:
         """The savefiles that clients may open, by name."""
         return {name: made for name, source in self.source.items() if (made := _replay(source)) is not None}
 
+    def boards(self) -> dict[str, Board]:
+        """The boards that clients may open, by name."""
+        return {
+            name: Board(source.board, **_said(source, BOARD_KEYS))
+            for name, source in self.source.items()
+            if source.board is not None
+        }
+
+
+def _said(source: SourceConfig, names: Sequence[str]) -> dict[str, Any]:
+    said = {name: getattr(source, name) for name in names}
+    return {name: value for name, value in said.items() if value is not None}
+
 
 def _replay(source: SourceConfig) -> Replay | None:
-    if source.file is None:
-        return None
-    said = {name: getattr(source, name) for name in REPLAY_KEYS}
-    return Replay(source.file, **{name: value for name, value in said.items() if value is not None})
+    return None if source.file is None else Replay(source.file, **_said(source, REPLAY_KEYS))
 
 
 def size(value: object) -> int:
@@ -175,6 +189,12 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("must be text")
     return value
+
+
+def _board(value: object) -> str:
+    if not _text(value) or "\0" in str(value):
+        raise ValueError("must be a board's name, or the path of its socket")
+    return str(value)
 
 
 def _bms(value: object) -> str:
@@ -257,6 +277,7 @@ KEYS: dict[str, dict[str, Callable[[object], Any]]] = {
     "source": {
         "bytes": _PBUF,
         "file": replay.file,
+        "board": _board,
         "rate": replay.rate,
         "loops": replay.loops,
         "times": replay.times,
@@ -324,6 +345,19 @@ def _files(main: Path) -> Iterator[Path]:
     yield from sorted(main.with_name("conf.d").glob("*.toml"))
 
 
+def _check_source(main: Path, name: str, source: SourceConfig) -> None:
+    if source.file is not None and source.board is not None:
+        raise ConfigError(f"{main}: source.{name}.board: it is a savefile already: source.{name}.file is there")
+    for key in REPLAY_KEYS:
+        if getattr(source, key) is None or source.file is not None:
+            continue
+        if key not in BOARD_KEYS:
+            raise ConfigError(f"{main}: source.{name}.{key}: only for a savefile: source.{name}.file is missing")
+        if source.board is None:
+            words = f"only for a savefile or a board: source.{name}.file, or .board, is missing"
+            raise ConfigError(f"{main}: source.{name}.{key}: {words}")
+
+
 def load(main: Path) -> Config:
     """The configuration in `main` and the files of conf.d beside it; ConfigError names the file and the key."""
     config = Config()
@@ -338,9 +372,7 @@ def load(main: Path) -> Config:
     if config.buffers.ibuf_bytes > config.buffers.ibuf_bytes_max:
         raise ConfigError(f"{main}: buffers.ibuf_bytes: more than buffers.ibuf_bytes_max")
     for name, source in config.source.items():
-        for key in REPLAY_KEYS:
-            if source.file is None and getattr(source, key) is not None:
-                raise ConfigError(f"{main}: source.{name}.{key}: only for a savefile: source.{name}.file is missing")
+        _check_source(main, name, source)
     return config
 
 

@@ -33,7 +33,7 @@ class ProgramStatus:
 @dataclass(frozen=True)
 class SourceStatus:
     name: str  # "eth0", "any", "netfilter:input", "replay:NAME"
-    kind: str = "kernel"  # "kernel", "tpacket", "savefile", "netfilter"
+    kind: str = "kernel"  # "kernel", "tpacket", "file", "ixp", "netfilter"
     form: str = ""  # of the kernel's hook on a socket: "context", "probed", "plain"; csrc/kernel/context.bpf.h
     reason: str = ""  # why neither kind nor form is a better one; of an adopted source it is not known
     ifindex: int = 0

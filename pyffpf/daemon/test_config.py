@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyffpf.daemon import config
+from pyffpf.daemon.boards import Board
 from pyffpf.daemon.config import AllowRule, Config, ConfigError, GroupConfig, SourceConfig
 from pyffpf.daemon.replay import FOREVER, Rate, Replay
 
@@ -106,6 +107,23 @@ def test_a_savefile_is_replayed_as_its_table_says(tmp_path: Path) -> None:
     }
     with pytest.raises(ConfigError, match=r"source\.eth0\.rate: only for a savefile"):
         load(tmp_path, '[source.eth0]\nrate = "full"')
+
+
+def test_boards(tmp_path: Path) -> None:
+    read = load(
+        tmp_path,
+        '[source.ixp0]\nboard = "ixp0"\n[source.two]\nboard = "/a/b"\nlossless = true\npatience_ms = 5\nreaders = 2',
+    )
+    assert read.boards() == {"ixp0": Board("ixp0"), "two": Board("/a/b", True, 5, 2)}
+    assert not read.replays()
+    for text, words in (
+        ('board = "x"\nrate = "full"', r"source\.a\.rate: only for a savefile"),
+        ('board = "x"\nfile = "/x"', r"source\.a\.board: it is a savefile already"),
+        ("readers = 2", r"source\.a\.readers: only for a savefile or a board"),
+        ('board = ""', r"source\.a\.board: must be a board's name"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            load(tmp_path, f"[source.a]\n{text}")
 
 
 @pytest.mark.parametrize("octets", [b"[daemon", b"\xff", b"[a]\n[a]"])

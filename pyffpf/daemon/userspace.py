@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The engine whose lanes this process fills: savefiles that are replayed, and interfaces where eBPF is refused.
+"""The engine whose lanes this process fills: savefiles that are replayed, interfaces where eBPF is refused, and boards.
 
-    reader (savefile, TPACKET) -> feed, a thread (csrc/feed) -> a hook for each group (csrc/hook) -> memfds
+    reader (savefile, TPACKET, board) -> feed, a thread (csrc/feed) -> a hook for each group (csrc/hook) -> memfds
 
 One lane a group, since a source has one thread. A flow that is not active has a filter that turns everything away.
 """
@@ -59,10 +59,11 @@ CODES = {
     lib.FFPF_E_DEVICE_DOWN: Code.DEVICE_DOWN,
     lib.FFPF_E_NOT_SUPPORTED: Code.NOT_SUPPORTED,
     lib.FFPF_E_NO_MEMORY: Code.LIMIT,
+    lib.FFPF_E_BUSY: Code.LIMIT,
 }
 
 
-def _call(function: Callable[..., int], *arguments: Any) -> None:
+def core_call(function: Callable[..., int], *arguments: Any) -> None:
     """A call of the core; its story becomes the exception."""
     error = ffi.new("struct ffpf_error *")
     code = function(*arguments, error)
@@ -85,7 +86,7 @@ def _program(insns: bytes) -> Any:
     error = ffi.new("struct ffpf_error *")
     if lib.ffpf_bpf_validate(array, count, lib.FFPF_BPF_RULES_KERNEL, error) < 0:
         raise RefusedError(Code.INVALID, ffi.string(error.text).decode(errors="replace"))
-    _call(lib.ffpf_bpf_prog_create, made, array, count, lib.FFPF_BPF_AUTO)
+    core_call(lib.ffpf_bpf_prog_create, made, array, count, lib.FFPF_BPF_AUTO)
     return ffi.gc(made[0], lib.ffpf_bpf_prog_destroy)
 
 
@@ -155,13 +156,13 @@ class UserspaceSource:
         config.publish_batch = PUBLISH_BATCH
         lib.ffpf_feed_describe(self._feed, config)
         made = ffi.new("struct ffpf_hook **")
-        _call(lib.ffpf_hook_create, made, config)
+        core_call(lib.ffpf_hook_create, made, config)
         return _Hook(made[0])
 
     def open_group(self, group: int, bms: str) -> None:
         hook = self._new_hook(bms, 0)
         try:
-            _call(lib.ffpf_feed_add, self._feed, hook.made)
+            core_call(lib.ffpf_feed_add, self._feed, hook.made)
         except BaseException:
             lib.ffpf_hook_destroy(hook.made)
             raise
@@ -177,15 +178,15 @@ class UserspaceSource:
             undo.callback(lib.ffpf_hook_destroy, hook.made)
             for flow, octets in movers.items():
                 slots = octets // IBUF_ENTRY_BYTES
-                _call(lib.ffpf_flow_prepare, flow.made, flow.hook.made, hook.made, slots)
+                core_call(lib.ffpf_flow_prepare, flow.made, flow.hook.made, hook.made, slots)
                 undo.callback(lib.ffpf_flow_abandon, flow.made, flow.hook.made)
             for flow in left:
-                _call(lib.ffpf_flow_count_on, flow.made, flow.hook.made, hook.made)
+                core_call(lib.ffpf_flow_count_on, flow.made, flow.hook.made, hook.made)
                 undo.callback(lib.ffpf_flow_uncount, flow.made, flow.hook.made)
             undo.pop_all()
         for flow in movers:
             lib.ffpf_flow_leave(flow.made, flow.hook.made)
-        _call(lib.ffpf_feed_replace, self._feed, old.made, hook.made)
+        core_call(lib.ffpf_feed_replace, self._feed, old.made, hook.made)
         there.hook = hook
         for flow in movers:
             self._arrive(flow)
@@ -215,10 +216,10 @@ class UserspaceSource:
         config.prog = self._nothing
         config.waker = lib.FFPF_WAKER_TIMERFD
         made = ffi.new("struct ffpf_flow **")
-        _call(lib.ffpf_flow_create, made, config)
+        core_call(lib.ffpf_flow_create, made, config)
         flow = _Flow(made[0], self._groups[group], snap_len)
         try:
-            _call(lib.ffpf_hook_attach, flow.hook.made, flow.made)
+            core_call(lib.ffpf_hook_attach, flow.hook.made, flow.made)
         except BaseException:
             lib.ffpf_flow_destroy(flow.made)
             raise
@@ -236,7 +237,7 @@ class UserspaceSource:
     def grow_flow(self, slot: int, ibuf_bytes: int) -> None:
         flow = self._flows[slot]
         slots = ibuf_bytes // IBUF_ENTRY_BYTES
-        _call(lib.ffpf_flow_prepare, flow.made, flow.hook.made, flow.group.hook.made, slots)
+        core_call(lib.ffpf_flow_prepare, flow.made, flow.hook.made, flow.group.hook.made, slots)
         lib.ffpf_flow_leave(flow.made, flow.hook.made)
         self._arrive(flow)
 
@@ -257,7 +258,7 @@ class UserspaceSource:
 
     def close_flow(self, slot: int) -> None:
         flow = self._flows.pop(slot)
-        _call(lib.ffpf_hook_detach, flow.hook.made, flow.made)
+        core_call(lib.ffpf_hook_detach, flow.hook.made, flow.made)
         lib.ffpf_flow_destroy(flow.made)
         self._leave(flow.hook, flow.group)
         self._set_snap_len(flow.group)
@@ -299,7 +300,7 @@ class UserspaceSource:
         lib.ffpf_flow_set_generation(flow.made, program, generation)
         active = sum(flow.active for flow in self._flows.values())
         if active >= self._readers and lib.ffpf_feed_state(self._feed) == lib.FFPF_FEED_READY:
-            _call(lib.ffpf_feed_start, self._feed)
+            core_call(lib.ffpf_feed_start, self._feed)
 
     def leave(self, slot: int, column: int) -> None:
         self._flows[slot].active = False
@@ -401,7 +402,7 @@ class UserspaceEngine:
         except OSError as error:
             raise EngineError(f"{name}: {replay.file}: {error.strerror}") from error
         try:
-            _call(lib.ffpf_feed_create_savefile, made, descriptor, config)
+            core_call(lib.ffpf_feed_create_savefile, made, descriptor, config)
         finally:
             os.close(descriptor)
         return UserspaceSource("file", 0, made[0], pbuf_bytes, replay.readers, None)
@@ -414,7 +415,7 @@ class UserspaceEngine:
         made = ffi.new("struct ffpf_feed **")
         try:
             _check_link_type(reader, resolved.name)
-            _call(lib.ffpf_feed_create, made, reader, config)
+            core_call(lib.ffpf_feed_create, made, reader, config)
         except BaseException:
             reader.ops.close(reader)
             raise
@@ -432,7 +433,7 @@ def _open_tpacket(device: str) -> Any:
     config.tstamp_type = lib.FFPF_TSTAMP_DEFAULT
     config.tick = lib.FFPF_TICK_NS
     made = ffi.new("struct ffpf_reader **")
-    _call(lib.ffpf_live_open, made, config, ffi.NULL)
+    core_call(lib.ffpf_live_open, made, config, ffi.NULL)
     return made[0]
 
 
