@@ -6,6 +6,10 @@
 
 Python binds `>>` more tightly than `|`, graph text the other way round: alternatives stand in parentheses here, and a
 chain that is an alternative comes out in brackets. A node that has a name and occurs again is the same node there.
+What programs call by EXTERN are nodes with names, too, which stand before the flow:
+
+    device("eth0") >> node("FPL-2", "RETURN EXTERN(web, 0, 0);", calls=[bpf("tcp port 80", name="web")])
+    web=(BPF,tcp port 80); (device,eth0) -> (FPL-2,"RETURN EXTERN(web, 0, 0);")
 
 `device`, `bpf`, `sampler`, `packetcount` and `bytecount` are the classes of the paper; of any other class the function
 of its name makes a node: `topk(k=10, by="bytes")` is (topk,"k=10 by=bytes"); `node` takes the class as text.
@@ -14,7 +18,7 @@ of its name makes a node: `topk(k=10, by="bytes")` is (topk,"k=10 by=bytes"); `n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -52,8 +56,9 @@ class Part:
         return iter(())
 
     def __str__(self) -> str:
-        _check_names(self)
-        return self._text(set())
+        callees = _callees(self)
+        _check_names((*callees, *self.nodes()))
+        return "".join(f"{callee._text(set())}; " for callee in callees) + self._text(set())
 
     def __repr__(self) -> str:
         """The text in angle brackets, also of a part that `str` refuses."""
@@ -62,14 +67,18 @@ class Part:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Node(Part):
-    """An instance of a filter class. expression: its arguments as one text; mbuf: octets, None for the class's size."""
+    """An instance of a filter class. expression: its arguments as one text; mbuf: octets, None for the class's size.
+    calls: filters that its program calls, with names."""
 
     class_name: str
     expression: str = ""
     mbuf: int | None = None
     name: str | None = None
+    calls: tuple[Node, ...] = ()
 
     def __post_init__(self) -> None:
+        if not all(callee.name for callee in self.calls):
+            raise ValueError("a filter that is called needs a name")
         for what, word in (("class", self.class_name), ("name", self.name)):
             if word is not None and not NAME.fullmatch(word):
                 raise ValueError(f"{word!r} cannot be a {what}: letters, digits, '_' and '-', not a digit at first")
@@ -144,9 +153,24 @@ class Chain(Part):
         return " -> ".join([stage._text(written) for stage in self.stages])
 
 
-def _check_names(part: Part) -> None:
-    by_name: dict[str, Node] = {}
+def _callees(part: Part) -> tuple[Node, ...]:
+    """What its programs call, each once, behind what it calls itself."""
+    found: dict[int, Node] = {}
+
+    def add(callee: Node) -> None:
+        for one in callee.calls:
+            add(one)
+        found.setdefault(id(callee), callee)
+
     for one in part.nodes():
+        for callee in one.calls:
+            add(callee)
+    return tuple(found.values())
+
+
+def _check_names(nodes: Iterable[Node]) -> None:
+    by_name: dict[str, Node] = {}
+    for one in nodes:
         if one.name is not None and by_name.setdefault(one.name, one) is not one:
             raise ValueError(f"two nodes have the name {one.name!r}")
 
@@ -159,14 +183,15 @@ def quoted(text: str) -> str:
 
 
 def node(
-    class_name: str, *words: object, mbuf: int | None = None, name: str | None = None, **arguments: object
-) -> Node:
+    class_name: str, *words: object, mbuf: int | None = None, name: str | None = None, calls: Iterable[Node] = (),
+    **arguments: object,
+) -> Node:  # fmt: skip
     """A node of any class. words and arguments become the expression: node("topk", k=10, by="bytes") is
-    (topk,"k=10 by=bytes"). A value with a blank in it stands in single quotes there. ValueError for one that has a
-    single quote besides."""
+    (topk,"k=10 by=bytes"). A value with a blank in it stands in single quotes there. calls: filters that its program
+    calls. ValueError for a value that has a single quote besides."""
     values = [str(word) for word in words]
     values += [f"{key}={_value(value)}" for key, value in arguments.items()]
-    return Node(class_name, " ".join(values), mbuf, name)
+    return Node(class_name, " ".join(values), mbuf, name, tuple(calls))
 
 
 def _value(value: object) -> str:
@@ -196,7 +221,7 @@ def bpf(text: str, *, name: str | None = None) -> Node:
 
 def sampler(*words: object, mbuf: int | None = None, name: str | None = None, **arguments: object) -> Node:
     """sampler(n): every n-th packet. What else there is, `ffpf-flow --classes sampler` says."""
-    return node("sampler", *words, mbuf=mbuf, name=name, **arguments)
+    return node("sampler", *words, mbuf=mbuf, name=name, calls=(), **arguments)
 
 
 def packetcount(*, mbuf: int | None = None, name: str | None = None) -> Node:

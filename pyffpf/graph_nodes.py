@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fpl.graph.node import COUNTING, Node
+from fpl.graph.node import COUNTING, PROGRAMS, Callee, Node
 from pyffpf._core import ffi, lib
 from pyffpf.graph_text import text_at, text_error
 
@@ -48,13 +49,18 @@ def nodes_of(text: str, before: Before = _nothing_before, *, arguments: bool = F
     if arguments:
         for position in range(graph.count):
             _check_arguments(graph, position, octets)
+    callees = [
+        Callee(text_at(one.name), text_at(getattr(one, "class")), text_at(one.expression),
+               int(one.mbuf_bytes) if one.has_mbuf else None)
+        for one in (graph.callees[number] for number in range(graph.callee_count))
+    ]  # fmt: skip
     ends = {int(graph.ends[number]) for number in range(graph.end_count)}
     nodes: list[Node] = []
     places: list[int] = []  # by position in the text
     for position in range(graph.count):
         said = graph.nodes[position]
         if text_at(getattr(said, "class")):
-            nodes.append(_node(said, places, position in ends))
+            nodes.append(_node(said, places, position in ends, callees))
         else:
             _join(nodes, before(text_at(said.flow), text_at(said.name)))
         places.append(len(nodes) - 1)
@@ -98,7 +104,7 @@ def _join(nodes: list[Node], leading: Sequence[Node]) -> None:
         nodes.append(replace(node, inputs=tuple(first + at for at in node.inputs)))
 
 
-def _node(said: Any, places: Sequence[int], is_end: bool) -> Node:
+def _node(said: Any, places: Sequence[int], is_end: bool, callees: Sequence[Callee]) -> Node:
     kind = text_at(getattr(said, "class"))
     return Node(
         kind,
@@ -107,7 +113,18 @@ def _node(said: Any, places: Sequence[int], is_end: bool) -> Node:
         int(said.mbuf_bytes) if said.has_mbuf else None,
         text_at(said.name),
         deliver=True if is_end and kind not in COUNTING else None,
+        calls=called(text_at(said.expression), callees) if kind in PROGRAMS else (),
     )
+
+
+def called(program: str, callees: Sequence[Callee]) -> tuple[Callee, ...]:
+    """Those whose names a program has in it, or in turn one of those; all, where it has some of its text in a file."""
+    found: list[Callee] = []
+    for callee in reversed(callees):
+        if program.startswith("file:") or re.search(rf"(?ai)\b({callee.name}|USE)\b", program):
+            found.insert(0, callee)
+            program += f" {callee.argument}"
+    return tuple(found)
 
 
 def leading_to(nodes: Sequence[Node], position: int) -> list[Node]:

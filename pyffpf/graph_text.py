@@ -3,13 +3,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pyffpf._core import ffi, lib
 from pyffpf.errors import BadGraph, FfpfError, SystemFailure, exception_of
 
 if TYPE_CHECKING:
+    from fpl.graph.node import Callee
     from pyffpf.compose import Part
+
+
+def filter_text(kind: str, argument: str, mbuf: int | None, name: str = "") -> str:
+    """(class,"expression",octets) as graph text has it, with the name before it."""
+    quoted = argument.replace("\\", "\\\\").replace('"', '\\"')
+    return (f"{name}=" if name else "") + f'({kind},"{quoted}"' + (f",{mbuf})" if mbuf is not None else ")")
+
+
+def callees_text(calls: Iterable[Callee]) -> str:
+    """What stands before the flow, for the programs in it to call."""
+    return "".join(f"{filter_text(one.kind, one.argument, one.mbuf, one.name)}; " for one in calls)
 
 
 def text_at(pointer: Any) -> str:

@@ -78,6 +78,8 @@ def _request_of(node: Node) -> dict[str, Any]:
     said: dict[str, Any] = {"class": node.kind, "argument": node.argument, "inputs": list(node.inputs)}
     if node.name:
         said["name"] = node.name
+    if node.calls:
+        said["calls"] = [callee.said() for callee in node.calls]
     if node.insns is not None:
         said["insns"] = base64.b64encode(node.insns).decode()
     said |= {key: value for key, value in (("mbuf", node.mbuf), ("deliver", node.deliver)) if value is not None}

@@ -36,6 +36,8 @@ from pyffpf.compose import Part, bpf, bytecount, device, node, packetcount, ref,
         (node("topk", k=10, by="bytes", mbuf=4096), "(topk,k=10 by=bytes,4096)"),
         (node("sampler", "1/100", "random", seed=7), "(sampler,1/100 random seed=7)"),
         (node("file", path="/tmp/my file.pcap"), "(file,\"path='/tmp/my file.pcap'\")"),
+        (device("a") >> node("FPL-2", "RETURN EXTERN(web,0,0);", calls=[bpf("tcp", name="web")]),
+         'web=(BPF,tcp); (device,a) -> (FPL-2,"RETURN EXTERN(web,0,0);")'),
         (device("netfilter:input"), "(device,netfilter:input)"),
         (device("netfilter:input,inet"), '(device,"netfilter:input,inet")'),
     ],
@@ -50,6 +52,20 @@ def test_a_named_node_that_occurs_again_is_the_same() -> None:
     assert str(device("a") >> sampled) == "(device,a) -> x=(sampler,2)"  # a part can be used in any number of graphs
     with pytest.raises(ValueError, match="two nodes have the name 'x'"):
         str(device("a") >> sampled >> sampler(3, name="x"))
+
+
+def test_what_is_called_stands_once_before_the_flow() -> None:
+    low = bpf("tcp", name="low")
+    high = node("FPL-2", "EXTERN(low,0,0);", name="high", calls=[low])
+    caller = [node("FPL-2", f"EXTERN(high,0,0); RETURN {number};", calls=[high, low]) for number in range(2)]
+    assert str(device("a") >> (caller[0] | caller[1])) == (
+        'low=(BPF,tcp); high=(FPL-2,"EXTERN(low,0,0);"); '
+        '(device,a) -> (FPL-2,"EXTERN(high,0,0); RETURN 0;") | (FPL-2,"EXTERN(high,0,0); RETURN 1;")'
+    )
+    with pytest.raises(ValueError, match="two nodes have the name 'low'"):
+        str(device("a") >> caller[0] >> packetcount(name="low"))
+    with pytest.raises(ValueError, match="needs a name"):
+        node("FPL-2", "RETURN 1;", calls=[bpf("tcp")])
 
 
 def test_other_classes_by_their_names() -> None:

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fpl.graph.node import Callee
 from pyffpf._core import ffi, lib
 from pyffpf.cli.control import Control, ControlError
 from pyffpf.daemon import privileges, protocol, status, transport
@@ -34,6 +35,7 @@ from pyffpf.delivery import Delivery
 from pyffpf.errors import FfpfError, check, new_error
 from pyffpf.flow import Flow
 from pyffpf.graph import Graph
+from pyffpf.graph_text import callees_text, filter_text
 
 LOOK_S = 0.5  # between two looks at what ffpfd has to say
 MEMORY_MAX = (1 << 30) + (1 << 16)  # octets of one node's memory that others see
@@ -115,12 +117,12 @@ class Nodes:
         self.fronts |= {str(one).partition("bit")[0] for one in said["inputs"] if isinstance(one, str)}
         position = int(said["position"])
         inputs = " | ".join(one if isinstance(one, str) else self.name(one) for one in said["inputs"])
-        quoted = str(said["argument"]).replace("\\", "\\\\").replace('"', '\\"')
-        size = f",{said['mbuf']}" if said.get("mbuf") is not None else ""
+        calls = [Callee(one["name"], one["class"], one["argument"], one["mbuf"]) for one in said.get("calls", ())]
+        made = filter_text(said["class"], said["argument"], said.get("mbuf"), self.name(position))
         before = {one.id for one in self._graph.instances()}
         flow = OwnFlow(graph=self._graph, name=f"f{self._flow}at{position}")
         self.made[position] = flow
-        flow.populate(f'{inputs} -> {self.name(position)}=({said["class"]},"{quoted}"{size})').instantiate()
+        flow.populate(f"{callees_text(calls)}{inputs} -> {made}").instantiate()
         number = flow[-1].instance
         fd, at, octets, error = ffi.new("int *"), ffi.new("uint64_t *"), ffi.new("uint64_t *"), new_error()
         check(lib.ffpf_graph_flow_memory(flow._pointer, flow[-1].number, fd, at, octets, error), error)

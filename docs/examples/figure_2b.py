@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Figure 2b: the ten busiest TCP connections, found by a function in C that the filter calls with its own memory.
+"""Figure 2b: the ten busiest TCP connections. A filter in FPL-2 calls one in FPL-1, which counts, and a function in C,
+which finds the largest: all work on the caller's memory.
 
 python figure_2b.py capture.pcap     # or an interface, for ten seconds
 """
@@ -15,7 +16,8 @@ from pyffpf.compose import device, node
 
 
 def main(source: str) -> None:
-    program = node("FPL-2", Path(__file__).with_name("figure_2b.fpl").read_text(), mbuf=4096, name="top")
+    text, table = (Path(__file__).with_name(name).read_text() for name in ("figure_2b.fpl", "figure_2b_table.fpl1"))
+    program = node("FPL-2", text, mbuf=4096, name="top", calls=[node("FPL-1", table, name="table")])
     with pyffpf.Graph(engine="embedded") as graph, graph.flow(device(source) >> program) as flow:
         graph.run(seconds=10)
         memory = flow["top"].mbuf.view("u4")

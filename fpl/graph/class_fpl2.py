@@ -14,6 +14,8 @@ from fpl.classify import backend, ir
 from fpl.fpl2 import FplError, check, ebpf
 from fpl.fpl2.check import Policy
 from fpl.fpl2.compile import Checked, mbuf_size
+from fpl.fpl2.externals import key_of
+from fpl.graph.callees import externals
 from fpl.graph.classes import KernelClass, Lowered, NotInKernelError
 from fpl.graph.code import Code, Function
 from fpl.graph.node import Node
@@ -73,11 +75,23 @@ def meant(text: str, mbuf_bytes: int, link: str) -> tuple[str, int, str, Interfa
     return text, mbuf_bytes, link, tuple(socket.if_nameindex())
 
 
+def _refuse_calls(node: Node, octets: int) -> None:
+    """Raises NotInKernelError, or FplError, for a program that calls another filter."""
+    library = CoreLibrary()
+    policy = Policy(externals=externals(node.calls, octets, library), library=library)
+    calls = check(node.argument, mbuf_bytes=octets, policy=policy).cost.calls
+    called = [callee.name for callee in node.calls if key_of(callee.name) in calls]
+    if called:
+        raise NotInKernelError(f"it calls {called[0]}, and filters are called in userspace alone")
+
+
 def instance(node: Node) -> Lowered:
     octets = mbuf_size(node.mbuf or 0)
     if node.argument.startswith(RECORD):
         raise NotInKernelError("a record has native code alone")
     try:
+        if node.calls:
+            _refuse_calls(node, octets)
         known = meant(node.argument, octets, "ethernet")
         kernel, merges = _kernel(*known), checked(*known).merges
     except FplError as error:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from fpl.graph.classes import NotInKernelError
 from fpl.graph.merge import DEVICE_NUMBER, Merged, Running, key_of
-from fpl.graph.node import DEVICE, NODES_MAX, GraphError, Instance, Level, Node, Placed, check
+from fpl.graph.node import DEVICE, NODES_MAX, Callee, GraphError, Instance, Level, Node, Placed, check
 from fpl.graph.table import CLASSES
 
 # Of these documents, and of the maps that they speak of: `work` (emit.py), the states, what a class has in its MBuf and
@@ -25,6 +25,16 @@ FORMAT = 1
 
 class KeptError(Exception):
     """What was left cannot be gone on with: why."""
+
+
+@dataclass(frozen=True)
+class KeptCallee:
+    """As Callee."""
+
+    name: str
+    kind: str
+    argument: str = ""
+    mbuf: int | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,7 @@ class KeptNode:
     insns: str | None = None
     private: bool = False
     deliver: bool | None = None
+    calls: list[KeptCallee] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -119,13 +130,24 @@ def mbuf_name(serial: int) -> str:
 
 def node_of(kept: KeptNode) -> Node:
     insns = None if kept.insns is None else base64.b64decode(kept.insns, validate=True)
-    return Node(kept.kind, kept.argument, tuple(kept.inputs), kept.mbuf, kept.name, insns, kept.private, kept.deliver)
+    calls = tuple(Callee(one.name, one.kind, one.argument, one.mbuf) for one in kept.calls)
+    return Node(
+        kept.kind, kept.argument, tuple(kept.inputs), kept.mbuf, kept.name, insns, kept.private, kept.deliver, calls
+    )
 
 
 def keep_node(node: Node) -> KeptNode:
     insns = None if node.insns is None else base64.b64encode(node.insns).decode()
     return KeptNode(
-        node.kind, node.argument, list(node.inputs), node.mbuf, node.name, insns, node.private, node.deliver
+        node.kind,
+        node.argument,
+        list(node.inputs),
+        node.mbuf,
+        node.name,
+        insns,
+        node.private,
+        node.deliver,
+        [KeptCallee(one.name, one.kind, one.argument, one.mbuf) for one in node.calls],
     )
 
 

@@ -17,6 +17,8 @@ from enum import StrEnum
 from fpl.percpu import Merge
 
 DEVICE = "device"
+PROGRAMS = frozenset({"FPL-1", "FPL-2"})  # classes whose arguments may call other filters
+CALLS_MAX = 64  # filters that a node may call
 NODES_MAX = (
     60  # in a graph, and of all flows together on one source in the kernel: bits of a word, and maps of a program
 )
@@ -40,12 +42,27 @@ Pins = Mapping[str, Level]  # by class: where the administrator wants its nodes
 
 
 @dataclass(frozen=True)
+class Callee:
+    """A filter that a program calls by EXTERN, with the caller's packet and MBuf (csrc/graph/callee.c). mbuf: octets of
+    that, None: all, or as many as the class needs."""
+
+    name: str
+    kind: str
+    argument: str = ""
+    mbuf: int | None = None
+
+    def said(self) -> dict[str, object]:
+        """As messages have it."""
+        return {"name": self.name, "class": self.kind, "argument": self.argument, "mbuf": self.mbuf}
+
+
+@dataclass(frozen=True)
 class Node:
     """kind: the class, as in text. argument: its expression. inputs: positions of earlier nodes; a device has none.
     mbuf: octets of MBuf, None: as many as the class has. insns: what the text of a BPF node compiles to, octets of
     struct sock_filter, little endian; None there: everything passes. private: not shared with other flows, and the MBuf
     may be written by the flow's application. deliver: packets that come out of it go to the flow's IBuf; None: if it is
-    a last node, and not one that counts."""
+    a last node, and not one that counts. calls: filters that a program may call, each those before it."""
 
     kind: str
     argument: str = ""
@@ -55,6 +72,7 @@ class Node:
     insns: bytes | None = None
     private: bool = False
     deliver: bool | None = None
+    calls: tuple[Callee, ...] = ()
 
     def __str__(self) -> str:
         return (
@@ -79,6 +97,8 @@ def check(nodes: Sequence[Node]) -> None:
             raise GraphError(f"node {position} {node}: its inputs must be earlier nodes")
         if len(set(node.inputs)) != len(node.inputs):
             raise GraphError(f"node {position} {node}: an input stands there twice")
+        if node.calls and node.kind not in PROGRAMS:
+            raise GraphError(f"node {position} {node}: only programs call filters")
         if node.mbuf is not None and not 0 <= node.mbuf <= MBUF_MAX:
             raise GraphError(f"node {position} {node}: an MBuf has {MBUF_MAX} octets at most")
     names = [node.name for node in nodes if node.name]

@@ -13,7 +13,7 @@ import pytest
 from fpl.classify.testing import Packet
 from fpl.graph import kept
 from fpl.graph.kept import FORMAT, KeptError, KeptStage
-from fpl.graph.node import Node
+from fpl.graph.node import Callee, Node
 from fpl.graph.testing import DEVICE, TestStage, bpf_node
 from pyffpf.daemon import jsonform
 
@@ -105,6 +105,11 @@ def test_with_nobody_left_nothing_runs(made: TestStage) -> None:
     assert (made.stage.running, made.stage.program) == (0, (0, 0))
     made.open(1, DELIVERING)
     assert [bool(made.send(ONE)) for _ in range(3)] == [False, False, True]
+
+
+def test_what_programs_call_is_kept() -> None:
+    node = Node("FPL-1", "call a", (0,), calls=(Callee("a", "BPF", "tcp"), Callee("b", "FPL-2", "RETURN 1;", 8)))
+    assert kept.node_of(kept.keep_node(node)) == node
 
 
 def no_map(known: KeptStage) -> KeptStage:

@@ -23,7 +23,12 @@ FILE_WORD = "file:"
 
 def check_programs(config: Fpl2Config, nodes: Sequence[Node]) -> None:
     """RefusedError, with the node and why. Reads files, compiles nothing."""
-    for node in nodes:
+    called = (
+        Node(callee.kind, callee.argument, mbuf=node.mbuf if callee.mbuf is None else callee.mbuf, name=callee.name)
+        for node in nodes
+        for callee in node.calls
+    )
+    for node in (*nodes, *called):
         if node.kind == UNSIGNED and config.require_signed:
             raise RefusedError(Code.DENIED, f"{node}: programs must be signed, and those in FPL-1 are not")
         if node.kind != CLASS:
@@ -62,10 +67,13 @@ def _check_text(config: Fpl2Config, node: Node) -> None:
         return
     from fpl.fpl2 import FplError, check  # which brings a parser that ffpfd does without otherwise
     from fpl.fpl2.check import Policy
+    from fpl.graph.callees import externals
     from pyffpf.externs import CoreLibrary
 
     try:
-        cost = check(node.argument, mbuf_bytes=node.mbuf or 0, policy=Policy(library=CoreLibrary())).cost
+        library = CoreLibrary()
+        policy = Policy(externals=externals(node.calls, node.mbuf or 0, library), library=library)
+        cost = check(node.argument, mbuf_bytes=node.mbuf or 0, policy=policy).cost
     except FplError:
         return
     for needs, most, what in ((cost.steps, config.steps, "steps"), (cost.iterations, config.rounds, "rounds of loops")):

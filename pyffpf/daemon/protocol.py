@@ -12,12 +12,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NoReturn, TypeGuard
 
-from fpl.graph.node import MBUF_MAX, NODES_MAX, Node
+from fpl.graph.node import CALLS_MAX, MBUF_MAX, NODES_MAX, Callee, Node
 
 VERSION = 1
 MESSAGE_MAX = 65536  # octets of one message
@@ -28,6 +29,7 @@ TEXT_MAX = 16384  # characters of a graph's text, and of a node's argument
 INSNS_MAX = 4096  # BPF_MAXINSNS, include/uapi/linux/bpf_common.h (Linux 6.1)
 INSN_BYTES = 8  # struct sock_filter
 SNAP_LEN_MAX = 262144  # libpcap's largest
+WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")  # what EXTERN calls a filter
 
 
 class Code(StrEnum):
@@ -234,6 +236,18 @@ class _Fields:
             self.fail(f"text must be printable text of {TEXT_MAX} characters at most")
         return value
 
+    def argument(self) -> str:
+        value = self._fields.get("argument", "")
+        if not isinstance(value, str) or len(value) > TEXT_MAX or not _is_lines(value):
+            self.fail(f"argument must be printable text of {TEXT_MAX} characters at most")
+        return value
+
+    def calls(self) -> list[object]:
+        value = self._fields.get("calls", [])
+        if not isinstance(value, list) or len(value) > CALLS_MAX:
+            self.fail(f"calls must be a list of {CALLS_MAX} at most")
+        return value
+
     def nodes(self) -> tuple[Node, ...]:
         value = self._fields.get("nodes")
         if not isinstance(value, list) or not 0 < len(value) <= NODES_MAX:
@@ -244,21 +258,30 @@ class _Fields:
         if not isinstance(item, dict):
             self.fail(f"nodes[{number}] must be an object")
         fields = _Fields(self._id, f"{self._op}: nodes[{number}]", item)
-        argument, inputs = item.get("argument", ""), item.get("inputs", [])
-        if not isinstance(argument, str) or len(argument) > TEXT_MAX or not _is_lines(argument):
-            fields.fail(f"argument must be printable text of {TEXT_MAX} characters at most")
+        inputs = item.get("inputs", [])
         if not isinstance(inputs, list) or len(inputs) > NODES_MAX or not all(map(_is_uint, inputs)):
             fields.fail("inputs must be a list of positions")
         return Node(
             kind=fields.text("class"),
-            argument=argument,
+            argument=fields.argument(),
             inputs=tuple(inputs),
             mbuf=None if item.get("mbuf") is None else fields.uint("mbuf", MBUF_MAX),
             name=fields.text_or_null("name") or "",
             insns=fields.insns() if "insns" in item else None,
             private=fields.boolean("private", False),
             deliver=None if item.get("deliver") is None else fields.boolean("deliver", False),
+            calls=tuple(self._callee(number, callee) for callee in fields.calls()),
         )
+
+    def _callee(self, number: int, item: object) -> Callee:
+        if not isinstance(item, dict):
+            self.fail(f"nodes[{number}]: calls must be objects")
+        fields = _Fields(self._id, f"{self._op}: nodes[{number}]: calls", item)
+        mbuf = None if item.get("mbuf") is None else fields.uint("mbuf", MBUF_MAX)
+        name = fields.text("name")
+        if not WORD.fullmatch(name):
+            fields.fail("name must be a word")
+        return Callee(name, fields.text("class"), fields.argument(), mbuf)
 
 
 def _is_lines(text: str) -> bool:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from fpl.fpl2 import check, record
 from fpl.fpl2.compile import compile_native
 from fpl.fpl2.keys import Secret, Trusted, TrustStore
-from fpl.graph.node import Node
+from fpl.graph.node import Callee, Node
 from pyffpf.cli.control import ControlError
 from pyffpf.daemon.config import Config, Fpl2Config
 from pyffpf.daemon.policy import Policy
@@ -38,10 +39,12 @@ def config(folder: Path, *, require_signed: bool = True, rounds: int = 9, mbuf: 
     return Fpl2Config(folder / "trust", folder / "records", require_signed, rounds=rounds, mbuf=mbuf)
 
 
-def refusal(asked: Fpl2Config, argument: str, mbuf: int | None = None, kind: str = "FPL-2") -> str:
+def refusal(
+    asked: Fpl2Config, argument: str, mbuf: int | None = None, kind: str = "FPL-2", calls: tuple[Callee, ...] = ()
+) -> str:
     """ "": it is allowed."""
     try:
-        Policy(Config(fpl2=asked)).check_programs([DEVICE, Node(kind, argument, (0,), mbuf)])
+        Policy(Config(fpl2=asked)).check_programs([DEVICE, Node(kind, argument, (0,), mbuf, calls=calls)])
     except RefusedError as refused:
         assert refused.code is Code.DENIED
         return refused.text
@@ -76,6 +79,21 @@ def test_texts_have_limits(folder: Path) -> None:
     said = refusal(config(folder, require_signed=False, rounds=8), "EXTERN(drop,0,0); " + LOOP)
     assert said.endswith("it may take 9 rounds of loops, and 8 are allowed")  # also of those that call functions
     assert refusal(config(folder, require_signed=False), f"file:{folder}/other.fplo") == ""  # the tool's to load
+
+
+def test_programs_that_are_called_have_the_same_limits(folder: Path) -> None:
+    allowed = config(folder, require_signed=False, rounds=8)
+    called = Callee("a", "FPL-2", LOOP)
+    assert "a: it may take 9 rounds of loops" in refusal(allowed, "EXTERN(a,0,0);", calls=(called,))
+    signed = Callee("a", "FPL-2", f"file:{folder}/records/good.fplo")
+    good = f"file:{folder}/records/good.fplo"
+    assert refusal(config(folder), good, calls=(signed,)) == ""
+    assert "a: programs in FPL-2 must be signed" in refusal(config(folder), good, calls=(called,))
+    assert "those in FPL-1 are not" in refusal(config(folder), good, calls=(Callee("a", "FPL-1", "ret 1"),))
+    costly = replace(config(folder, require_signed=False), steps=60)
+    assert "octets, and 64 are allowed" in refusal(costly, "EXTERN(a,0,0);", 128, calls=(Callee("a", "BPF", "tcp"),))
+    said = refusal(costly, "EXTERN(a,0,0);", calls=(Callee("a", "BPF", "tcp"),))
+    assert said.endswith("it may take 104 steps, and 60 are allowed")  # 100 of the class
 
 
 def test_a_graph_with_such_a_program_is_refused(folder: Path) -> None:

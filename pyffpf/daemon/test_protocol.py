@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fpl.graph.node import Callee
 from pyffpf.daemon import protocol
 from pyffpf.daemon.protocol import BadRequestError, Close, Filter, Hello, Open, Revoke, Status, Successor
 
@@ -31,6 +32,19 @@ REQUESTS: list[tuple[dict[str, Any], protocol.Request]] = [
     ({"id": 6, "op": "status", "from the future": [1, {}]}, Status(6)),
     ({"id": 7, "op": "revoke", "flow": 1, "reason": "enough"}, Revoke(7, 1, "enough")),
 ]
+
+
+def graph(**node: Any) -> bytes:
+    """A request with one node, a program."""
+    nodes = [{"class": "FPL-2", "argument": "RETURN 1;", "inputs": [], **node}]
+    return json.dumps({"id": 5, "op": "graph", "flow": 1, "nodes": nodes}).encode()
+
+
+def test_what_programs_call_is_read() -> None:
+    calls = (Callee("a", "BPF", "tcp"), Callee("b", "FPL-2", "EXTERN(a,0,0);", 8))
+    request = protocol.parse(graph(calls=[callee.said() for callee in calls]))
+    assert isinstance(request, protocol.Instantiate)
+    assert request.nodes[0].calls == calls
 
 
 @pytest.mark.parametrize(("message", "request_"), REQUESTS)
@@ -80,6 +94,16 @@ def test_requests_are_read(message: dict[str, Any], request_: protocol.Request) 
             "insns must be 4096 instructions at most",
         ),
         (b'{"id":4,"op":"successor","flow":1}', 4, "lane must be a whole number of 0 or more"),
+        (graph(calls=[7]), 5, "graph: nodes[0]: calls must be objects"),
+        (graph(calls={}), 5, "nodes[0]: calls must be a list of 64 at most"),
+        (graph(calls=[{"class": "BPF"}] * 65), 5, "nodes[0]: calls must be a list of 64 at most"),
+        (graph(calls=[{"name": "a=(BPF); b", "class": "BPF"}]), 5, "nodes[0]: calls: name must be a word"),
+        (
+            graph(calls=[{"name": "a", "class": "BPF", "argument": "\0"}]),
+            5,
+            "nodes[0]: calls: argument must be printable",
+        ),
+        (graph(calls=[{"name": "a", "class": "BPF", "mbuf": -1}]), 5, "calls: mbuf must be a whole number"),
         (b" " * 65537, 0, "a message has 65536 octets at most"),
     ],
 )

@@ -29,14 +29,19 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def why_not_class(node: Node) -> str:
-    """Why no worker runs nodes of this class; "": it does."""
-    name = node.kind.encode()
+    """Why no worker runs such a node, or what it calls; "": it does."""
+    filters = [(node.kind, node.argument), *((callee.kind, callee.argument) for callee in node.calls)]
+    return next(filter(None, (_why_not(*one) for one in filters)), "")
+
+
+def _why_not(kind: str, argument: str) -> str:
+    name = kind.encode()
     known = lib.ffpf_class_find(name, len(name))
     if known == ffi.NULL:
-        return f"{node.kind} is a class of the application's own"
-    if node.argument.lstrip().startswith(FILE_WORD):
+        return f"{kind} is a class of the application's own"
+    if argument.lstrip().startswith(FILE_WORD):
         return "its program is read with what the user may read"
-    return f"{node.kind} acts with what the application may do" if known.of_process else ""
+    return f"{kind} acts with what the application may do" if known.of_process else ""
 
 
 class WorkerError(Exception):

@@ -207,7 +207,7 @@ class Workers:
 
         inputs = [at if graph.placed[at].by_worker else device(graph.placed[at].number) for at in node.inputs]
         return {"position": position, "class": node.kind, "argument": node.argument, "mbuf": node.mbuf,
-                "inputs": inputs}  # fmt: skip
+                "inputs": inputs, "calls": [callee.said() for callee in node.calls]}  # fmt: skip
 
     async def _front(self, worker: Worker, graph: GraphFlow, kernel: Sequence[int]) -> Front:
         key = (graph.source.key, tuple(graph.placed[at].number for at in kernel))
