@@ -376,6 +376,9 @@ step(struct ixp_engine *engine, const struct ixp_bus *bus)
 	switch ((enum ixp_operation)(word >> 26)) {
 	case IXP_OP_NOP:
 		break;
+	case IXP_OP_MOVE:
+		put(context, FIELD(word, 19, 7), source(context, FIELD(word, 5, 7)));
+		break;
 	case IXP_OP_IMMED:
 		immed(context, word);
 		break;
@@ -458,6 +461,8 @@ me_run(struct ixp_engine *engine, uint64_t until, const struct ixp_bus *bus)
 
 		if (engine->running || arbitrate(engine)) {
 			step(engine, bus);
+			if (engine->stop)
+				break;
 			continue;
 		}
 		if (!engine->stop && !any_alive(engine))

@@ -34,6 +34,7 @@
  * X(name, code, format). Fields of a format, by their lowest bit:
  *   NONE
  *   ALU     dst 19 (7), a 12 (7), b 5 (7), n 0 (5)
+ *   MOV     dst 19 (7), b 5 (7)
  *   IMM     dst 20 (6), how 16 (4), value 0 (16)
  *   BR      cond 22 (4), target 0 (10)
  *   BIT     a 20 (6), bit 15 (5), target 0 (10)
@@ -83,7 +84,8 @@
 	X(CSR_READ, 33, CSR)                                                                                           \
 	X(CSR_WRITE, 34, CSR)                                                                                          \
 	X(KILL, 35, NONE) /* this context runs no more */                                                              \
-	X(HALT, 36, HALT) /* no context of this engine does */
+	X(HALT, 36, HALT) /* no context of this engine does */                                                         \
+	X(MOVE, 37, MOV)  /* b; no condition code is set */
 
 #define IXP_CONDITIONS(X)                                                                                              \
 	X(ALWAYS, 0)                                                                                                   \

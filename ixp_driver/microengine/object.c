@@ -8,7 +8,7 @@
 #define IMPORT_LOW(dst)        ((uint32_t)IXP_OP_IMMED << 26 | (dst) << 20 | (uint32_t)IXP_IMMED_LOW << 16)
 #define IMPORT_UPPER(dst)      ((uint32_t)IXP_OP_IMMED << 26 | (dst) << 20 | (uint32_t)IXP_IMMED_UPPER << 16)
 
-enum format { NONE, ALU, IMM, BR, BIT, BYTE, REF, ARB, SIGNAL, CSR, RTN, HALT };
+enum format { NONE, ALU, MOV, IMM, BR, BIT, BYTE, REF, ARB, SIGNAL, CSR, RTN, HALT };
 
 #define FORMAT_OF(name, code, format) [code] = (format),
 static const uint8_t FORMATS[IXP_OPERATION_COUNT] = { IXP_OPERATIONS(FORMAT_OF) };
@@ -49,6 +49,8 @@ operands_fault(uint32_t word)
 		if (!is_destination(FIELD(word, 19, 7)) || !is_source(a) || !is_source(b))
 			return "no such register";
 		return one_bank(a, b) ? "two registers of one bank are read" : NULL;
+	case MOV:
+		return is_destination(FIELD(word, 19, 7)) && is_source(b) ? NULL : "no such register";
 	case RTN:
 		return is_source(a) ? NULL : "no such register";
 	case IMM:

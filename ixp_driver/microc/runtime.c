@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What microengines have no instruction for. The compiler calls these; a program has those alone that it needs.
+ * Divisors are not 0.
+ */
+static uint32_t
+__multiply32(uint32_t a, uint32_t b)
+{
+	uint32_t product = 0;
+
+	while (b) {
+		if (b & 1)
+			product += a;
+		a <<= 1;
+		b >>= 1;
+	}
+	return product;
+}
+
+static uint64_t
+__multiply64(uint64_t a, uint64_t b)
+{
+	uint64_t product = 0;
+
+	while (b) {
+		if (b & 1)
+			product += a;
+		a <<= 1;
+		b >>= 1;
+	}
+	return product;
+}
+
+static uint32_t
+__modulo32(uint32_t a, uint32_t b)
+{
+	uint32_t shift = 0;
+
+	while (b <= a && !(b & 0x80000000)) {
+		b <<= 1;
+		shift++;
+	}
+	for (;;) {
+		if (a >= b)
+			a -= b;
+		if (!shift)
+			return a;
+		b >>= 1;
+		shift--;
+	}
+}
+
+static uint32_t
+__divide32(uint32_t a, uint32_t b)
+{
+	uint32_t quotient = 0, shift = 0;
+
+	while (b <= a && !(b & 0x80000000)) {
+		b <<= 1;
+		shift++;
+	}
+	for (;;) {
+		quotient <<= 1;
+		if (a >= b) {
+			a -= b;
+			quotient++;
+		}
+		if (!shift)
+			return quotient;
+		b >>= 1;
+		shift--;
+	}
+}
+
+static uint64_t
+__modulo64(uint64_t a, uint64_t b)
+{
+	uint32_t shift = 0;
+
+	while (b <= a && !(b & 0x8000000000000000)) {
+		b <<= 1;
+		shift++;
+	}
+	for (;;) {
+		if (a >= b)
+			a -= b;
+		if (!shift)
+			return a;
+		b >>= 1;
+		shift--;
+	}
+}
+
+static uint64_t
+__divide64(uint64_t a, uint64_t b)
+{
+	uint64_t quotient = 0;
+	uint32_t shift = 0;
+
+	while (b <= a && !(b & 0x8000000000000000)) {
+		b <<= 1;
+		shift++;
+	}
+	for (;;) {
+		quotient <<= 1;
+		if (a >= b) {
+			a -= b;
+			quotient++;
+		}
+		if (!shift)
+			return quotient;
+		b >>= 1;
+		shift--;
+	}
+}
+
+static int32_t
+__signed_divide32(int32_t a, int32_t b)
+{
+	uint32_t quotient = __divide32(a < 0 ? -(uint32_t)a : (uint32_t)a, b < 0 ? -(uint32_t)b : (uint32_t)b);
+
+	return (a ^ b) < 0 ? -quotient : quotient;
+}
+
+static int32_t
+__signed_modulo32(int32_t a, int32_t b)
+{
+	uint32_t rest = __modulo32(a < 0 ? -(uint32_t)a : (uint32_t)a, b < 0 ? -(uint32_t)b : (uint32_t)b);
+
+	return a < 0 ? -rest : rest;
+}
+
+static int64_t
+__signed_divide64(int64_t a, int64_t b)
+{
+	uint64_t quotient = __divide64(a < 0 ? -(uint64_t)a : (uint64_t)a, b < 0 ? -(uint64_t)b : (uint64_t)b);
+
+	return (a ^ b) < 0 ? -quotient : quotient;
+}
+
+static int64_t
+__signed_modulo64(int64_t a, int64_t b)
+{
+	uint64_t rest = __modulo64(a < 0 ? -(uint64_t)a : (uint64_t)a, b < 0 ? -(uint64_t)b : (uint64_t)b);
+
+	return a < 0 ? -rest : rest;
+}
+
+static uint64_t
+__shift_left(uint64_t a, uint32_t n)
+{
+	if (n & 32)
+		a <<= 32;
+	for (n &= 31; n; n--)
+		a <<= 1;
+	return a;
+}
+
+static uint64_t
+__shift_right(uint64_t a, uint32_t n)
+{
+	if (n & 32)
+		a >>= 32;
+	for (n &= 31; n; n--)
+		a >>= 1;
+	return a;
+}
+
+static uint64_t
+__shift_right_signed(uint64_t a, uint32_t n)
+{
+	int64_t b = (int64_t)a;
+
+	if (n & 32)
+		b >>= 32;
+	for (n &= 31; n; n--)
+		b >>= 1;
+	return (uint64_t)b;
+}
