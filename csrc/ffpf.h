@@ -34,6 +34,7 @@
 #include "graph/flow.h"
 #include "graph/node_reader.h"
 #include "graph/parse.h"
+#include "graph/relayed.h"
 #include "graph/tuple.h"
 #include "hook/flow.h"
 #include "hook/hook.h"

@@ -209,7 +209,13 @@ enum ffpf_ibuf_state {
 	FFPF_IBUF_EVICTED = 1,  /* SRP: the reader wrote an R that cannot be; nothing protects it any more */
 	FFPF_IBUF_DETACHED = 2, /* the control plane took the flow from the lane */
 	FFPF_IBUF_MOVED = 3,    /* the flow goes on in another IBuf, perhaps of another lane: read this one, then ask */
+	/* second hand: */
+	FFPF_IBUF_LEFT = 4, /* its reader held up whoever writes it; nothing protects what it has not read */
+	FFPF_IBUF_GONE = 5, /* no entry will come: the source is gone */
 };
+
+/* Values of ffpf_ibuf_page.flags. */
+#define FFPF_IBUF_SECOND_HAND 0x1 /* written by a reader of the lane, later than the lane is (csrc/relay) */
 
 struct ffpf_ibuf_page {
 	struct ffpf_head head;     /* (c) */
@@ -220,10 +226,13 @@ struct ffpf_ibuf_page {
 	uint64_t nested_before;    /* (c) `nested` of the lane, or of its counts, when the flow came */
 	uint64_t packets_before; /* (w) ffpf_counts.packets of the lane when the flow began; as the flow is activated */
 	uint64_t first_pos;      /* (c) position of the first entry: a multiple of 2^32 */
-	uint64_t reserved0;
+	uint32_t flags;          /* (c) FFPF_IBUF_* */
+	uint32_t reserved0;
 
 	FFPF_WORD(uint64_t) w; /* (w) position behind the last published entry */
-	uint64_t reserved1[7];
+	/* (w) second hand: as of the lane's page, of entries instead of records; stored behind the W of every lane */
+	FFPF_WORD(int64_t) floor_ns;
+	uint64_t reserved1[6];
 
 	/* (w) position behind the entry that is being overwritten, or one more; stored before it. The kernel's hook
 	 * keeps it under FRP alone. */
@@ -250,7 +259,9 @@ FFPF_AT(ffpf_ibuf_page, lane, 28);
 FFPF_AT(ffpf_ibuf_page, nested_before, 32);
 FFPF_AT(ffpf_ibuf_page, packets_before, 40);
 FFPF_AT(ffpf_ibuf_page, first_pos, 48);
+FFPF_AT(ffpf_ibuf_page, flags, 56);
 FFPF_AT(ffpf_ibuf_page, w, 64);
+FFPF_AT(ffpf_ibuf_page, floor_ns, 72);
 FFPF_AT(ffpf_ibuf_page, intent, 128);
 FFPF_AT(ffpf_ibuf_page, stale, 136);
 FFPF_AT(ffpf_ibuf_page, generation, 192);

@@ -91,7 +91,7 @@ class Delivery:
             {
                 "lanes": self._parts, "count": self._count, "reader": self._page[0], "counts": self._counts[0],
                 "event_fd": self._fds["wake"], "event": EVENTS[self._flow.facts["wake_kind"]], "ops": self._ops,
-                "remote": ffi.cast("void *", number),
+                "remote": ffi.cast("void *", number), "writer_fd": self._fds.get("writer", 0),
             },
         )  # fmt: skip
         config = ffi.new(
@@ -106,7 +106,7 @@ class Delivery:
         self.reader, self._number = out[0], number
         self.reader.info.link_type = self.link_type
         _LIVING[number] = self
-        for name in [name for name in self._fds if name != "wake"]:
+        for name in self._fds.keys() - {"wake", "writer"}:
             os.close(self._fds.pop(name))
 
     def give(self, engine: Any, name: str) -> None:

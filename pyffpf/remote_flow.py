@@ -14,7 +14,8 @@ In ffpfd a flow ends with the connection that made it: there is none that outliv
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy.typing as npt
@@ -384,9 +385,9 @@ class RemoteFlow(Delivers, Flow):
         number, at = place
         part = self._parts[number]
         state = self._ask(lambda one: one.counters() if one is part else [])[number][at]
-        if state.worker:
-            return _counters_of_worker(state)
         lost = self._lost(number, position)
+        if state.worker:
+            return _counters_of_worker(state, lost)
         came = part.packets if state.came is None else state.came
         out = part.packets if state.out is None else state.out
         return Counters(came, out - sum(lost.values()), came - out, lost)
@@ -440,8 +441,10 @@ class RemoteFlow(Delivers, Flow):
         return state.reason or BY_HOOK
 
 
-def _counters_of_worker(state: NodeState) -> Counters:
-    """What the worker lost on the way to the node came to it, too, as a drop."""
-    came, out, lost = state.came or 0, state.out or 0, sum(state.lost.values())
-    dropped = dict(state.lost) | ({"class": state.dropped} if state.dropped else {})
-    return Counters(came + lost, out, came - out - state.dropped, dropped)
+def _counters_of_worker(state: NodeState, lost_here: Mapping[str, int]) -> Counters:
+    """What the worker lost on the way to the node came to it, too, as a drop. lost_here: between it and this process."""
+    came, out = state.came or 0, state.out or 0
+    dropped = Counter({"class": state.dropped}) + Counter(state.lost) + Counter(lost_here)
+    return Counters(
+        came + sum(state.lost.values()), out - sum(lost_here.values()), came - out - state.dropped, dict(dropped)
+    )

@@ -5,6 +5,8 @@ daemon/workers.py, which says what is asked here.
     kernel: IBufs of the group --readers--> fronts, devices of this process's graph --> nodes --> counters, MBufs
                                                                                                       |
     applications of the group: mapped, read-only <-----------------------------------------------------+
+                                                                                                      |
+    processes that read packets <- IBufs, second hand (worker_relay.py), to the kernel's lanes <------+
 
     python -m pyffpf.worker ASKS COMMANDS UID GID GROUP
 
@@ -36,10 +38,12 @@ from pyffpf.errors import FfpfError, check, new_error
 from pyffpf.flow import Flow
 from pyffpf.graph import Graph
 from pyffpf.graph_text import callees_text, filter_text
+from pyffpf.worker_relay import Lanes, Relay
 
 LOOK_S = 0.5  # between two looks at what ffpfd has to say
 MEMORY_MAX = (1 << 30) + (1 << 16)  # octets of one node's memory that others see
 DATA_MAX = 1 << 30  # octets of its own: tables of classes, above all
+MADE_TO_SEND = ("relay", "successor", "report")  # operations whose descriptors are nobody's afterwards
 OOM_SCORE = "500"  # when memory is short this process goes before those that asked for it
 
 
@@ -94,9 +98,12 @@ class Front:
         self.facts: Mapping[str, Any] = said
         self.descriptors = fds
         self._asks, self.flow = asks, int(said["flow"])
+        self.lanes = Lanes(fds, int(said["lanes"]))
 
     def successor(self, lane: int) -> Mapping[str, int]:
-        return self._asks.successor(self.flow, lane)
+        found = self._asks.successor(self.flow, lane)
+        self.lanes.moved(lane, found[f"lane:{lane}"])
+        return found
 
 
 class Nodes:
@@ -105,6 +112,8 @@ class Nodes:
     def __init__(self, graph: Graph, flow: int) -> None:
         self._graph, self._flow = graph, flow
         self.made: dict[int, Flow] = {}  # by position
+        self.passed_on: list[Flow] = []  # what the kernel lets out, and is handed on as it is
+        self.relay: Relay | None = None
         self.described: list[dict[str, Any]] = []
         self.files: list[tuple[str, int]] = []  # of their memories, the nodes'
         self.fronts: set[str] = set()
@@ -130,7 +139,34 @@ class Nodes:
                                "mbuf": int(octets[0])})  # fmt: skip
         self.files.append((f"memory:{self._flow}:{position}", int(fd[0])))
 
+    def hand_on(self, said: Mapping[str, Any], front: Front, device: Flow, writer: int) -> None:
+        """What the flow's process reads. writer: the end of a pipe that is closed with this process."""
+
+        def flow_of(node: str | int) -> Flow:
+            if isinstance(node, int):
+                return self.made[node]
+            flow = OwnFlow(node, graph=self._graph, name=f"f{self._flow}reads{len(self.passed_on)}")
+            self.passed_on.append(flow.instantiate())
+            return flow
+
+        self.fronts.add(front.name)
+        self.relay = Relay(said, device, front.lanes, writer, flow_of)
+
+    def look(self) -> None:
+        relay = self.relay
+        if relay is not None:
+            relay.look()
+
+    @property
+    def flows(self) -> list[Flow]:
+        return [*self.made.values(), *self.passed_on]
+
     def close(self) -> None:
+        if self.relay is not None:
+            self.relay.close()
+            self.relay = None
+        while self.passed_on:
+            self.passed_on.pop().close()
         for position in sorted(self.made, reverse=True):
             self.made.pop(position).close()
 
@@ -141,8 +177,8 @@ class Worker:
     def __init__(self, asks: Asks, commands: socket.socket) -> None:
         self.graph = OfTheCore(shown=True)
         self._asks, self._commands = asks, commands
-        self._fronts: dict[str, tuple[int, Flow, list[Flow]]] = {}  # by name: the number that ffpfd has for it, the
-        # device, and one node for each bit
+        self._fronts: dict[str, tuple[Front, Flow, list[Flow]]] = {}  # by name; the device, and one node for each bit
+        self._lives, self._writer = os.pipe()  # who has the first sees that the second, which only this has, is closed
         self._flows: dict[int, Nodes] = {}
         self._active: set[int] = set()
         self._changed = threading.Event()
@@ -150,7 +186,8 @@ class Worker:
         self._left = False  # nobody can ask anything any more, on this connection
         self._operations: dict[str, Callable[[Mapping[str, Any], dict[str, int]], Answer]] = {
             "front": self._front, "end_front": self._end_front, "run": self._run, "switch": self._switch,
-            "end": self._end, "report": self._report, "list": self._list,
+            "end": self._end, "report": self._report, "list": self._list, "relay": self._relay,
+            "successor": self._successor,
         }  # fmt: skip
 
     # ---- packets
@@ -166,6 +203,8 @@ class Worker:
                     if self.graph.run(0, LOOK_S).ended:
                         self._changed.wait(LOOK_S / 10)
                         self._changed.clear()
+            for nodes in list(self._flows.values()):
+                nodes.look()
             self._listen()
 
     def _listen(self) -> None:
@@ -197,6 +236,8 @@ class Worker:
                 transport.close_all(list(fds.values()))
             for part, numbers in protocol.with_descriptors({"id": 0, **reply}, files):
                 transport.send(self._commands, protocol.encode(part), numbers)
+            if message["op"] in MADE_TO_SEND:
+                transport.close_all([fd for _, fd in files])
 
     def _front(self, said: Mapping[str, Any], fds: dict[str, int]) -> Answer:
         front = Front(self._asks, said, dict(fds))
@@ -204,7 +245,7 @@ class Worker:
         Delivery(front).give(self.graph.core.pointer, front.name)
         device = OwnFlow(f"{front.name}=(device,given:{front.name})", graph=self.graph).instantiate()
         bits: list[Flow] = []
-        self._fronts[front.name] = (front.flow, device, bits)
+        self._fronts[front.name] = (front, device, bits)
         if int(said["bits"]) > 1:
             for bit in range(int(said["bits"])):
                 text = f"{front.name} -> {front.name}bit{bit}=(delivered,{bit})"
@@ -212,9 +253,10 @@ class Worker:
         return {}, []
 
     def _end_front(self, said: Mapping[str, Any], fds: dict[str, int]) -> Answer:
-        _, device, bits = self._fronts.pop(str(said["name"]))
+        front, device, bits = self._fronts.pop(str(said["name"]))
         for flow in (*bits, device):
             flow.close()
+        front.lanes.close()
         return {}, []
 
     def _run(self, said: Mapping[str, Any], fds: dict[str, int]) -> Answer:
@@ -222,6 +264,9 @@ class Worker:
         try:
             for node in said["nodes"]:
                 nodes.add(node)
+            if said["relay"] is not None:
+                front, device, _ = self._fronts[str(said["relay"]["front"])]
+                nodes.hand_on(said["relay"], front, device, self._lives)
         except BaseException:
             nodes.close()
             raise
@@ -232,7 +277,7 @@ class Worker:
         flow, on = int(said["flow"]), bool(said["on"])
         if not on:
             self._drain()
-        for made in self._flows[flow].made.values():
+        for made in self._flows[flow].flows:
             if on is not (made.state == "active"):
                 made.activate() if on else made.pause()
         (self._active.add if on else self._active.discard)(flow)
@@ -257,8 +302,17 @@ class Worker:
             {"flow": flow, "active": flow in self._active, "fronts": sorted(nodes.fronts), "nodes": nodes.described}
             for flow, nodes in self._flows.items()
         ]
-        fronts = [{"name": name, "flow": known[0]} for name, known in self._fronts.items()]
+        fronts = [{"name": name, "flow": known[0].flow} for name, known in self._fronts.items()]
         return {"fronts": fronts, "flows": flows}, [file for nodes in self._flows.values() for file in nodes.files]
+
+    def _relay(self, said: Mapping[str, Any], fds: dict[str, int]) -> Answer:
+        relay = self._flows[int(said["flow"])].relay
+        return {}, relay.opened() if relay else []
+
+    def _successor(self, said: Mapping[str, Any], fds: dict[str, int]) -> Answer:
+        relay = self._flows[int(said["flow"])].relay
+        found = relay.successor(int(said["lane"]), int(said["request"])) if relay else []
+        return {"busy": not found}, found
 
     def _report(self, said: Mapping[str, Any], fds: dict[str, int]) -> Answer:
         node = self._flows[int(said["flow"])].made[int(said["position"])][-1]

@@ -40,6 +40,10 @@ struct ffpf_bms {
 	bool (*still_whole)(const struct ffpf_view *view, const struct ffpf_fetched *item);
 };
 
+/* SRP: takes over what the reader says of R, into `r` of the IBuf and of those before it. What cannot be evicts, and
+ * ibuf->evicted says so. Writer; grant_cells does it by itself. */
+void ffpf_bms_srp_take_r(struct ffpf_ibuf *ibuf);
+
 extern const struct ffpf_bms ffpf_bms_srp;
 extern const struct ffpf_bms ffpf_bms_frp;
 

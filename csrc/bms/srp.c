@@ -63,6 +63,16 @@ take_r_before(struct ffpf_ibuf *ibuf)
 		ibuf->r = r;
 }
 
+void
+ffpf_bms_srp_take_r(struct ffpf_ibuf *ibuf)
+{
+	take_r(ibuf);
+	if (ibuf->evicted)
+		return;
+	for (struct ffpf_ibuf *before = ibuf->before; before; before = before->before)
+		take_r_before(before);
+}
+
 static void
 constrain(struct ffpf_lane *lane, const struct ffpf_ibuf *ibuf)
 {
@@ -84,14 +94,12 @@ compute_r_star(struct ffpf_lane *lane)
 
 		if (ibuf->evicted)
 			continue;
-		take_r(ibuf);
+		ffpf_bms_srp_take_r(ibuf);
 		if (ibuf->evicted)
 			continue;
 		constrain(lane, ibuf);
-		for (struct ffpf_ibuf *before = ibuf->before; before; before = before->before) {
-			take_r_before(before);
+		for (const struct ffpf_ibuf *before = ibuf->before; before; before = before->before)
 			constrain(lane, before);
-		}
 	}
 }
 

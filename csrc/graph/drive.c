@@ -126,8 +126,11 @@ engine_step(struct ffpf_engine *engine, uint32_t max, uint32_t *packets, const s
 	queue_save_all(engine);
 	step = merge_devices(engine, max < engine->cfg.batch ? max : engine->cfg.batch, err);
 	*packets = engine->count;
-	if (engine->count)
+	if (engine->count) {
 		pass_batch(engine);
+		relays_pass(engine);
+	}
+	relays_end(engine);
 	if (pass_flush(engine, err))
 		return STEP_FAILED;
 	if (step == STEP_NOTHING) {

@@ -9,6 +9,7 @@
  *     node.c    instances: made, found, freed pass.c   batch -> nodes -> queues
  *     callee.c  filters that programs call
  *     queue.c   what waits for a reader       drive.c  who may run it, and how one waits
+ *     relayed.c what goes to other processes
  */
 #include "externs/externs.h"
 #include "graph/engine.h"
@@ -157,6 +158,7 @@ struct ffpf_engine {
 	struct ffpf_extern_scope externs_scope;
 	struct queue *queues;
 	uint32_t queue_count;
+	struct ffpf_graph_relay *relays;
 
 	/* the batch that passes, or passed last */
 	struct ffpf_node_pkt *batch;
@@ -281,6 +283,12 @@ void queue_push(struct ffpf_engine *engine, struct queue *queue, uint32_t pos, u
 void queue_save_all(struct ffpf_engine *engine); /* nothing is borrowed any more, but what is out */
 void queue_release(struct ffpf_engine *engine, struct queue *queue);
 bool queue_give(struct ffpf_engine *engine, struct queue *queue, uint32_t max, struct ffpf_graph_batch *out);
+
+/* relayed.c */
+void relays_pass(struct ffpf_engine *engine);      /* what the batch that has passed brings to other processes */
+void relays_end(const struct ffpf_engine *engine); /* devices that have ended: those are told */
+void relays_forget_flow(struct ffpf_engine *engine, const struct ffpf_graph_flow *flow);
+void relays_forget_device(struct ffpf_engine *engine, const struct node *device);
 
 /* flow.c */
 int flow_check(const struct ffpf_graph_flow *flow, const char *call, unsigned states, struct ffpf_error *err);

@@ -380,6 +380,7 @@ flow_close_locked(struct ffpf_graph_flow *flow, struct ffpf_error *err)
 			queue_destroy(engine, queue);
 		queue = next;
 	}
+	relays_forget_flow(engine, flow);
 	for (uint32_t i = 0; i < flow->member_count; i++)
 		flow->members[i]->flows--;
 	flow->state = FFPF_GRAPH_CLOSED;

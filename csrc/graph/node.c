@@ -339,6 +339,8 @@ node_free(struct ffpf_engine *engine, struct node *node, struct ffpf_error *err)
 	int status = node_flush(node, err);
 	uint32_t at = 0;
 
+	if (node->device)
+		relays_forget_device(engine, node);
 	while (engine->nodes[at] != node)
 		at++;
 	engine->node_count--;

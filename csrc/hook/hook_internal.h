@@ -16,6 +16,7 @@
  * writer loads the new graph, or the control plane sees that it is inside, and waits until it has left.
  */
 #include "hook/hook.h"
+#include "hook/wake.h"
 
 #include <pthread.h>
 
@@ -79,12 +80,6 @@ int ffpf_graph_add_guest(struct ffpf_hook *hook, const struct ffpf_flow *flow, s
 void ffpf_graph_take(struct ffpf_hook *hook, const struct ffpf_ibuf *ibuf);
 struct ffpf_graph *ffpf_graph_create(uint32_t capacity);
 void ffpf_graph_destroy(struct ffpf_graph *graph); /* NULL is legal */
-
-/* wake.c: CLOCK_MONOTONIC is read when a reader sleeps and waits for more than there is. */
-void ffpf_wake_if_due(struct ffpf_ibuf *ibuf);
-uint64_t ffpf_wake_tick(struct ffpf_ibuf *ibuf, uint64_t now_ns); /* when the next wake-up is due */
-void ffpf_wake(struct ffpf_ibuf *ibuf);                           /* if it sleeps */
-void ffpf_wake_unasked(const struct ffpf_ibuf *ibuf);             /* the same, by whoever is not the writer */
 
 /* flow.c */
 int ffpf_flow_make_ibuf(struct ffpf_ibuf **out, const struct ffpf_flow *flow, uint32_t lane, uint32_t slots,

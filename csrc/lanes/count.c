@@ -30,14 +30,15 @@ add_kernel_lane(const struct lanes *l, const struct lane *lane, struct ffpf_coun
 }
 
 static void
-add_lane(const struct lane *lane, struct ffpf_counters *out)
+add_lane(const struct lane *lane, bool second_hand, struct ffpf_counters *out)
 {
 	const struct ffpf_ibuf_page *page = lane->view.ibuf;
 
 	out->filtered += lane->past_filtered + ffpf_counted(&page->filtered);
 	for (unsigned cause = 0; cause < FFPF_DROP_CAUSES; cause++)
 		out->dropped[cause] += lane->past_dropped[cause] + ffpf_counted(&page->dropped[cause]);
-	out->dropped[FFPF_DROP_NESTED] += ffpf_counted(&lane->view.lane->nested) - page->nested_before;
+	if (!second_hand) /* whoever writes these has counted those */
+		out->dropped[FFPF_DROP_NESTED] += ffpf_counted(&lane->view.lane->nested) - page->nested_before;
 }
 
 int
@@ -50,7 +51,7 @@ lanes_counters(struct ffpf_reader *r, struct ffpf_counters *out)
 		if (l->counts)
 			add_kernel_lane(l, &l->lanes[i], out);
 		else
-			add_lane(&l->lanes[i], out);
+			add_lane(&l->lanes[i], l->second_hand, out);
 	}
 	out->dropped[FFPF_DROP_LAPPED] += l->lapped;
 	out->dropped[FFPF_DROP_INVALID] += l->invalid;
@@ -64,6 +65,12 @@ lanes_counters(struct ffpf_reader *r, struct ffpf_counters *out)
 bool
 lanes_source_is_gone(const struct lanes *l)
 {
-	/* acquire: pairs with control.bpf.c; what was published before is seen after */
+	uint32_t gone = 0;
+
+	/* acquire: pairs with ffpf_relay_end, and with control.bpf.c; what was published before is seen after */
+	for (uint32_t i = 0; i < l->lane_count && l->second_hand; i++)
+		gone += atomic_load_explicit(&l->lanes[i].view.ibuf->state, memory_order_acquire) == FFPF_IBUF_GONE;
+	if (gone == l->lane_count)
+		return true;
 	return l->counts && atomic_load_explicit(&l->counts->state, memory_order_acquire) == FFPF_SOURCE_GONE;
 }

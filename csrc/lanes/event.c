@@ -6,6 +6,7 @@
 #include "lanes/lanes_internal.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -36,19 +37,21 @@ map_ring(struct lanes_event *e, int fd, struct ffpf_error *err)
 }
 
 int
-lanes_event_open(struct lanes_event *e, int fd, enum ffpf_lanes_event kind, struct ffpf_error *err)
+lanes_event_open(struct lanes_event *e, const struct ffpf_lanes_parts *parts, struct ffpf_error *err)
 {
+	const int fd = parts->event_fd;
 	int rc = 0;
 
-	*e = (struct lanes_event){ .poll_fd = fd, .self_fd = fd, .timer_fd = -1 };
-	if (kind == FFPF_LANES_EVENT_EVENTFD)
+	*e = (struct lanes_event){ .poll_fd = fd, .self_fd = fd, .timer_fd = -1, .writer_fd = parts->writer_fd };
+	if (parts->event == FFPF_LANES_EVENT_EVENTFD)
 		return 0;
 	e->self_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	e->poll_fd = epoll_create1(EPOLL_CLOEXEC);
 	e->own = true;
-	if (e->self_fd == -1 || e->poll_fd == -1 || watch(e->poll_fd, e->self_fd) || watch(e->poll_fd, fd))
+	if (e->self_fd == -1 || e->poll_fd == -1 || watch(e->poll_fd, e->self_fd) || watch(e->poll_fd, fd) ||
+	    (e->writer_fd && watch(e->poll_fd, e->writer_fd)))
 		rc = ffpf_error_set_errno(err, FFPF_E_SYSTEM, errno, "can't watch the descriptor of events");
-	if (kind == FFPF_LANES_EVENT_TIMERFD)
+	if (parts->event == FFPF_LANES_EVENT_TIMERFD)
 		e->timer_fd = fd;
 	else
 		rc = rc ? rc : map_ring(e, fd, err);
@@ -81,6 +84,14 @@ lanes_event_ring(const struct lanes_event *e)
 	ssize_t rc = write(e->self_fd, &one, sizeof(one));
 
 	(void)rc; /* a full counter is readable too */
+}
+
+bool
+lanes_event_orphaned(const struct lanes_event *e)
+{
+	struct pollfd writer = { .fd = e->writer_fd };
+
+	return e->writer_fd && poll(&writer, 1, 0) == 1;
 }
 
 bool

@@ -160,6 +160,7 @@ lanes_judge(struct lanes *l)
 			continue;
 		}
 		describe(l, &l->packets[n], item, result);
+		l->described[n] = (uint8_t)i;
 		l->packets[n++].skipped = skipped;
 		skipped = 0;
 	}

@@ -62,6 +62,8 @@ give_back(struct lanes *l, bool keep_last)
 	lanes_unread(l, r);
 	if (keep_last && l->has_last)
 		r[l->last_lane] = l->last_pos;
+	for (struct ffpf_lanes_holder *holder = l->holders; holder; holder = holder->next)
+		holder->hold(holder, r);
 	for (uint32_t i = 0; i < l->lane_count; i++)
 		atomic_store_explicit(&l->page->r[l->lanes[i].view.lane_number], r[i], memory_order_release);
 	atomic_store_explicit(&l->page->delivered, l->delivered, memory_order_relaxed);
@@ -87,6 +89,16 @@ serve_items(struct lanes *l, struct ffpf_batch *batch)
 	return true;
 }
 
+static const char *
+why_shut_out(uint32_t state)
+{
+	if (state == FFPF_IBUF_EVICTED)
+		return "evicted: R was not between the last R and W";
+	if (state == FFPF_IBUF_LEFT)
+		return "left: it read too slowly, or not at all, while its group lost packets";
+	return "the flow was detached";
+}
+
 /* What the writer withheld from us, or what nothing protects any more, is lost. */
 static enum ffpf_outcome
 shut_out(struct lanes *l, uint32_t state)
@@ -100,9 +112,7 @@ shut_out(struct lanes *l, uint32_t state)
 		lane->stage.head = lane->stage.count = 0;
 		lane->view.next = atomic_load_explicit(&lane->view.ibuf->w, memory_order_acquire);
 	}
-	ffpf_error_set(&l->reader.err, FFPF_E_DENIED,
-		       state == FFPF_IBUF_EVICTED ? "evicted: R was not between the last R and W"
-						  : "the flow was detached");
+	ffpf_error_set(&l->reader.err, FFPF_E_DENIED, "%s", why_shut_out(state));
 	return FFPF_FAILED;
 }
 
@@ -116,9 +126,9 @@ serve(struct lanes *l, struct ffpf_batch *batch)
 	for (uint32_t i = 0; i < l->lane_count; i++) {
 		uint32_t state = atomic_load_explicit(&l->lanes[i].view.ibuf->state, memory_order_acquire);
 
-		if (state == FFPF_IBUF_EVICTED || state == FFPF_IBUF_DETACHED)
+		if (state == FFPF_IBUF_EVICTED || state == FFPF_IBUF_DETACHED || state == FFPF_IBUF_LEFT)
 			return shut_out(l, state);
-		closed += atomic_load_explicit(&l->lanes[i].view.lane->state, memory_order_acquire) == FFPF_LANE_CLOSED;
+		closed += lane_is_closed(l, &l->lanes[i]);
 	}
 	if (l->again && serve_items(l, batch))
 		return FFPF_BATCH;
@@ -140,6 +150,12 @@ serve(struct lanes *l, struct ffpf_batch *batch)
 		return FFPF_WOULD_BLOCK;
 	if (lanes_source_is_gone(l)) {
 		ffpf_error_set(&l->reader.err, FFPF_E_DEVICE_GONE, "The interface disappeared");
+		return FFPF_FAILED;
+	}
+	if (lanes_event_orphaned(&l->event)) {
+		if (lanes_waiting(l)) /* since we looked */
+			return FFPF_WOULD_BLOCK;
+		ffpf_error_set(&l->reader.err, FFPF_E_DENIED, "the process that handed these packets on has ended");
 		return FFPF_FAILED;
 	}
 	return closed == l->lane_count ? FFPF_END : FFPF_WOULD_BLOCK;

@@ -13,7 +13,8 @@
  *   millisecond's wait at a time).
  * - mem_lo and mem_hi are NULL for the zero-copy batches of several lanes, which lie in no one range, and of FRP.
  * - FFPF_PACKET_HEAD_WRITABLE is set where packets are copied.
- * - FFPF_END: every lane was closed and read. FFPF_FAILED with -FFPF_E_DENIED: evicted or detached.
+ * - FFPF_END: every lane was closed and read. FFPF_FAILED with -FFPF_E_DENIED: evicted, detached or left.
+ * - IBufs may be second hand (layout.h): written by a reader of the lanes. Then theirs are order, state and end.
  * - FFPF_FAILED with -FFPF_E_DEVICE_GONE: the source said so, and all was read.
  * - set_filter of a reader that has its flow swaps the hook's filter too, and needs no memory. What the IBuf holds
  *   already, and what a hook judged by the old filter, is judged here.
@@ -76,6 +77,9 @@ struct ffpf_lanes_parts {
 	struct ffpf_region counts;           /* read-only; base NULL: the lanes count what they see themselves */
 	int event_fd;
 	enum ffpf_lanes_event event;
+	/* Of IBufs that are second hand: the end of a pipe whose other end their writer has, and nobody else. Without a
+	 * writer, and when all is read, FFPF_FAILED with -FFPF_E_DENIED. Else, and for writers that cannot die, 0. */
+	int writer_fd;
 	/* Run by this reader over everything that the hooks have not judged by it; NULL: none. */
 	const struct ffpf_bpf_prog *prog;
 	uint64_t generation;                     /* of prog in the hooks; 0: they do not know it */
@@ -92,6 +96,37 @@ int ffpf_lanes_map_part(struct ffpf_lanes_part *out, int lane_fd, int ibuf_fd, s
 void ffpf_lanes_unmap_part(struct ffpf_lanes_part *part); /* zeros are legal */
 int ffpf_lanes_map_reader(struct ffpf_region *out, int fd, struct ffpf_error *err);
 int ffpf_lanes_map_counts(struct ffpf_region *out, int fd, struct ffpf_error *err);
+
+/* Where descriptor `at` of the last batch lies, until next(). */
+struct ffpf_lanes_place {
+	uint32_t lane;   /* number among the lanes that the reader was opened with */
+	uint64_t entry;  /* position in the reader's IBuf */
+	uint64_t record; /* position in PBuf */
+	int64_t time_ns; /* as it was delivered */
+};
+struct ffpf_lanes_place ffpf_lanes_place(const struct ffpf_reader *r, uint32_t at);
+
+/* A lane as the reader has it now. */
+struct ffpf_lanes_at {
+	const struct ffpf_lane_page *lane;
+	const struct ffpf_ibuf_page *ibuf;
+	uint32_t number; /* which R of the reader page */
+	uint32_t moves;  /* times that it has gone on elsewhere */
+};
+uint32_t ffpf_lanes_count(const struct ffpf_reader *r);
+struct ffpf_lanes_at ffpf_lanes_at(const struct ffpf_reader *r, uint32_t lane);
+
+/* Who hands packets on that this reader has released (csrc/relay). Called by the reader's thread, in next() and
+ * settle(); both may make no call of the reader but the three above. */
+struct ffpf_lanes_holder {
+	struct ffpf_lanes_holder *next;
+	/* R as it is about to be given back, by lane: lowered to what must stay, never raised */
+	void (*hold)(struct ffpf_lanes_holder *holder, uint64_t *r);
+	void (*moved)(struct ffpf_lanes_holder *holder, uint32_t lane); /* the reader has gone on there */
+};
+void ffpf_lanes_hold(struct ffpf_reader *r, struct ffpf_lanes_holder *holder); /* the caller's, until: */
+void ffpf_lanes_release(struct ffpf_reader *r, struct ffpf_lanes_holder *holder);
+bool ffpf_lanes_is(const struct ffpf_reader *r); /* it is one of these readers */
 
 /* A flow has one reader at a time. *out is untouched on failure. */
 int ffpf_lanes_open(struct ffpf_reader **out, const struct ffpf_lanes_parts *parts, const struct ffpf_lanes_config *cfg,

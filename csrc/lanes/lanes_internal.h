@@ -24,7 +24,7 @@ struct lane {
 	int64_t bound; /* of an empty stage: no packet still to come is older */
 
 	struct ffpf_lanes_part part; /* where it is now */
-	bool moved;                  /* ... which is where `succeed` said, not where it was opened */
+	uint32_t moves;              /* 0: where it was opened; else where `succeed` said */
 	struct ffpf_lanes_part next; /* where it goes on, when what is left here was read */
 	bool ended;                  /* it goes on nowhere */
 	uint64_t past_indexed, past_filtered, past_dropped[FFPF_DROP_CAUSES];
@@ -34,6 +34,7 @@ struct lanes_event {
 	int poll_fd;                     /* readable when somebody should look */
 	int self_fd;                     /* the reader's own end: an eventfd */
 	int timer_fd;                    /* the writer's end where it is a timerfd; -1 */
+	int writer_fd;                   /* a pipe that hangs up when the writer has died; 0: there is none */
 	bool own;                        /* both are ours to close */
 	_Atomic unsigned long *consumer; /* of the BPF ring buffer; NULL: there is none */
 	const _Atomic unsigned long *producer;
@@ -69,6 +70,8 @@ struct lanes {
 
 	struct item items[LANES_BATCH];
 	struct ffpf_packet packets[LANES_BATCH];
+	uint8_t described[LANES_BATCH]; /* the item that each of them is of */
+	struct ffpf_lanes_holder *holders;
 	uint32_t count, open;
 	uint32_t served;  /* the item that the last batch began with */
 	uint32_t checked; /* items before this one are known to be whole, or not */
@@ -95,6 +98,7 @@ struct lanes {
 	int64_t second, second_ns; /* the second that the packet described last lies in, and its first nanosecond */
 	struct ffpf_error ended;   /* why a lane goes on nowhere */
 
+	bool second_hand; /* its IBufs are */
 	uint32_t lane_count;
 	struct lane lanes[];
 };
@@ -106,6 +110,14 @@ uint64_t lanes_waiting(const struct lanes *l); /* packets indexed for us and not
 /* judge.c: judges items[open] on, makes descriptors of those that pass; how many */
 uint32_t lanes_judge(struct lanes *l);
 void lanes_use_filter(struct lanes *l, const struct ffpf_bpf_prog *prog);
+
+/* No more will come of it. acquire: what was published before is seen after */
+static inline bool
+lane_is_closed(const struct lanes *l, const struct lane *lane)
+{
+	return !l->second_hand &&
+	       atomic_load_explicit(&lane->view.lane->state, memory_order_acquire) == FFPF_LANE_CLOSED;
+}
 
 /* lanes.c */
 extern const struct ffpf_reader_ops lanes_ops;
@@ -143,9 +155,10 @@ uint64_t lanes_now_ns(void); /* CLOCK_MONOTONIC */
 void lanes_wake(struct ffpf_reader *r);
 
 /* event.c */
-int lanes_event_open(struct lanes_event *e, int fd, enum ffpf_lanes_event kind, struct ffpf_error *err);
+int lanes_event_open(struct lanes_event *e, const struct ffpf_lanes_parts *parts, struct ffpf_error *err);
 void lanes_event_close(struct lanes_event *e);
 void lanes_event_ring(const struct lanes_event *e);  /* async-signal-safe */
 bool lanes_event_drain(const struct lanes_event *e); /* somebody had rung */
+bool lanes_event_orphaned(const struct lanes_event *e); /* the writer has died */
 
 #endif

@@ -6,6 +6,9 @@
  * loads is what makes it good: all stages are filled; then the floor of each empty lane is loaded, and then its w
  * again. Still empty and idle: its writer announces its next packet (hook.c) after our load, and reads the clock after
  * that, so that packet is not older than any that lies in a stage.
+ *
+ * Entries that are second hand come later than their records, in the order in which their writer read them. Its floor
+ * is the time of the last of them, stored when every lane's w has been: what comes later is not older.
  */
 #include "lanes/lanes_internal.h"
 
@@ -36,15 +39,16 @@ bound_empty_lanes(struct lanes *l)
 {
 	for (uint32_t i = 0; i < l->lane_count; i++) {
 		struct lane *lane = &l->lanes[i];
-		uint32_t state;
+		bool closed;
 
 		if (!is_empty(lane))
 			continue;
-		/* acquire: pairs with ffpf_hook_close; what the writer published before it closed is seen below */
-		state = atomic_load_explicit(&lane->view.lane->state, memory_order_acquire);
-		/* seq_cst: pairs with announce, and as acquire with rest, in hook.c */
-		lane->bound = atomic_load(&lane->view.lane->floor_ns);
-		if (state == FFPF_LANE_CLOSED || lane->ended)
+		/* pairs with ffpf_hook_close; what the writer published before it closed is seen below */
+		closed = lane_is_closed(l, lane);
+		/* seq_cst: pairs with announce, and as acquire with rest, in hook.c; or with ffpf_relay_publish */
+		lane->bound = l->second_hand ? atomic_load(&lane->view.ibuf->floor_ns)
+					     : atomic_load(&lane->view.lane->floor_ns);
+		if (closed || lane->ended)
 			lane->bound = FFPF_FLOOR_IDLE;
 		else if (lane_has_moved(lane))
 			lane->bound = INT64_MIN; /* succeed.c has the argument */
@@ -116,7 +120,7 @@ take(struct lanes *l, struct lane *lane)
 	item->fetched = &lane->stage.items[lane->stage.head++];
 	item->lane = (uint32_t)(lane - l->lanes);
 	item->passes = item->lapped = false;
-	if (l->counts)
+	if (l->counts || l->second_hand)
 		never_back(l, &item->fetched->rec.time_ns);
 	if (is_empty(lane))
 		lane->bound = lane->key;

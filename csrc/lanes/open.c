@@ -38,6 +38,9 @@ open_views(struct lanes *l, const struct ffpf_lanes_parts *parts, struct ffpf_er
 
 		if (rc)
 			return rc;
+		l->second_hand = lane->view.ibuf->flags & FFPF_IBUF_SECOND_HAND;
+		if (i && l->second_hand != (bool)(l->lanes[0].view.ibuf->flags & FFPF_IBUF_SECOND_HAND))
+			return ffpf_error_set(err, FFPF_E_INVALID, "some IBufs are second hand, and others are not");
 		if (page->bms != first->bms || page->link_type != first->link_type)
 			return ffpf_error_set(err, FFPF_E_INVALID, "the lanes differ in BMS or link type");
 		lane->part = parts->lanes[i];
@@ -101,7 +104,7 @@ ffpf_lanes_open(struct ffpf_reader **out, const struct ffpf_lanes_parts *parts, 
 	if (!rc)
 		rc = open_memory(l, err);
 	if (!rc)
-		rc = lanes_event_open(&l->event, parts->event_fd, parts->event, err);
+		rc = lanes_event_open(&l->event, parts, err);
 	if (rc) {
 		free(l->arenas);
 		free(l->untagged);

@@ -29,7 +29,7 @@ is_read(const struct lane *lane)
 
 /* What the memories that are left behind have counted, for good. */
 static void
-keep_counts(struct lane *lane)
+keep_counts(struct lane *lane, bool second_hand)
 {
 	const struct ffpf_ibuf_page *page = lane->view.ibuf;
 
@@ -37,14 +37,15 @@ keep_counts(struct lane *lane)
 	lane->past_filtered += ffpf_counted(&page->filtered);
 	for (unsigned cause = 0; cause < FFPF_DROP_CAUSES; cause++)
 		lane->past_dropped[cause] += ffpf_counted(&page->dropped[cause]);
-	lane->past_dropped[FFPF_DROP_NESTED] += ffpf_counted(&lane->view.lane->nested) - page->nested_before;
+	if (!second_hand)
+		lane->past_dropped[FFPF_DROP_NESTED] += ffpf_counted(&lane->view.lane->nested) - page->nested_before;
 }
 
 static int
 check_fits(const struct lanes *l, const struct lane *lane, const struct ffpf_view *view, struct ffpf_error *err)
 {
 	if (view->lane_number != lane->view.lane_number || view->lane->bms != lane->view.lane->bms ||
-	    view->lane->link_type != lane->view.lane->link_type)
+	    view->lane->link_type != lane->view.lane->link_type || view->ibuf->flags != lane->view.ibuf->flags)
 		return ffpf_error_set(err, FFPF_E_INVALID, "the lane that follows is of another kind");
 	if (view->ibuf->first_pos < lane->view.next)
 		return ffpf_error_set(err, FFPF_E_INVALID, "the IBuf that follows begins before the end of the last");
@@ -63,15 +64,17 @@ move(struct lanes *l, struct lane *lane, struct ffpf_lanes_part *part)
 		l->ops->retire(l->remote, lane->view.lane_number, part);
 		return rc;
 	}
-	keep_counts(lane);
+	keep_counts(lane, l->second_hand);
 	lane->view = view;
 	l->ops->retire(l->remote, view.lane_number, &lane->part);
 	lane->part = *part;
-	lane->moved = true;
+	lane->moves++;
 	if (l->mem_hi && !l->arenas) {
 		l->mem_lo = view.cells;
 		l->mem_hi = view.cells + view.size * FFPF_CELL_BYTES + FFPF_SLACK_BYTES;
 	}
+	for (struct ffpf_lanes_holder *holder = l->holders; holder; holder = holder->next)
+		holder->moved(holder, (uint32_t)(lane - l->lanes));
 	return 0;
 }
 
@@ -104,7 +107,7 @@ lanes_retire_all(struct lanes *l)
 	for (uint32_t i = 0; i < l->lane_count; i++) {
 		const struct lane *lane = &l->lanes[i];
 
-		if (lane->moved)
+		if (lane->moves)
 			l->ops->retire(l->remote, lane->view.lane_number, &lane->part);
 		if (lane->next.lane.base)
 			l->ops->retire(l->remote, lane->view.lane_number, &lane->next);

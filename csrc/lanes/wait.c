@@ -48,11 +48,12 @@ lanes_ready(const struct lanes *l)
 		pending += atomic_load(&lane->view.ibuf->w) - lane->view.next + lane->stage.count - lane->stage.head;
 		if (atomic_load(&lane->view.ibuf->state) != FFPF_IBUF_LIVE && must_look(lane))
 			return true;
-		closed += atomic_load(&lane->view.lane->state) == FFPF_LANE_CLOSED;
+		closed += lane_is_closed(l, lane);
 	}
 	if (lanes_source_is_gone(l))
 		return true;
-	return pending >= want || closed == l->lane_count || (l->due && pending) || atomic_load(&l->woken);
+	return pending >= want || closed == l->lane_count || (l->due && pending) || atomic_load(&l->woken) ||
+	       lanes_event_orphaned(&l->event);
 }
 
 static void

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fpl.classify import Classifier, ClassifyRefused, Compiler, Maps, Module, NotReady, bpf, bytecode, ir, layout
-from fpl.graph import emit, kept, merge, place
+from fpl.graph import deliver, emit, kept, merge, place
 from fpl.graph.classes import MAP_BYTES_MAX, Lowered
 from fpl.graph.emit import Delivery, Said
 from fpl.graph.kept import KeptError, KeptStage
@@ -184,7 +184,7 @@ class Stage:
         columns: list[int],
         without_state: str = "",
         filters: Mapping[bytes, Any] | None = None,
-        worker: place.WorkerRule | None = None,
+        worker: deliver.WorkerRule | None = None,
     ) -> Instance:
         """columns: free ones; what is used is taken from the list. without_state: why no node with state can run in the
         kernel now. filters: by instructions, what was prepared for the Classifier (`ready`), or why it cannot be
@@ -201,9 +201,10 @@ class Stage:
             self._release(flow, columns)
             raise
         if worker is not None:
-            instance.placed = place.to_worker(nodes, instance.placed, worker)
-        instance.delivered = place.delivered(nodes, instance.placed)
-        if len(instance.delivered) > RESULT_BITS:
+            instance.placed = deliver.to_worker(nodes, instance.placed, worker)
+        instance.delivered = deliver.delivered(nodes, instance.placed)
+        read = instance.delivered or deliver.relayed(nodes, instance.placed)
+        if len(read) > RESULT_BITS:
             self._release(flow, columns)
             raise GraphError(f"packets of {RESULT_BITS} nodes at most can go to one IBuf")
         self._instances[flow] = instance

@@ -5,44 +5,51 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fpl.graph import place
+from fpl.graph import deliver
 from fpl.graph.node import DEVICE, Level, Node, Placed
 
 EVERY = "the kernel has none"
 
 
-def where(nodes: Sequence[Node], kernel: int = 1) -> tuple[str, list[int]]:
-    """For each node k(ernel), w(orker) or a(pplication), and positions of those in the kernel that deliver to the
-    application; the first `kernel` nodes are in the kernel."""
+def where(nodes: Sequence[Node], kernel: int = 1) -> tuple[str, list[int], list[int]]:
+    """For each node k(ernel), w(orker) or a(pplication), and positions of those whose packets come to the application: by
+    the kernel, by the worker; the first `kernel` nodes are in the kernel."""
     placed = [Placed(Level.KERNEL) if at < kernel else Placed(Level.USERSPACE, EVERY) for at in range(len(nodes))]
-    found = place.to_worker(nodes, placed, lambda node: "it is the user's" if node.kind == "file" else "")
+    found = deliver.to_worker(nodes, placed, lambda node: "it is the user's" if node.kind == "file" else "")
     letters = ["k" if one.level is Level.KERNEL else "w" if one.by_worker else "a" for one in found]
     assert all(bool(one.here) is (letter == "a") for one, letter in zip(found, letters, strict=True))
-    return "".join(letters), place.delivered(nodes, found)
+    return "".join(letters), deliver.delivered(nodes, found), deliver.relayed(nodes, found)
 
 
 def test_what_only_counts_is_the_workers() -> None:
-    assert where([Node(DEVICE), Node("dedup", "", (0,)), Node("distinct", "", (1,))]) == ("kww", [])
+    assert where([Node(DEVICE), Node("dedup", "", (0,)), Node("distinct", "", (1,))]) == ("kww", [], [])
 
 
-def test_what_is_read_is_the_applications_and_so_is_all_that_leads_there() -> None:
+def test_what_is_read_comes_from_the_worker() -> None:
     ends = [Node(DEVICE), Node("dedup", "", (0,)), Node("FPL-2", "", (1,))]
-    assert where(ends) == ("kaa", [0])
+    assert where(ends) == ("kww", [], [2])
     both = [*ends, Node("distinct", "", (1,)), Node("rate", "", (0,))]
-    assert where(both) == ("kaaaw", [0])
+    assert where(both) == ("kwwww", [], [2])
 
 
-def test_what_joins_something_of_the_applications_is_its_own_too() -> None:
-    """The last one draws its other input along, and what that leads to."""
+def test_what_the_kernel_lets_out_comes_the_same_way_if_something_comes_from_the_worker() -> None:
+    """Else a packet that both let out would come twice."""
+    nodes = [Node(DEVICE), Node("BPF", "tcp", (0,)), Node("dedup", "", (0,))]
+    assert where(nodes, 2) == ("kkw", [], [1, 2])
+    counted = [*nodes, Node("rate", "", (2,))]
+    assert where(counted, 2) == ("kkww", [1], [])
+
+
+def test_what_the_application_runs_reads_from_the_worker_and_gives_nothing_back() -> None:
     nodes = [Node(DEVICE), Node("dedup", "", (0,)), Node("file", "", (0,)), Node("distinct", "", (1, 2)),
              Node("rate", "", (1,))]  # fmt: skip
-    assert where(nodes) == ("kaaaa", [0])
+    assert where(nodes) == ("kwaaw", [], [0, 1])
 
 
 def test_a_flow_that_shares_nothing_runs_its_nodes_itself() -> None:
-    assert where([Node(DEVICE), Node("distinct", "", (0,), private=True)]) == ("ka", [0])
+    assert where([Node(DEVICE), Node("distinct", "", (0,), private=True)]) == ("ka", [0], [])
 
 
 def test_each_of_the_kernels_delivers_to_whom_it_leads() -> None:
-    nodes = [Node(DEVICE), Node("BPF", "tcp", (0,)), Node("distinct", "", (0,)), Node("dedup", "", (1,))]
-    assert where(nodes, 2) == ("kkwa", [1])
+    nodes = [Node(DEVICE), Node("BPF", "tcp", (0,)), Node("distinct", "", (0,)), Node("file", "", (1,))]
+    assert where(nodes, 2) == ("kkwa", [1], [])

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from fpl.graph.deliver import relayed
 from fpl.graph.node import Instance, Node, Placed
 from pyffpf.daemon import transport
 from pyffpf.daemon.engine import FLOWS_MAX, GROUPS_MAX, EngineSource, FlowCounts, NamedFd, flow_memory, group_memory
@@ -190,10 +191,22 @@ class GraphFlow:
     opened_at: float = field(default_factory=time.time)
     memory: int = 0  # octets of its MBufs
     worker: str = ""  # the group whose worker runs nodes of it
+    relay: int = 0  # octets of the IBufs that the worker writes for it
     by_worker: dict[int, WorkerNode] = field(default_factory=dict)  # by position
     of_worker: bool = False  # it feeds a worker
     payer: int | None = None  # of one that feeds a worker: the user for whose flow it is there
     instantiated_by: int = 0  # the request
+
+    @property
+    def relayed(self) -> list[int]:
+        """Positions of nodes whose packets the worker hands on."""
+        return relayed(self.nodes, self.placed)
+
+    @property
+    def read(self) -> list[int]:
+        """Positions of nodes whose packets come to the application; of several, bit j of a packet's result says that it
+        came out of the j-th."""
+        return self.relayed or list(self.delivered)
 
 
 @dataclass(eq=False)

@@ -128,7 +128,7 @@ def _graph(graph: GraphFlow) -> GraphStatus:
         text=graph.text,
         opened_at=graph.opened_at,
         nodes=_nodes(graph),
-        delivered=list(graph.delivered),
+        delivered=graph.read,
     )
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fpl.graph.node import Level
-from fpl.graph.place import WorkerRule
-from pyffpf.daemon import protocol, status
+from fpl.graph.deliver import WorkerRule
+from pyffpf.daemon import protocol, status, transport
 from pyffpf.daemon.captures import Captures, GraphFlow, GraphState
 from pyffpf.daemon.describe import user_name
 from pyffpf.daemon.engine import Engine, NamedFd, Prepared
@@ -199,15 +199,32 @@ class GraphService:
             await self._put_in_force(client, request, graph, filters, lambda _: why)
 
     async def _instantiated(self, client: Client, request: protocol.Instantiate, graph: GraphFlow) -> None:
-        async with self._operations.locked(graph.source):
-            self._check_there(graph)
-            reply: dict[str, Any] = {"id": request.id, "ok": True, "state": str(graph.state)}
-            descriptors: list[NamedFd] = []
-            if graph.delivery is not None:
-                reply = self._flow_reply(graph.delivery) | reply
-                descriptors += graph.source.open.descriptors(graph.delivery.slot)
-            reply["nodes"], reply["delivered"] = self._described(graph), list(graph.delivered)
-            self._send(client, reply, descriptors + self._mbufs(graph))
+        facts, relayed = await self.workers.relay(graph) if graph.relayed else ({}, [])
+        try:
+            async with self._operations.locked(graph.source):
+                self._check_there(graph)
+                reply: dict[str, Any] = facts | {"id": request.id, "ok": True, "state": str(graph.state)}
+                descriptors = list(relayed)
+                if graph.delivery is not None:
+                    reply = self._flow_reply(graph.delivery) | reply
+                    descriptors += graph.source.open.descriptors(graph.delivery.slot)
+                reply["nodes"], reply["delivered"] = self._described(graph), graph.read
+                self._send(client, reply, descriptors + self._mbufs(graph))
+        finally:
+            transport.close_all([fd for _, fd in relayed])
+
+    async def successor(self, client: Client, request: protocol.Successor) -> bool:
+        """Answers for a flow whose packets a worker hands on. False: it is none."""
+        graph = self._captures.graphs.get(request.flow)
+        if graph is None or graph.client is not client or not graph.relayed:
+            return False
+        self._check_there(graph)
+        named = await self.workers.successor(graph, request.lane, request.id)
+        try:
+            client.send({"id": request.id, "ok": True, "fds": [name for name, _ in named]}, [fd for _, fd in named])
+        finally:
+            transport.close_all([fd for _, fd in named])
+        return True
 
     async def _switch(self, client: Client, request: protocol.Switch) -> None:
         graph = self.find(client, request.flow)
@@ -232,7 +249,7 @@ class GraphService:
                 "state": str(graph.state),
                 "packets": counts.packets,
                 "nodes": self._described(graph),
-                "delivered": list(graph.delivered),
+                "delivered": graph.read,
             }
             self._send(client, reply, self._mbufs(graph) if request.mbufs else [])
 

@@ -26,7 +26,7 @@ from pyffpf.daemon.protocol import Code, Instantiate, Open, RefusedError
 from pyffpf.daemon.server import Client
 
 if TYPE_CHECKING:
-    from fpl.graph.place import WorkerRule
+    from fpl.graph.deliver import WorkerRule
     from fpl.graph.stage import Stage
 
 log = logging.getLogger(__name__)
@@ -188,6 +188,9 @@ class GraphOperations:
         else:
             self._operations.tell(graph.source)  # before anything ends: it must not come back with the next ffpfd
         await self._drop_nodes(graph)
+        group = graph.source.groups.get(graph.right.key)
+        if graph.relayed and group is not None:  # it reads the group's buffers, without a flow there
+            await self._operations.move_group(graph.source, group, [])
         await self._operations.update_promiscuous(graph.source)
         self._operations.tell(graph.source)
 

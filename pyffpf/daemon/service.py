@@ -200,6 +200,8 @@ class Service:
             )
 
     async def _successor(self, client: Client, request: protocol.Successor) -> None:
+        if await self.graphs.successor(client, request):
+            return
         flow = self._flow(client, request.flow)
         async with self.operations.locked(flow.source):
             self._check_there(flow)

@@ -280,24 +280,6 @@ def test_programs_that_call_filters_run_in_the_worker(ns: Netns, tmp_path: Path)
         made.clear_up()
 
 
-def test_who_reads_packets_runs_their_nodes_itself(ns: Netns, running: Ffpfd) -> None:
-    text = text_of(ns, "once=(dedup,window=10s)")
-    with (
-        flow_at(ns, running.path, text) as flow,
-        flow_at(ns, running.path, text_of(ns, "once=(dedup) -> (rate,window=1s)")),
-    ):
-        assert flow.explain().splitlines()[2] == (
-            "once: userspace: the kernel has no dedup; in this process, since its packets are read by the application"
-        )
-        flow.begin()
-        ns.send(ns.right, frames(IPV4, 3))
-        read = 0
-        while read < 3:
-            batch = flow.read_batch(timeout=20)
-            assert batch
-            read += len(batch)
-
-
 def test_a_user_pays_for_the_memory_of_its_nodes(ns: Netns, running: Ffpfd) -> None:
     def run(graph: RemoteGraph) -> str:
         try:

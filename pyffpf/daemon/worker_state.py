@@ -135,6 +135,8 @@ def take_nodes(worker: Worker, graph: GraphFlow, nodes: Sequence[Mapping[str, An
 
 def forget(graph: GraphFlow) -> None:
     """Of a flow that no worker runs nodes of any more."""
+    graph.memory -= graph.relay
+    graph.relay = 0
     for node in graph.by_worker.values():
         graph.memory -= node.octets
         os.close(node.fd)
@@ -144,17 +146,23 @@ def forget(graph: GraphFlow) -> None:
 
 def components(graph: GraphFlow) -> list[tuple[list[int], list[int]]]:
     """Nodes of the worker that hang together, and the nodes in the kernel that feed them, in the order of their
-    numbers: a packet that comes to a node by several ways must come in one front."""
+    numbers: a packet that comes to a node by several ways must come in one front. What the worker hands on comes in
+    one, too."""
     parts: list[tuple[set[int], set[int]]] = []
-    for position, node in enumerate(graph.nodes):
-        if not graph.placed[position].by_worker:
-            continue
-        kernel = {at for at in node.inputs if graph.placed[at].level is Level.KERNEL}
-        members = {position} | set(node.inputs) - kernel
+
+    def join(nodes: set[int]) -> None:
+        kernel = {at for at in nodes if graph.placed[at].level is Level.KERNEL}
+        members = nodes - kernel
         for part in [part for part in parts if part[1] & members]:
             parts.remove(part)
             kernel, members = kernel | part[0], members | part[1]
         parts.append((kernel, members))
+
+    for position, node in enumerate(graph.nodes):
+        if graph.placed[position].by_worker:
+            join({position, *node.inputs})
+    if graph.relayed:
+        join(set(graph.relayed))
     return [(sorted(kernel, key=lambda at: graph.placed[at].number), sorted(members)) for kernel, members in parts]
 
 

@@ -7,6 +7,8 @@
                       nodes in userspace <- worker      {"op": "run", "flow", "nodes"} -> a memory for each node
                       {"op": "switch", "flow", "on"}    {"op": "end", "flow"}    {"op": "end_front", "name"}
                       {"op": "report", "flow", "position"} -> a memory file
+                      {"op": "relay", "flow"} -> what the flow's process reads of what it hands on
+                      {"op": "successor", "flow", "lane", "request"} -> where that goes on, or {"busy": true}
                       {"op": "list"} -> fronts and flows, for an ffpfd that comes after another
 
 Flows whose nodes in the kernel are the same have one front, and in the worker equal prefixes behind it are one. It
@@ -29,9 +31,9 @@ from pyffpf.daemon import protocol, transport
 from pyffpf.daemon.captures import Captures, GraphFlow, GraphState, Source
 from pyffpf.daemon.config import Config
 from pyffpf.daemon.credentials import Peer
-from pyffpf.daemon.engine import NamedFd
+from pyffpf.daemon.engine import NamedFd, flow_memory, lane_bytes
 from pyffpf.daemon.graphs import GraphOperations
-from pyffpf.daemon.operations import Operations
+from pyffpf.daemon.operations import IBUF_BYTES_LEAST, Operations
 from pyffpf.daemon.policy import GroupKey, Policy, Usage
 from pyffpf.daemon.protocol import Code, RefusedError
 from pyffpf.daemon.server import Client, Server
@@ -52,6 +54,7 @@ from pyffpf.daemon.worker_state import (
 log = logging.getLogger(__name__)
 
 STARTS = 3  # until it is given up that one stays
+RELAY_TIMES = 4  # an IBuf that the worker writes is so many times as large as one of the hook's at first
 TIMEOUT_S = 30.0  # FPL-2's compiler has 20
 ADOPTED_S = 5.0  # so long may a worker keep an ffpfd that comes after another waiting
 
@@ -90,7 +93,7 @@ class Workers:
         self._server, self._starter = server, starter
 
     def why_not(self, node: Node) -> str:
-        """place.WorkerRule of this ffpfd."""
+        """deliver.WorkerRule of this ffpfd."""
         return why_not_class(node) if self._starter is not None else "this ffpfd starts no workers"
 
     # ---- the process
@@ -190,22 +193,75 @@ class Workers:
                 front.users.add(graph.id)
                 nodes += [self._said(graph, position, front, kernel) for position in members]
             nodes.sort(key=lambda node: int(node["position"]))
-            reply, fds = await worker.ask("run", flow=graph.id, nodes=nodes)
+            relay = self._said_relay(worker, graph)
+            reply, fds = await worker.ask("run", flow=graph.id, nodes=nodes, relay=relay)
             octets = take_nodes(worker, graph, reply["nodes"], fds)
+            if graph.relayed:
+                octets += self._relay_octets(graph)
             policy.check_memory(graph.client.peer, self._captures.usage(graph.client.peer.uid), octets)
             graph.memory += octets
         except BaseException:
             await self._leave(worker, graph)
             raise
 
+    def _relay_octets(self, graph: GraphFlow) -> int:
+        graph.relay = flow_memory(graph.source.open.facts, self._relay_ibuf(graph))
+        return graph.relay
+
+    def _relay_ibuf(self, graph: GraphFlow) -> int:
+        """Octets of each IBuf that the worker writes for a flow: it does not grow, so it is large at once."""
+        plan, lanes = graph.right.plan, graph.source.open.facts.lanes
+        return lane_bytes(min(RELAY_TIMES * plan.ibuf_bytes, plan.ibuf_bytes_max), lanes, IBUF_BYTES_LEAST)
+
+    def _said_relay(self, worker: Worker, graph: GraphFlow) -> dict[str, Any] | None:
+        """What the worker is to hand on, and how."""
+        if not graph.relayed:
+            return None
+        front, kernel = self._relay_front(worker, graph)
+        names = [at if graph.placed[at].by_worker else self._device(graph, at, front, kernel) for at in graph.relayed]
+        return {"front": front.name, "nodes": names, "ibuf_bytes": self._relay_ibuf(graph),
+                "limit_ms": graph.right.plan.stall_ms // 2}  # fmt: skip
+
+    def _relay_front(self, worker: Worker, graph: GraphFlow) -> tuple[Front, Sequence[int]]:
+        """Of what a flow's process reads, and the nodes in the kernel that deliver to it."""
+        kernel = next(kernel for kernel, members in components(graph) if set(members) & set(graph.relayed))
+        return worker.fronts[graph.source.key, tuple(graph.placed[at].number for at in kernel)], kernel
+
+    async def relay(self, graph: GraphFlow) -> tuple[dict[str, Any], list[NamedFd]]:
+        """What `open` says of a flow, of one whose packets the worker hands on; descriptors are the caller's."""
+        async with self.held(graph) as worker:
+            if worker is None:
+                raise RefusedError(Code.FAILED, f"the worker of group {graph.worker} has ended")
+            front, _ = self._relay_front(worker, graph)
+            assert front.graph.delivery is not None
+            facts = self._flow_reply(front.graph.delivery) | {"flow": graph.id, "wake_kind": "timerfd"}
+            _, fds = await self._told(worker, "relay", flow=graph.id)
+            return facts, list(fds.items())
+
+    async def successor(self, graph: GraphFlow, lane: int, request: int) -> list[NamedFd]:
+        """Where a lane of what the worker hands on goes on; the caller's."""
+        worker = self._workers.get(graph.right.key)
+        if worker is not None and worker.lock.locked():  # for as long as somebody's program is compiled, perhaps
+            raise RefusedError(Code.BUSY, f"the worker of group {graph.worker} is busy")
+        async with self.held(graph) as worker:
+            if worker is None:
+                raise RefusedError(Code.DENIED, f"the worker of group {graph.worker} has ended")
+            said, fds = await self._told(worker, "successor", flow=graph.id, lane=lane, request=request)
+            if said.get("busy"):
+                raise RefusedError(Code.BUSY, f"lane {lane} of flow {graph.id} has not moved")
+            return list(fds.items())
+
+    def _device(self, graph: GraphFlow, position: int, front: Front, kernel: Sequence[int]) -> str:
+        """The worker's name of what a node in the kernel lets out."""
+        number = graph.placed[position].number
+        return f"{front.name}bit{front.numbers.index(number)}" if len(kernel) > 1 else front.name
+
     def _said(self, graph: GraphFlow, position: int, front: Front, kernel: Sequence[int]) -> dict[str, Any]:
         """A node as the worker is asked for it."""
         node = graph.nodes[position]
-
-        def device(number: int) -> str:
-            return f"{front.name}bit{front.numbers.index(number)}" if len(kernel) > 1 else front.name
-
-        inputs = [at if graph.placed[at].by_worker else device(graph.placed[at].number) for at in node.inputs]
+        inputs = [
+            at if graph.placed[at].by_worker else self._device(graph, at, front, kernel) for at in node.inputs
+        ]
         return {"position": position, "class": node.kind, "argument": node.argument, "mbuf": node.mbuf,
                 "inputs": inputs, "calls": [callee.said() for callee in node.calls]}  # fmt: skip
 
@@ -360,6 +416,7 @@ class Workers:
                 continue
             worker.flows[graph.id] = graph
             graph.memory += take_nodes(worker, graph, flow["nodes"], files)
+            graph.memory += self._relay_octets(graph) if graph.relayed else 0
             for front in (by_name[name] for name in flow["fronts"]):
                 front.users.add(graph.id)
                 front.on |= {graph.id} if flow["active"] else set()
