@@ -31,7 +31,15 @@ COMMON = (
 )  # fmt: skip
 SONAME = "libpcap.so.0.8"  # the name by which programs, and dlopen(), ask for libpcap
 CROSS_HEADERS = BUILD / "gen" / "cross"  # of the system's headers, those that are the same on every processor
-NOT_IN_LIBRARY = ("kernel", "columns", "graph", "relay", "externs", "fpl1", "record")  # rooms that the drop-in libpcap lacks
+NOT_IN_LIBRARY = (
+    "kernel",
+    "columns",
+    "graph",
+    "relay",
+    "externs",
+    "fpl1",
+    "record",
+)  # rooms that the drop-in libpcap lacks
 SIDE_PROGRAMS = ("test_", "fuzz_", "bench_")
 TOPS = ("csrc", "ixp_driver")  # below which there are programs that test and fuzz
 HOST_ROOM = "ixp_driver/host"  # part of the core: a board is a source of packets as others are

@@ -442,7 +442,7 @@ class RemoteFlow(Delivers, Flow):
 
 
 def _counters_of_worker(state: NodeState, lost_here: Mapping[str, int]) -> Counters:
-    """What the worker lost on the way to the node came to it, too, as a drop. lost_here: between it and this process."""
+    """What the worker lost on the way to the node came to it, too, as a drop. lost_here: from it to this process."""
     came, out = state.came or 0, state.out or 0
     dropped = Counter({"class": state.dropped}) + Counter(state.lost) + Counter(lost_here)
     return Counters(

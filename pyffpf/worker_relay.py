@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a group's worker hands on to the process of a flow: csrc/graph/relayed.h, and descriptors.
 
-    front's lanes, as ffpfd gave them -+
-                                       +-> the flow's process: lane:N, ibuf:N, reader, wake, writer
-    IBufs of the relay, one a lane ----+
+front's lanes, as ffpfd gave them -+
+                                   +-> the flow's process: lane:N, ibuf:N, reader, wake, writer
+IBufs of the relay, one a lane ----+
 """
 
 from __future__ import annotations

@@ -215,16 +215,19 @@ static int
 copy_of(struct ffpf_graph_relay *relay, enum which which, uint32_t lane, uint32_t least, uint32_t *move,
 	struct ffpf_error *err)
 {
+	const struct ffpf_region *region = NULL;
 	int fd = -1, status = engine_enter(relay->engine, false, err);
 
 	if (status)
 		return status;
 	if (relay->relay && which == READER)
-		fd = ffpf_relay_reader_fd(relay->relay);
-	else if (relay->relay && which == EVENT)
-		fd = ffpf_relay_event_fd(relay->relay);
+		region = ffpf_relay_reader(relay->relay);
+	else if (relay->relay && which == IBUF)
+		region = ffpf_relay_ibuf(relay->relay, lane, least, move);
 	else if (relay->relay)
-		fd = ffpf_relay_ibuf_fd(relay->relay, lane, least, move);
+		fd = ffpf_relay_event_fd(relay->relay);
+	if (region)
+		fd = region->fd;
 	if (fd == -1) {
 		status = ffpf_error_set(err, FFPF_E_NO_SUCH_DEVICE, "there is none, yet");
 	} else {

@@ -33,7 +33,7 @@ void ffpf_graph_relay_close(struct ffpf_graph_relay *relay);
 /* Copies of descriptors for the other process, the caller's, or -code. */
 int ffpf_graph_relay_reader(struct ffpf_graph_relay *relay, struct ffpf_error *err);
 int ffpf_graph_relay_event(struct ffpf_graph_relay *relay, struct ffpf_error *err);
-/* As ffpf_relay_ibuf_fd. -FFPF_E_NO_SUCH_DEVICE: there is none, yet. */
+/* As ffpf_relay_ibuf. -FFPF_E_NO_SUCH_DEVICE: there is none, yet. */
 int ffpf_graph_relay_ibuf(struct ffpf_graph_relay *relay, uint32_t lane, uint32_t least, uint32_t *move,
 			  struct ffpf_error *err);
 

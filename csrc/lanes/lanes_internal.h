@@ -157,8 +157,8 @@ void lanes_wake(struct ffpf_reader *r);
 /* event.c */
 int lanes_event_open(struct lanes_event *e, const struct ffpf_lanes_parts *parts, struct ffpf_error *err);
 void lanes_event_close(struct lanes_event *e);
-void lanes_event_ring(const struct lanes_event *e);  /* async-signal-safe */
-bool lanes_event_drain(const struct lanes_event *e); /* somebody had rung */
+void lanes_event_ring(const struct lanes_event *e);     /* async-signal-safe */
+bool lanes_event_drain(const struct lanes_event *e);    /* somebody had rung */
 bool lanes_event_orphaned(const struct lanes_event *e); /* the writer has died */
 
 #endif

@@ -46,8 +46,8 @@ bound_empty_lanes(struct lanes *l)
 		/* pairs with ffpf_hook_close; what the writer published before it closed is seen below */
 		closed = lane_is_closed(l, lane);
 		/* seq_cst: pairs with announce, and as acquire with rest, in hook.c; or with ffpf_relay_publish */
-		lane->bound = l->second_hand ? atomic_load(&lane->view.ibuf->floor_ns)
-					     : atomic_load(&lane->view.lane->floor_ns);
+		lane->bound =
+		    l->second_hand ? atomic_load(&lane->view.ibuf->floor_ns) : atomic_load(&lane->view.lane->floor_ns);
 		if (closed || lane->ended)
 			lane->bound = FFPF_FLOOR_IDLE;
 		else if (lane_has_moved(lane))

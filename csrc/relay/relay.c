@@ -397,10 +397,10 @@ ffpf_relay_end(struct ffpf_relay *relay)
 	relay->ended = true;
 }
 
-int
-ffpf_relay_reader_fd(const struct ffpf_relay *relay)
+const struct ffpf_region *
+ffpf_relay_reader(const struct ffpf_relay *relay)
 {
-	return relay->reader.fd;
+	return &relay->reader;
 }
 
 int
@@ -409,17 +409,17 @@ ffpf_relay_event_fd(const struct ffpf_relay *relay)
 	return relay->event_fd;
 }
 
-int
-ffpf_relay_ibuf_fd(const struct ffpf_relay *relay, uint32_t lane, uint32_t least, uint32_t *move)
+const struct ffpf_region *
+ffpf_relay_ibuf(const struct ffpf_relay *relay, uint32_t lane, uint32_t least, uint32_t *move)
 {
 	const struct ring *found = NULL;
 
 	if (lane >= relay->lane_count)
-		return -1;
+		return NULL;
 	for (const struct ring *ring = relay->lanes[lane].newest; ring && ring->move >= least; ring = ring->before)
 		found = ring;
 	if (!found)
-		return -1;
+		return NULL;
 	*move = found->move;
-	return found->ibuf->region.fd;
+	return &found->ibuf->region;
 }

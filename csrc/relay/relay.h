@@ -30,8 +30,8 @@
 struct ffpf_relay;
 
 struct ffpf_relay_config {
-	uint32_t slots;       /* of each lane's IBuf: power of two */
-	uint64_t limit_ns;    /* 0: nobody is left */
+	uint32_t slots;    /* of each lane's IBuf: power of two */
+	uint64_t limit_ns; /* 0: nobody is left */
 	enum ffpf_memory memory;
 };
 
@@ -49,11 +49,12 @@ void ffpf_relay_publish(struct ffpf_relay *relay);
 /* No packet will come: the source is gone. */
 void ffpf_relay_end(struct ffpf_relay *relay);
 
-/* For the other process; the relay's. */
-int ffpf_relay_reader_fd(const struct ffpf_relay *relay); /* reader page */
-int ffpf_relay_event_fd(const struct ffpf_relay *relay);  /* FFPF_LANES_EVENT_TIMERFD */
+/* What the other end reads, by its descriptors, or, in this process, as it is; the relay's. */
+const struct ffpf_region *ffpf_relay_reader(const struct ffpf_relay *relay); /* reader page */
+int ffpf_relay_event_fd(const struct ffpf_relay *relay);                     /* FFPF_LANES_EVENT_TIMERFD */
 /* The oldest IBuf of a lane that is there and was made for move number `least` of `from`'s lane or a later one; *move:
- * which. -1: there is none, yet. */
-int ffpf_relay_ibuf_fd(const struct ffpf_relay *relay, uint32_t lane, uint32_t least, uint32_t *move);
+ * which. NULL: there is none, yet. Until the reader has gone on to the next. */
+const struct ffpf_region *ffpf_relay_ibuf(const struct ffpf_relay *relay, uint32_t lane, uint32_t least,
+					  uint32_t *move);
 
 #endif

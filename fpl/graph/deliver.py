@@ -41,9 +41,7 @@ def to_worker(nodes: Sequence[Node], placed: Sequence[Placed], why_not_class: Wo
     ]
 
 
-def _why_not_worker(
-    position: int, nodes: Sequence[Node], outside: Container[int], why_not_class: WorkerRule
-) -> str:
+def _why_not_worker(position: int, nodes: Sequence[Node], outside: Container[int], why_not_class: WorkerRule) -> str:
     """A packet does not leave the application again."""
     node = nodes[position]
     if node.private:

@@ -12,8 +12,8 @@ EVERY = "the kernel has none"
 
 
 def where(nodes: Sequence[Node], kernel: int = 1) -> tuple[str, list[int], list[int]]:
-    """For each node k(ernel), w(orker) or a(pplication), and positions of those whose packets come to the application: by
-    the kernel, by the worker; the first `kernel` nodes are in the kernel."""
+    """For each node k(ernel), w(orker) or a(pplication), and positions of those whose packets come to the application,
+    by the kernel, and by the worker; the first `kernel` nodes are in the kernel."""
     placed = [Placed(Level.KERNEL) if at < kernel else Placed(Level.USERSPACE, EVERY) for at in range(len(nodes))]
     found = deliver.to_worker(nodes, placed, lambda node: "it is the user's" if node.kind == "file" else "")
     letters = ["k" if one.level is Level.KERNEL else "w" if one.by_worker else "a" for one in found]

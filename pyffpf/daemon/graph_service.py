@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fpl.graph.node import Level
 from fpl.graph.deliver import WorkerRule
+from fpl.graph.node import Level
 from pyffpf.daemon import protocol, status, transport
 from pyffpf.daemon.captures import Captures, GraphFlow, GraphState
 from pyffpf.daemon.describe import user_name

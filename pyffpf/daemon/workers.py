@@ -259,9 +259,7 @@ class Workers:
     def _said(self, graph: GraphFlow, position: int, front: Front, kernel: Sequence[int]) -> dict[str, Any]:
         """A node as the worker is asked for it."""
         node = graph.nodes[position]
-        inputs = [
-            at if graph.placed[at].by_worker else self._device(graph, at, front, kernel) for at in node.inputs
-        ]
+        inputs = [at if graph.placed[at].by_worker else self._device(graph, at, front, kernel) for at in node.inputs]
         return {"position": position, "class": node.kind, "argument": node.argument, "mbuf": node.mbuf,
                 "inputs": inputs, "calls": [callee.said() for callee in node.calls]}  # fmt: skip
 
