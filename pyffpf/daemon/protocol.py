@@ -129,7 +129,7 @@ class OpenGraph:
 @dataclass(frozen=True)
 class Instantiate:
     """The flow's graph. text: what somebody wrote it as, for people. worker: what the kernel does not run may be run by
-    the worker of the flow's group, where only counters and MBufs come of it."""
+    the worker of the flow's group."""
 
     id: int
     flow: int

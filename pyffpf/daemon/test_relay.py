@@ -69,7 +69,11 @@ def test_what_two_processes_of_two_users_read_ran_once(ns: Netns, running: Ffpfd
         with graph.flow(behind, deliver=["few"]) as flow:
             flow.begin()
             print_ready()
-            return [[packet.hex() for packet in read(flow, 40)], flow["once"].counters.packets_in, flow.explain().splitlines()[2:]]
+            return [
+                [packet.hex() for packet in read(flow, 40)],
+                flow["once"].counters.packets_in,
+                flow.explain().splitlines()[2:],
+            ]
 
     ready, told = os.pipe()
 
