@@ -19,8 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static uint64_t
-monotonic_ns(void)
+uint64_t
+ffpf_wake_now_ns(void)
 {
 	struct timespec now;
 
@@ -87,7 +87,7 @@ due(struct ffpf_ibuf *ibuf, uint32_t sleep, uint64_t now_ns)
 		return UINT64_MAX;
 	if (ibuf->due_sleep != sleep) {
 		if (!now_ns)
-			now_ns = monotonic_ns();
+			now_ns = ffpf_wake_now_ns();
 		ibuf->due_sleep = sleep;
 		ibuf->due_ns = now_ns + timeout_ns < now_ns ? UINT64_MAX : now_ns + timeout_ns;
 	}
@@ -103,7 +103,7 @@ ffpf_wake_if_due(struct ffpf_ibuf *ibuf)
 	if (sleep == FFPF_AWAKE)
 		return;
 	when = due(ibuf, sleep, 0);
-	if (when == 0 || (when != UINT64_MAX && monotonic_ns() >= when))
+	if (when == 0 || (when != UINT64_MAX && ffpf_wake_now_ns() >= when))
 		answer(ibuf, sleep);
 }
 

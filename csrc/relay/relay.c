@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LAP_LOG2   32 /* an IBuf begins at a multiple of this many entries */
@@ -44,15 +43,6 @@ struct ffpf_relay {
 	uint32_t lane_count;
 	struct relay_lane lanes[];
 };
-
-static uint64_t
-monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 /* ---- rings ---- */
 
@@ -161,7 +151,7 @@ is_over(const struct ffpf_relay *relay, struct relay_lane *lane, const struct ff
 		lane->held_up_since = 0;
 		return false;
 	}
-	now = monotonic_ns();
+	now = ffpf_wake_now_ns();
 	if (!lane->held_up_since || lost(at) < lane->lost_before) { /* less: of a fresh IBuf */
 		lane->held_up_since = now;
 		lane->lost_before = lost(at);
