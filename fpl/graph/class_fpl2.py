@@ -7,6 +7,7 @@ as its first 65,536 octets.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -33,18 +34,34 @@ class _Program:
     mbuf_bytes: int
 
     def emit(self, code: Code) -> str:
-        name = code.name("fpl2")[1:]
-        code.functions[name] = _function(*meant(self.text, self.mbuf_bytes, LINKS[code.link]))
-        code.declarations.add(f"declare void @{name}(ptr, ptr, ptr)")
-        code.call("entered", "void", "ffpf_node_program_enter", ("ptr", "%scratch"), ("ptr", "%work"),
-                  ("i32", code.link))  # fmt: skip
-        memory = code.name("mbuf") if self.mbuf_bytes else "%work"
-        code.say(f"call void @{name}(ptr %scratch, ptr %work, ptr {memory})")
-        code.call("said", "i32", "ffpf_node_program_leave", ("ptr", "%scratch"), ("ptr", "%work"))
-        code.say("""
-            store volatile i32 %{n}.said, ptr %{n}.result, align 4
-            %{n}.passes = icmp ne i32 %{n}.said, 0""")
-        return code.name("passes")
+        return write(code, _function(*meant(self.text, self.mbuf_bytes, LINKS[code.link])), self.mbuf_bytes)
+
+
+def write(code: Code, function: Function, mbuf_bytes: int) -> str:
+    """What is around the function of a program."""
+    name = code.name("fpl2")[1:]
+    code.functions[name] = function
+    code.declarations.add(f"declare void @{name}(ptr, ptr, ptr)")
+    code.call("entered", "void", "ffpf_node_program_enter", ("ptr", "%scratch"), ("ptr", "%work"),
+              ("i32", code.link))  # fmt: skip
+    memory = code.name("mbuf") if mbuf_bytes else "%work"
+    code.say(f"call void @{name}(ptr %scratch, ptr %work, ptr {memory})")
+    code.call("said", "i32", "ffpf_node_program_leave", ("ptr", "%scratch"), ("ptr", "%work"))
+    code.say("""
+        store volatile i32 %{n}.said, ptr %{n}.result, align 4
+        %{n}.passes = icmp ne i32 %{n}.said, 0""")
+    return code.name("passes")
+
+
+def function_of(kernel: ebpf.Kernel) -> Function:
+    """Of a program that was lowered with the name backend.ENTRY; the same whatever node has it."""
+    declarations = [f"declare i64 @{name}(ptr, ptr)" for name in kernel.externs]
+    return Function(ir.of_functions(declarations, kernel.functions), calls_library=bool(declarations))
+
+
+def lowered(known: Checked, kernel: ebpf.Kernel, canonical: str, emit: Callable[[Code], str]) -> Lowered:
+    return Lowered(canonical, emit, known.mbuf_bytes, headers=bool(kernel.externs), own_result=True, fetch=kernel.fetch,
+                   links=frozenset(LINKS), alone=True, merges=known.merges)  # fmt: skip
 
 
 Interfaces = tuple[tuple[int, str], ...]
@@ -64,10 +81,7 @@ def _kernel(text: str, mbuf_bytes: int, link: str, interfaces: Interfaces) -> eb
 
 
 def _function(text: str, mbuf_bytes: int, link: str, interfaces: Interfaces) -> Function:
-    """The same whatever node has it."""
-    kernel = _kernel(text, mbuf_bytes, link, interfaces)
-    declarations = [f"declare i64 @{name}(ptr, ptr)" for name in kernel.externs]
-    return Function(ir.of_functions(declarations, kernel.functions), calls_library=bool(declarations))
+    return function_of(_kernel(text, mbuf_bytes, link, interfaces))
 
 
 def meant(text: str, mbuf_bytes: int, link: str) -> tuple[str, int, str, Interfaces]:
@@ -93,15 +107,12 @@ def instance(node: Node) -> Lowered:
         if node.calls:
             _refuse_calls(node, octets)
         known = meant(node.argument, octets, "ethernet")
-        kernel, merges = _kernel(*known), checked(*known).merges
+        return lowered(checked(*known), _kernel(*known), node.argument, _Program(node.argument, octets).emit)
     except FplError as error:
         # the process that asks may know files and functions that this one does not: it says what is wrong, if it is
         raise NotInKernelError(f"the compiler for the kernel: {str(error).splitlines()[0]}") from None
     except ebpf.NotForKernelError as error:
         raise NotInKernelError(str(error)) from None
-    emit = _Program(node.argument, octets).emit
-    return Lowered(node.argument, emit, octets, headers=bool(kernel.externs), own_result=True, fetch=kernel.fetch,
-                   links=frozenset(LINKS), alone=True, merges=merges)  # fmt: skip
 
 
 CLASS = KernelClass("FPL-2", stateful=True, instance=instance, linkless=LINKLESS)

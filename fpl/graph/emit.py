@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fpl.classify import ir, layout
+from fpl.classify import Module, ir, layout
 from fpl.graph.classes import table_at
 from fpl.graph.code import ALWAYS, Code, Function
 from fpl.graph.merge import DEVICE_NUMBER, Running
@@ -50,6 +50,11 @@ class Body:
     lines: list[str]
     declarations: list[str]
     functions: dict[str, Function]
+
+    def modules(self, library: bytes) -> dict[str, Module]:
+        """What the compiler is to link, by name; library: of functions in C."""
+        return {name: Module(function.text, library if function.calls_library else b"")
+                for name, function in self.functions.items()}  # fmt: skip
 
 
 @dataclass(frozen=True)

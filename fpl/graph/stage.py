@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fpl.classify import Classifier, ClassifyRefused, Compiler, Maps, Module, NotReady, bpf, bytecode, ir, layout
+from fpl.classify import Classifier, ClassifyRefused, Compiler, Maps, NotReady, bpf, bytecode, ir, layout
 from fpl.graph import deliver, emit, kept, merge, place
 from fpl.graph.classes import MAP_BYTES_MAX, Lowered
 from fpl.graph.emit import Delivery, Said
@@ -376,9 +376,8 @@ class Stage:
         maps, where = self._maps, self._maps.place
         text = ir.module(maps.scratch, maps.progs, [], body.lines, [], self._work, where, [layout.SLOT_STORE],
                          body.declarations)  # fmt: skip
-        functions = {name: Module(function.text, self._library if function.calls_library else b"")
-                     for name, function in body.functions.items()}  # fmt: skip
-        insns = self._compiler.compile(text, self._library if body.declarations else b"", functions)
+        library = self._library if body.declarations else b""
+        insns = self._compiler.compile(text, library, body.modules(self._library))
         mbufs = {MBUF_PLACEHOLDER + node.number: node.mbuf for node in nodes if node.mbuf >= 0}
         return where.load(bpf.with_map_values(insns, mbufs), "ffpf_graph")
 

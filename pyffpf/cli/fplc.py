@@ -69,6 +69,8 @@ def _format(request: Request) -> str:
 
 
 def _explain(request: Request) -> str:
+    from pyffpf.cli import fplc_kernel  # which brings what the class FPL-2's compiler does not need
+
     checked = request.checked()
     cost, code = checked.cost, compile_native(checked, request.target)
     rows = [
@@ -78,8 +80,8 @@ def _explain(request: Request) -> str:
         *(("one for each processor", str(merge)) for merge in checked.merges),
         ("external functions", ", ".join(cost.externals) or "none"),
         ("link header", checked.link),
-        ("in the kernel", _in_kernel(checked)),
-        (f"octets of code, {request.target}", str(len(code.octets))),
+        *fplc_kernel.rows(checked),
+        (f"octets of code, {request.target}", f"{len(code.octets)}, {_instructions(code.assembly)} instructions"),
     ]
     return "".join(f"{name:<30} {value}\n" for name, value in rows)
 
@@ -94,13 +96,11 @@ def _kernel(checked: Checked) -> ebpf.Kernel:
         raise checked.source.error(f"the kernel cannot run it: {error}", 0) from None
 
 
-def _in_kernel(checked: Checked) -> str:
-    if checked.link not in ("ethernet", "raw"):
-        return "no: programs there see Ethernet and raw IP"
-    try:
-        return f"yes, if its verifier agrees; of a packet it needs {_kernel(checked).fetch} octets"
-    except FplError as error:
-        return error.message
+def _instructions(assembly: str) -> int:
+    """Lines that are neither labels nor directives."""
+    return sum(
+        line.startswith("\t") and not line.lstrip().startswith((".", "#", "//")) for line in assembly.splitlines()
+    )
 
 
 def _dump(request: Request) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,9 +43,12 @@ def test_format(tmp_path: Path) -> None:
 
 
 def test_what_the_kernel_gets_is_shown_and_why_it_cannot_run_a_program() -> None:
-    assert "in the kernel                  yes, if its verifier agrees; of a packet it needs 16 octets" in fplc(
-        "explain", text="RETURN PKT.B[0];").stdout  # fmt: skip
-    assert "define internal void @program(" in fplc("dump", "--stage", "kernel", text="RETURN 1;").stdout
+    shown = fplc("explain", text="RETURN PKT.B[0];").stdout
+    assert "in the kernel                  yes, if its verifier agrees; of a packet it needs 16 octets\n" in shown
+    assert re.search(r"^instructions there +[1-9]\d* in 1 function; with what is around them [1-9]\d*$", shown, re.M)
+    assert re.search(r"^octets of stack there +(32|64) of 512$", shown, re.M)
+    assert re.search(r"^octets of code, x86-64 +[1-9]\d*, [1-9]\d* instructions$", shown, re.M)
+    assert "define void @program(" in fplc("dump", "--stage", "kernel", text="RETURN 1;").stdout
     deep = "".join(f"FOR (R[{n}] = 0; R[{n}] < 2; R[{n}]++) " for n in range(6)) + "R[9]++; " + "ROF " * 6
     assert "its loops are 6 deep: the kernel has 5 at most" in fplc("explain", text=deep).stdout
     assert fplc("dump", "--stage", "kernel", text=deep).returncode == 1
@@ -53,6 +57,12 @@ def test_what_the_kernel_gets_is_shown_and_why_it_cannot_run_a_program() -> None
 def test_explain_and_limits() -> None:
     shown = fplc("explain", "--mbuf", "5").stdout
     assert "octets of MBuf                 8\n" in shown
+    assert "one for each processor" not in shown
+    lonely = "PERCPU MEM MERGE max; RETURN 1;"
+    assert (
+        "one for each processor         max of U32 in octets 0 to 7\n"
+        in fplc("explain", "--mbuf", "8", text=lonely).stdout
+    )
     assert "external functions             none\n" in shown
     loop = "FOR (R[1] = 0; R[1] < 9; R[1]++) ROF"
     assert "rounds of loops, at most       9 of 65536, 1 deep" in fplc("explain", text=loop).stdout
