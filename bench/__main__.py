@@ -14,6 +14,7 @@ BENCHES = {
     "offline": "bench.offline",
     "filter_cost": "bench.filter_cost",
     "fpl2": "bench.fpl2",
+    "fpl2_kernel": "bench.fpl2_kernel",
     "table1": "bench.table1",
     "live": "bench.live",
     "startup": "bench.startup",

@@ -2,15 +2,16 @@
 /*
  * Runs one filter over the packets of a pcap file by several engines in turns, the kernel's among them.
  *
- *   fpl2 LIBPCAP ROUNDS FILE TEXT HAND CODE...      lines "engine place round nanoseconds accepted"
+ *   fpl2 LIBPCAP ROUNDS FILE TEXT HAND OBJECT CODE...      lines "engine place round nanoseconds accepted"
  *
  * LIBPCAP: path of the system's library. FILE: little-endian, microseconds, Ethernet. TEXT: the filter as libpcap has
- * it. HAND: which of the functions below is the same filter. CODE: "name=path" of machine code that fplc made. Places:
- * `cache`, the first packets again and again; `stream`, all of them once; `kernel`, what a filter costs that the kernel
- * compiled: packets are sent into a socket whose filter turns all of them away, and so much less is a filter of one
- * instruction that does the same.
+ * it. HAND: which of the functions below is the same filter. OBJECT: path of one in FPL-1. CODE: "name=path" of machine
+ * code that fplc made. Places: `cache`, the first packets again and again; `stream`, all of them once; `kernel`, what a
+ * filter costs that the kernel compiled: packets are sent into a socket whose filter turns all of them away, and so
+ * much less is a filter of one instruction that does the same.
  */
 #include "common/machine_code.h"
+#include "fpl1/fpl1.h"
 #include "graph/fplc.h"
 
 #include "filter_run.h"
@@ -18,8 +19,8 @@
 #include <linux/filter.h>
 #include <sys/socket.h>
 
-#define SENT_AT_ONCE 64u
-#define SENT_MAX     200000u /* packets of one measurement in the kernel */
+#define CODE_MAX 65536u
+#define SENT_MAX 200000u /* packets of one measurement in the kernel */
 
 /* All engines are called alike, as class_fpl2.c calls a program: facts, memory and externals at the end. */
 typedef uint32_t (*run_fn)(const uint8_t *pkt, uint32_t cap_len, uint32_t wire_len, const void *facts, void *ctx,
@@ -51,6 +52,18 @@ ENGINE(run_ours)
 	UNUSED(facts);
 	UNUSED(externals);
 	return prog->run(prog, pkt, wire_len, cap_len, NULL);
+}
+
+/* As class_fpl1.c has it run. */
+ENGINE(run_fpl1)
+{
+	const struct ffpf_fpl1_packet packet = {
+		.data = pkt, .facts = { [FFPF_FPL1_LEN] = wire_len, [FFPF_FPL1_CAPLEN] = cap_len }
+	};
+
+	UNUSED(facts);
+	UNUSED(externals);
+	return ffpf_fpl1_run(ctx, &packet);
 }
 
 /* ---- what a person would write ---- */
@@ -171,27 +184,6 @@ kernel_open(int fds[2], const struct bytecode *code)
 	free(insns);
 }
 
-static uint64_t
-kernel_send(int fd, const struct packet *packets, size_t count)
-{
-	struct mmsghdr messages[SENT_AT_ONCE] = { 0 };
-	struct iovec pieces[SENT_AT_ONCE];
-	uint64_t start = now_ns();
-
-	for (size_t i = 0; i < count;) {
-		unsigned n = 0;
-
-		for (; n < SENT_AT_ONCE && i + n < count; n++) {
-			pieces[n] = (struct iovec){ (void *)packets[i + n].data, packets[i + n].cap_len };
-			messages[n].msg_hdr = (struct msghdr){ .msg_iov = &pieces[n], .msg_iovlen = 1 };
-		}
-		if (sendmmsg(fd, messages, n, 0) != (int)n)
-			die("kernel", "packets could not be sent");
-		i += n;
-	}
-	return now_ns() - start;
-}
-
 static struct ffpf_bpf_prog *
 ours(const struct bytecode *code)
 {
@@ -203,27 +195,51 @@ ours(const struct bytecode *code)
 	return prog;
 }
 
+static size_t
+file_read(const char *path, uint8_t *octets, size_t most)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, octets, most);
+
+	if (n <= 0)
+		die(path, "cannot be read");
+	close(fd);
+	return (size_t)n;
+}
+
+static struct ffpf_fpl1 *
+fpl1_of(const char *path)
+{
+	static const struct ffpf_fpl1_policy policy;
+	static uint8_t octets[CODE_MAX];
+	size_t len = file_read(path, octets, sizeof(octets));
+	struct ffpf_fpl1 *program;
+	struct ffpf_error err;
+
+	if (ffpf_fpl1_load(&program, octets, len, &policy, 0, &err) < 0)
+		die(path, err.text);
+	ffpf_fpl1_attach(program, calloc(1, ffpf_fpl1_memory_bytes(program)));
+	return program;
+}
+
 /* "name=path" of machine code. */
 static struct engine
 fpl2_of(char *word_of)
 {
 	static uint64_t memory[128];
+	static uint8_t octets[CODE_MAX];
 	char *path = strchr(word_of, '=');
 	struct ffpf_machine_code code;
-	uint8_t octets[65536];
 	struct ffpf_error err;
 	struct engine engine = { .name = word_of, .ctx = memory, .passes = 1 };
-	ssize_t n;
-	int fd;
+	size_t len;
 
 	if (!path)
 		die(word_of, "is not name=path");
 	*path++ = '\0';
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = read(fd, octets, sizeof(octets));
-	if (n <= 0 || ffpf_machine_code_map(&code, octets, (size_t)n, &err) < 0)
-		die(path, "no machine code");
-	close(fd);
+	len = file_read(path, octets, sizeof(octets));
+	if (ffpf_machine_code_map(&code, octets, len, &err) < 0)
+		die(path, err.text);
 	memcpy(&engine.run, &code.mem, sizeof(code.mem));
 	return engine;
 }
@@ -250,8 +266,8 @@ static void
 run_kernel(int round, int filtered, int empty, const struct packet *packets, size_t count)
 {
 	size_t sent = count < SENT_MAX ? count : SENT_MAX;
-	double without = (double)kernel_send(empty, packets, sent) / (double)sent;
-	double with = (double)kernel_send(filtered, packets, sent) / (double)sent;
+	double without = (double)packets_send(empty, packets, sent) / (double)sent;
+	double with = (double)packets_send(filtered, packets, sent) / (double)sent;
 
 	printf("kernel kernel %d %.4f 0\n", round, with - without);
 }
@@ -267,7 +283,7 @@ main(int argc, char **argv)
 	size_t count, n = 0, accepted;
 	int filtered[2], empty[2];
 
-	if (argc < 6 || argc - 6 > 4)
+	if (argc < 7 || argc - 7 > 4)
 		die("usage", "see the head of fpl2.c");
 	code = stock_compile(argv[1], argv[4]);
 	packets = packets_read(argv[3], &count);
@@ -275,7 +291,8 @@ main(int argc, char **argv)
 	engines[n++] = (struct engine){ "libpcap", run_stock, code.insns, 1 };
 	engines[n++] = (struct engine){ "jit", run_ours, ours(&code), 1 };
 	engines[n++] = (struct engine){ "hand", hand_of(argv[5]), &hosts, 1 };
-	for (int i = 6; i < argc; i++)
+	engines[n++] = (struct engine){ "fpl1", run_fpl1, fpl1_of(argv[6]), 1 };
+	for (int i = 7; i < argc; i++)
 		engines[n++] = fpl2_of(argv[i]);
 	kernel_open(filtered, &code);
 	kernel_open(empty, &(struct bytecode){ 1, &nothing });

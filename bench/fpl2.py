@@ -3,7 +3,8 @@
 
 The six filters of all benches in two ways of writing them in FPL-2: by the names of fields, which find headers behind
 tags, options and extension headers, and by offsets, as libpcap's own code looks at a packet. fpl2.c runs them in turns
-in one process. Then what compiling costs: Figure 7's program in a warm process, stage by stage, and through the child.
+in one process; FPL-1's interpreter runs what the second way becomes in its language. Then what compiling costs: Figure
+7's program in a warm process, stage by stage, and through the child.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from bench import measure
 from bench.filter_cost import system_libpcap
 from bench.filters import FILTERS, HUNDRED_HOSTS
 from compat_tests import captures
+from fpl.fpl1.translate import translate
 from fpl.fpl2 import check, compile_native
 from fpl.fpl2.check import Policy
 from fpl.fpl2.externals import External
@@ -30,6 +32,7 @@ from fpl.fpl2.externals import External
 PACKETS = 1_000_000
 PLACES = ("cache", "stream")
 ENGINES = ("libpcap", "jit", "kernel", "hand", "names", "offsets")
+FPL1 = "fpl1"  # the filter by offsets, as `fpl1 translate` makes it FPL-1
 AIM_HAND = 1.15  # times the C by hand, at most
 AIM_LIBPCAP = 10.0  # times faster than libpcap's interpreter, at least
 AIM_HOSTS = 0.1  # of what the kernel's compiler makes of 100 hosts, at most
@@ -102,12 +105,22 @@ def build_runner() -> Path:
 def costs_of(runner: Path, name: str, case: Case, capture: Path, rounds: int) -> tuple[float, Costs]:
     """Share of packets accepted, and costs; RuntimeError when engines disagree."""
     with tempfile.TemporaryDirectory(prefix="ffpf-bench-") as folder:
-        codes = []
+        codes, stack_code = [], Path(folder) / FPL1
+        stack_code.write_bytes(translate(check(case.offsets)).to_bytes())
         for way, text in (("names", case.names), ("offsets", case.offsets)):
             code = Path(folder) / way
             code.write_bytes(compile_native(check(text)).octets)
             codes.append(f"{way}={code}")
-        command = [str(runner), system_libpcap(), str(rounds), str(capture), FILTERS[name], case.hand, *codes]
+        command = [
+            str(runner),
+            system_libpcap(),
+            str(rounds),
+            str(capture),
+            FILTERS[name],
+            case.hand,
+            str(stack_code),
+            *codes,
+        ]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     costs: Costs = defaultdict(list)
     accepted: dict[str, set[int]] = defaultdict(set)
@@ -127,6 +140,13 @@ def row(name: str, share: float, place: str, costs: Costs) -> list[str]:
     faster = measure.ratios(costs["libpcap", place], costs["names", place])
     kernel = measure.ratios(costs["names", place], costs["kernel", "kernel"])
     return [name, f"{share:.3f}", place, *cells, *ratios, faster.text(1), kernel.text(2)]
+
+
+def row_of_fpl1(name: str, place: str, costs: Costs) -> list[str]:
+    """One line of the table of FPL-1."""
+    mine = costs[FPL1, place]
+    beside = [measure.ratios(mine, costs[engine, place]).text(1) for engine in ("libpcap", "offsets")]
+    return [name, place, measure.Spread.of(mine).text(1), *beside]
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -172,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--only", default="", help="only filters whose name has this text in it")
     args = parser.parse_args(arguments)
-    runner, rows = build_runner(), []
+    runner, rows, of_fpl1 = build_runner(), [], []
     with tempfile.TemporaryDirectory(prefix="ffpf-bench-") as folder:
         capture = Path(folder) / "imix.pcap"
         captures.write_imix(capture, PACKETS)
@@ -180,11 +200,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if args.only in name:
                 share, costs = costs_of(runner, name, case, capture, args.rounds)
                 rows += [row(name, share, place, costs) for place in PLACES]
+                of_fpl1 += [row_of_fpl1(name, place, costs) for place in PLACES]
     header = ["filter", "accepted", "place", *ENGINES, "names/hand", "offsets/hand", "libpcap/names", "names/kernel"]
     print(f"{PACKETS} packets, {args.rounds} rounds in turns; {measure.machine()}")
     print(f"aims: names/hand {AIM_HAND}, libpcap/names {AIM_LIBPCAP:.0f}; names/kernel of 100 hosts {AIM_HOSTS}")
     print("ns per packet, call and loop included (kernel: above a filter of one instruction): median [quartiles]\n")
     print(measure.table(header, rows))
+    print("\nFPL-1, interpreted, the filter by offsets\n")
+    print(measure.table(["filter", "place", FPL1, "fpl1/libpcap", "fpl1/offsets"], of_fpl1))
     print("\nFigure 7 compiled, ms: median [quartiles]\n")
     print(measure.table(["what", "ms", "aim"], compiling(args.rounds)))
 
