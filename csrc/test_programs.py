@@ -23,6 +23,7 @@ NOT_EMULATED = {
     "bpf_test_jit": "native code is x86-64's",
     "bpf_test_jit_random": "native code is x86-64's",
     "graph_test_flow": "a libpcap for that processor would be needed",
+    "host_test_graph": "a libpcap for that processor would be needed",
     "record_test_load": "a libsodium for that processor would be needed",
     "source_test_live_ring": "packet rings are none of the system calls that qemu passes on",
     "syspcap_test_syspcap": "a libpcap for that processor would be needed",

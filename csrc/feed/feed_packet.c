@@ -86,8 +86,9 @@ feed_packet(struct ffpf_feed *feed, const struct ffpf_packet *from, struct ffpf_
 		.ifindex = from->ifindex,
 		.protocol = from->protocol,
 		.hatype = feed->cfg.hatype,
+		.result = from->result,
 		.pkt_type = from->pkt_type,
-		.flags = feed->cfg.times == FFPF_FEED_TIMES_GIVEN ? FFPF_HOOK_TIME_GIVEN : 0,
+		.flags = FFPF_HOOK_JUDGED | (feed->cfg.times == FFPF_FEED_TIMES_GIVEN ? FFPF_HOOK_TIME_GIVEN : 0),
 	};
 	if (feed->cooked)
 		read_cooked(from, out);

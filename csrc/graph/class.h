@@ -83,6 +83,11 @@ struct ffpf_class {
 	/* What a packet costs at most, in steps of FPL-2's compiler (about an operation each), which adds them to those
 	 * of a program that calls it. After open. May be NULL: FFPF_CLASS_STEPS. */
 	uint64_t (*steps)(const void *instance);
+	/* With FFPF_LEVEL_NIC: microcode that does the same for packets of one link type, which lie in a board's memory
+	 * as they were on the wire. *object: a file in memory, to be closed. -code: why there is none. May be NULL. */
+	int (*microcode)(const void *instance, uint32_t link_type, uint64_t mbuf_bytes, int *object,
+			 struct ffpf_error *err);
+
 	/* Time has passed; after each batch and, live, when nothing came. now_ns: since 1970; offline and for hooks the
 	 * time of the last packet. Never goes back. May be NULL. */
 	void (*tick)(void *instance, uint64_t now_ns);

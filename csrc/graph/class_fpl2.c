@@ -337,16 +337,34 @@ steps(const void *instance)
 	return self->steps;
 }
 
+static int
+microcode(const void *instance, uint32_t link_type, uint64_t mbuf_bytes, int *object, struct ffpf_error *err)
+{
+	const struct fpl2 *self = instance;
+	const struct link *link = link_of(link_type);
+	const struct ffpf_fpl2_request request = { .text = self->text,
+						   .link = link ? link->name : "",
+						   .mbuf_bytes = mbuf_bytes };
+
+	if (!link)
+		return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "FPL-2 does not know packets of link type %u",
+				      link_type);
+	if (!self->text)
+		return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "a record has no microcode");
+	return ffpf_fplc_microcode(object, &request, err);
+}
+
 const struct ffpf_class ffpf_class_fpl2 = {
 	.name = "FPL-2",
 	.summary = "what a program in the paper's packet language lets through",
 	.arguments = "a program, or file:PATH of a signed record: see docs/fpl-2.md",
-	.levels = FFPF_LEVEL_USERSPACE | FFPF_LEVEL_KERNEL,
+	.levels = FFPF_LEVEL_USERSPACE | FFPF_LEVEL_KERNEL | FFPF_LEVEL_NIC,
 	.program = true,
 	.instance_bytes = sizeof(struct fpl2),
 	.parse = parse,
 	.open = open_fpl2,
 	.filter_batch = filter,
 	.steps = steps,
+	.microcode = microcode,
 	.close = close_fpl2,
 };

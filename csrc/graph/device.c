@@ -2,7 +2,6 @@
 /* What a device's arguments, in the form that class_device.c gives them, open. */
 #include "bpf/bpf.h"
 #include "graph/engine_internal.h"
-#include "host/ixp.h"
 #include "source/live.h"
 #include "source/savefile.h"
 #include "syspcap/syspcap.h"
@@ -14,7 +13,6 @@
 #include <unistd.h>
 
 #define DEFAULT_TIMEOUT_MS 10
-#define DEFAULT_SNAP_LEN   262144
 
 static bool
 is_savefile(const struct ffpf_reader *reader)
@@ -26,13 +24,6 @@ bool
 device_is_file(const struct device *device)
 {
 	return device->reader && is_savefile(device->reader);
-}
-
-/* A board's packets have the times of its port, which may be a capture's. */
-bool
-device_tells_pauses(const struct device *device)
-{
-	return device->reader && device->kind != DEVICE_BOARD && !is_savefile(device->reader);
 }
 
 /* A header stands before the packet that says what the kernel knew (source/cooked.h). */
@@ -49,8 +40,6 @@ form_of(const struct ffpf_reader *reader)
 {
 	if (is_savefile(reader))
 		return reader->info.swapped ? FFPF_FORM_SAVEFILE_SWAPPED : FFPF_FORM_SAVEFILE;
-	if (ffpf_ixp_is_reader(reader))
-		return FFPF_FORM_DEAD;
 	return is_cooked(reader->info.link_type) ? FFPF_FORM_DEAD : FFPF_FORM_LIVE;
 }
 
@@ -155,27 +144,7 @@ take_given(struct device *device, struct ffpf_engine *engine, const char *name, 
 	*at = given->next;
 	device->kind = DEVICE_GIVEN;
 	device->given = given;
-	take_reader(device, reader);
-	return 0;
-}
-
-static int
-open_board(struct device *device, struct ffpf_engine *engine, const char *name, struct ffpf_error *err)
-{
-	const struct ffpf_ixp_config cfg = {
-		.board = name,
-		.snap_len = engine->cfg.snap_len ? engine->cfg.snap_len : DEFAULT_SNAP_LEN,
-		.tick = FFPF_TICK_NS,
-		.timeout_ms = engine->cfg.timeout_ms ? engine->cfg.timeout_ms : DEFAULT_TIMEOUT_MS,
-		.want = 1,
-		.nonblock = true,
-	};
-	struct ffpf_reader *reader;
-	int status = ffpf_ixp_open(&reader, &cfg, err);
-
-	if (status)
-		return status;
-	device->kind = DEVICE_BOARD;
+	device->results = true;
 	take_reader(device, reader);
 	return 0;
 }
@@ -186,7 +155,7 @@ static const struct source {
 	int (*open)(struct device *device, struct ffpf_engine *engine, const char *rest, struct ffpf_error *err);
 } sources[] = {
 	{ "file:", open_file },   { "live:", open_live }, { "hook:", open_hook },
-	{ "given:", take_given }, { "ixp:", open_board },
+	{ "given:", take_given }, { "ixp:", board_open },
 };
 
 int
@@ -209,6 +178,18 @@ device_open(struct device **out, struct ffpf_engine *engine, const char *argumen
 	return 0;
 }
 
+/* A board's packets have the times of its port, which may be a capture's: it is told itself. */
+void
+device_wanted(struct device *device, bool on)
+{
+	if (!device || !device->reader)
+		return;
+	if (device->kind == DEVICE_BOARD)
+		board_run(device, on);
+	else if (on && !is_savefile(device->reader))
+		device->active_since_ns = engine_clock(CLOCK_REALTIME);
+}
+
 void
 device_close(struct device *device)
 {
@@ -216,6 +197,7 @@ device_close(struct device *device)
 		return;
 	if (device->reader)
 		device->reader->ops->close(device->reader);
+	board_close(device);
 	ffpf_bpf_prog_destroy(device->filter);
 	if (device->fp)
 		fclose(device->fp);

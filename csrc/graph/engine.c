@@ -322,6 +322,10 @@ ffpf_engine_instance_count(struct ffpf_engine *engine)
 static const char *
 reason_of(const struct node *node)
 {
+	if (node->reason)
+		return node->reason;
+	if (node->device && node->device->session)
+		return "a receive microengine of the board takes its packets";
 	if (node->device && node->device->filter)
 		return "the embedded engine runs in the process that reads the flow; the interface's socket brings up "
 		       "only what the one filter behind it wants";
@@ -350,7 +354,8 @@ ffpf_engine_instance_at(struct ffpf_engine *engine, uint32_t index, struct ffpf_
 			.input_count = node->input_count,
 			.flows = node->flows,
 			.active = node->active,
-			.level = FFPF_LEVEL_USERSPACE,
+			.level =
+			    node->device && node->device->kind == DEVICE_BOARD ? FFPF_LEVEL_NIC : FFPF_LEVEL_USERSPACE,
 			.reason = reason_of(node),
 		};
 		node_counters(node, &out->counters);

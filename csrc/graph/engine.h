@@ -121,7 +121,7 @@ struct ffpf_engine_instance {
 	uint32_t flows;     /* that have it */
 	uint32_t active;    /* of those, the ones that are active: it runs while there is one */
 	unsigned level;     /* one of FFPF_LEVEL_*: where it runs */
-	const char *reason; /* why there; static text */
+	const char *reason; /* why there */
 	struct ffpf_node_counters counters;
 };
 

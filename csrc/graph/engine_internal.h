@@ -4,6 +4,7 @@
 /*
  * What the files of the engine share. Everything here is looked at under the engine's lock.
  *
+ *     board.c   what a board runs of the graph
  *     device.c  expression -> reader          merge.c  readers -> one batch by time
  *     device_filter.c  what the interface need not bring up
  *     node.c    instances: made, found, freed pass.c   batch -> nodes -> queues
@@ -51,6 +52,10 @@ struct device {
 	struct ffpf_engine_hook *hook; /* NULL: a reader */
 	FILE *fp;                      /* of a savefile */
 	struct given *given;           /* taken over */
+	struct ffpf_ixp_session
+	    *session; /* of a board's own device, which has no reader until one is needed: board.c */
+	char *board;  /* likewise: its name, or its socket's path */
+	bool results; /* what its reader says is the packets' result */
 	uint16_t link_type, form;
 	uint32_t snap_len;
 	bool begun; /* a packet was asked for: a later flow would miss it */
@@ -80,7 +85,9 @@ struct node {
 	uint32_t input_count;
 	const struct ffpf_graph_flow *owner; /* its only flow may be this one; NULL: any */
 	uint32_t flows, active;
-	struct device *device; /* NULL: a filter */
+	struct device
+	    *device;  /* NULL: a filter of this process. Of a filter that a board runs: where its packets come */
+	char *reason; /* why it runs where it does; NULL: there is nothing special to it */
 	uint32_t *link_types;
 	uint16_t *forms;
 	uint32_t link_type_count;
@@ -213,8 +220,23 @@ bool engine_extern_is_known(const struct ffpf_engine *engine, const char *name);
 /* device.c */
 int device_open(struct device **out, struct ffpf_engine *engine, const char *arguments, struct ffpf_error *err);
 void device_close(struct device *device);
-bool device_tells_pauses(const struct device *device); /* its packets' times say what came while nobody wanted it */
-bool device_is_file(const struct device *device);      /* has something or has ended: nothing is waited for */
+/* An active flow has it, or none has any more: what comes meanwhile is no flow's. NULL is legal. */
+void device_wanted(struct device *device, bool on);
+bool device_is_file(const struct device *device); /* has something or has ended: nothing is waited for */
+
+/* board.c. need: somebody of this process takes the packets of a device; what is no board's has them already. place: an
+ * engine of the board runs the node now, and node->device is where its packets come; false: this process must. Either
+ * way node->reason is set, unless the node has nothing to do with a board. */
+int board_open(struct device *device, struct ffpf_engine *engine, const char *name, struct ffpf_error *err);
+void board_close(struct device *device); /* what board_open made; zeros are legal */
+/* Whether packets that this node of the text lets through, and others of its device that it need not have seen, come to
+ * one node again. There they are one packet, which they would not be if a board ran the one, and the host the other. */
+bool board_meets(const struct ffpf_graph_text *text, uint32_t number);
+int board_check_apart(const struct node *node, struct ffpf_error *err); /* that this did not happen by a name */
+int board_need(const struct ffpf_engine *engine, struct node *node, struct ffpf_error *err);
+bool board_place(const struct ffpf_engine *engine, struct node *node, bool apart);
+void board_run(struct device *device, bool on);       /* its filter sees packets, or none */
+uint64_t board_received(const struct device *device); /* packets that came to the board */
 
 /* device_filter.c: gives each interface's socket the filter that fits what is active and read now. Only to take one
  * away can fail; that one stays in force then. */
@@ -254,6 +276,7 @@ struct node_wanted {
 	struct node **inputs;
 	uint32_t input_count;
 	const struct ffpf_graph_flow *owner;
+	bool apart; /* never what a board runs: see board_meets */
 };
 int node_get(struct node **out, struct ffpf_engine *engine, const struct node_wanted *wanted, struct text_place *place,
 	     struct ffpf_error *err);

@@ -190,6 +190,7 @@ make_node(struct ffpf_graph_flow *flow, uint32_t number, struct ffpf_graph_error
 		.has_mbuf = from->has_mbuf,
 		.inputs = inputs,
 		.owner = flow->sharing == FFPF_GRAPH_SHARE_NONE ? flow : NULL,
+		.apart = board_meets(flow->text, number),
 	};
 	struct ffpf_error why = { 0 };
 	struct text_place place;
@@ -280,6 +281,19 @@ free_unused(struct ffpf_engine *engine, struct ffpf_error *err)
 	return -(int)first.code;
 }
 
+/* A flow that ends with a device wants all its packets, to count them at least. */
+static int
+need_ends(struct ffpf_graph_flow *flow, struct ffpf_graph_error *err)
+{
+	struct ffpf_error why = { 0 };
+
+	for (uint32_t i = 0; i < flow->text->end_count; i++) {
+		if (board_need(flow->engine, flow->nodes[flow->text->ends[i]], &why))
+			return flow_fail_at(flow, FFPF_GRAPH_NOWHERE, err, why.code, why.text);
+	}
+	return 0;
+}
+
 int
 ffpf_graph_flow_instantiate(struct ffpf_graph_flow *flow, struct ffpf_graph_error *err)
 {
@@ -296,6 +310,8 @@ ffpf_graph_flow_instantiate(struct ffpf_graph_flow *flow, struct ffpf_graph_erro
 		status = callees_check(flow, err);
 	for (uint32_t i = 0; i < flow->text->count && !status; i++)
 		status = make_node(flow, i, err);
+	if (!status)
+		status = need_ends(flow, err);
 	if (!status && find_members(flow))
 		status = flow_fail_at(flow, FFPF_GRAPH_NOWHERE, err, FFPF_E_NO_MEMORY, "out of memory");
 	if (status) {
@@ -317,10 +333,10 @@ set_active(struct ffpf_graph_flow *flow, bool active)
 	for (uint32_t i = 0; i < flow->member_count; i++) {
 		struct node *node = flow->members[i];
 
-		if (active && node->active++ == 0 && node->device && device_tells_pauses(node->device))
-			node->device->active_since_ns = engine_clock(CLOCK_REALTIME);
-		if (!active)
-			node->active--;
+		if (active && node->active++ == 0)
+			device_wanted(node->device, true);
+		if (!active && --node->active == 0)
+			device_wanted(node->device, false);
 	}
 }
 

@@ -186,7 +186,9 @@ queue_of(struct ffpf_graph_flow *flow, struct node *node, struct queue **out, st
 	*out = queue_find(node, flow);
 	if (*out)
 		return 0;
-	status = queue_create(out, flow->engine, flow, node, err);
+	status = board_need(flow->engine, node, err);
+	if (!status)
+		status = queue_create(out, flow->engine, flow, node, err);
 	if (status || !node->device)
 		return status;
 	status = device_filters_fit(flow->engine, err);

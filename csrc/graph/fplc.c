@@ -91,13 +91,24 @@ arguments(const char ***out, char bytes[24], const struct ffpf_fpl2_request *req
 	return 0;
 }
 
+static const struct ffpf_compiler compiler = { .language = "FPL-2", .program = "fplc", .variable = "FFPF_FPLC" };
+
+int
+ffpf_fplc_microcode(int *object, const struct ffpf_fpl2_request *request, struct ffpf_error *err)
+{
+	char bytes[24];
+	const char *const argv[] = {
+		"compile", "--mbuf", bytes, "--link", request->link, "--target", "microcode", NULL
+	};
+
+	snprintf(bytes, sizeof(bytes), "%" PRIu64, request->mbuf_bytes);
+	return ffpf_compiler_run(&compiler, argv, request->text, object, err);
+}
+
 int
 ffpf_fplc_compile(struct ffpf_fplo_image *out, const struct ffpf_fpl2_request *request,
 		  const struct ffpf_fplo_policy *policy, struct ffpf_error *err)
 {
-	static const struct ffpf_compiler compiler = { .language = "FPL-2",
-						       .program = "fplc",
-						       .variable = "FFPF_FPLC" };
 	const char **argv = NULL;
 	char bytes[24];
 	int rc = arguments(&argv, bytes, request, err), fd = -1;

@@ -43,6 +43,10 @@ struct ffpf_fpl2_request {
 int ffpf_fplc_compile(struct ffpf_fplo_image *out, const struct ffpf_fpl2_request *request,
 		      const struct ffpf_fplo_policy *policy, struct ffpf_error *err);
 
+/* Compiles a program to microcode of the IXP1200, an object that a board loads. *object: a file in memory, to be
+ * closed. As above; -FFPF_E_BAD_FILTER also for a program that is right, and that a microengine cannot run. */
+int ffpf_fplc_microcode(int *object, const struct ffpf_fpl2_request *request, struct ffpf_error *err);
+
 /* FFPF_FPLO_X86_64 ...; 0: FPL-2 is not compiled for this machine. */
 uint16_t ffpf_fplc_machine(void);
 

@@ -48,11 +48,11 @@ merge_add(struct ffpf_engine *engine, struct node *node, const struct ffpf_packe
 	engine->batch[at] = (struct ffpf_node_pkt){
 		.pkt = pkt,
 		.ts_ns = merge_time(device, pkt),
-		.result = device->given ? pkt->result : UINT32_MAX,
+		.result = device->results ? pkt->result : UINT32_MAX,
 		.link_type = device->link_type,
 		.form = device->form,
 	};
-	if (device->given)
+	if (device->results)
 		node->results[node->count] = pkt->result;
 	node->pos[node->count++] = (uint16_t)at;
 	device->passed++;
@@ -131,8 +131,8 @@ refill_all(struct ffpf_engine *engine)
 		struct node *node = engine->nodes[i];
 		struct device *device = node->device;
 
-		if (!device || !node->active || device->ended)
-			continue;
+		if (!device || !node->active || device->ended || (!device->reader && device->session))
+			continue; /* or a board's, of which filters have all packets */
 		found.needed++;
 		if (!device->reader) {
 			found.waiting = true;

@@ -26,6 +26,7 @@ destroy(struct node *node)
 	ffpf_mbuf_close(&node->mbuf);
 	free(node->instance);
 	free(node->arguments);
+	free(node->reason);
 	free(node->inputs);
 	free(node->input_ids);
 	free(node->sources);
@@ -61,6 +62,7 @@ find_same(const struct ffpf_engine *engine, const struct node_wanted *wanted, co
 		struct node *node = engine->nodes[i];
 
 		if (node->class == new->class && node->owner == wanted->owner && !missed_the_beginning(node->device) &&
+		    !(wanted->apart && node->device && node->device->kind == DEVICE_BOARD) &&
 		    node->mbuf_bytes == new->mbuf_bytes && same_inputs(node, wanted) &&
 		    strcmp(node->arguments, new->arguments) == 0 &&
 		    strcmp(callees_key(node->callees), callees_key(new->callees)) == 0)
@@ -169,8 +171,6 @@ find_links(struct node *node)
 static int
 connect_inputs(struct node *node, const struct node_wanted *wanted, struct ffpf_error *err)
 {
-	int status = 0;
-
 	node->inputs = calloc(wanted->input_count + 1, sizeof(*node->inputs));
 	node->input_ids = calloc(wanted->input_count + 1, sizeof(*node->input_ids));
 	if (!node->inputs || !node->input_ids)
@@ -179,13 +179,20 @@ connect_inputs(struct node *node, const struct node_wanted *wanted, struct ffpf_
 		node->inputs[node->input_count] = wanted->inputs[node->input_count];
 		node->input_ids[node->input_count] = wanted->inputs[node->input_count]->id;
 	}
-	if (node->device)
-		status = add_source(node, node);
-	for (uint32_t i = 0; i < node->input_count; i++) {
+	return 0;
+}
+
+/* The devices that its packets come from: of what a board runs, that is itself. */
+static int
+find_sources(struct node *node, struct ffpf_error *err)
+{
+	int status = node->device ? add_source(node, node) : 0;
+
+	for (uint32_t i = 0; i < node->input_count && !node->device; i++) {
 		for (uint32_t j = 0; j < node->inputs[i]->source_count; j++)
 			status |= add_source(node, node->inputs[i]->sources[j]);
 	}
-	return status || find_links(node) ? no_memory(err) : 0;
+	return status || find_links(node) ? no_memory(err) : board_check_apart(node, err);
 }
 
 static uint32_t
@@ -243,6 +250,7 @@ static int
 make_ready(struct ffpf_engine *engine, struct node *node, const struct node_wanted *wanted, struct text_place *place,
 	   struct ffpf_error *err)
 {
+	bool placed;
 	int status;
 
 	if (wanted->class && wanted->class->source) {
@@ -251,7 +259,12 @@ make_ready(struct ffpf_engine *engine, struct node *node, const struct node_want
 			return status;
 	}
 	status = connect_inputs(node, wanted, err);
+	placed = !status && board_place(engine, node, wanted->apart);
+	for (uint32_t i = 0; i < node->input_count && !status && !placed; i++)
+		status = board_need(engine, node->inputs[i], err);
 	if (!status)
+		status = find_sources(node, err);
+	if (!status && !placed)
 		status = open_instance(engine, node, place, err);
 	if (status)
 		return status;
@@ -360,6 +373,10 @@ node_counters(const struct node *node, struct ffpf_node_counters *out)
 		out->out = node->out;
 		out->dropped[FFPF_NODE_DROP_CLASS] = node->dropped;
 		out->filtered = node->in - node->out - node->dropped;
+		return;
+	}
+	if (device->session && !device->reader) { /* its packets stay on the board */
+		out->in = out->out = board_received(device);
 		return;
 	}
 	out->out = device->passed;

@@ -204,7 +204,8 @@ static uint32_t
 classify(struct ffpf_graph *graph, const struct ffpf_hook_packet *pkt, uint32_t head)
 {
 	const struct ffpf_bpf_prog *prog = NULL;
-	uint32_t result = UINT32_MAX;
+	uint32_t result =
+	    pkt->flags & FFPF_HOOK_JUDGED ? pkt->result : UINT32_MAX; /* entries without prog come first */
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < graph->count; i++) {

@@ -34,6 +34,7 @@ struct ffpf_hook_config {
 
 #define FFPF_HOOK_VLAN       0x01 /* vlan_tci and vlan_tpid are set: a tag that was taken out of the packet */
 #define FFPF_HOOK_TIME_GIVEN 0x02 /* time_ns is set; else the hook reads the clock. See ffpf_hook_floor */
+#define FFPF_HOOK_JUDGED     0x04 /* result is set, not 0: that of flows without a filter; else it is UINT32_MAX */
 
 #define FFPF_HOOK_VLAN_OFFSET_MAX 28
 
@@ -46,6 +47,7 @@ struct ffpf_hook_packet {
 	uint32_t ifindex;
 	uint16_t vlan_tci, vlan_tpid;
 	uint16_t protocol, hatype;
+	uint32_t result;
 	uint8_t pkt_type;
 	uint8_t flags; /* FFPF_HOOK_* */
 };

@@ -31,6 +31,8 @@ struct ffpf_ixp_config {
 };
 
 int ffpf_ixp_open(struct ffpf_reader **out, const struct ffpf_ixp_config *cfg, struct ffpf_error *err);
+/* For one whose program was loaded `stopped`: from the next packet on, or not any more. Between calls of next. */
+int ffpf_ixp_run(struct ffpf_reader *reader, bool on, struct ffpf_error *err);
 /* Whether this reader is one of ffpf_ixp_open's. */
 bool ffpf_ixp_is_reader(const struct ffpf_reader *reader);
 

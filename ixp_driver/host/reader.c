@@ -445,6 +445,14 @@ ffpf_ixp_open(struct ffpf_reader **out, const struct ffpf_ixp_config *cfg, struc
 	return rc;
 }
 
+int
+ffpf_ixp_run(struct ffpf_reader *reader, bool on, struct ffpf_error *err)
+{
+	struct window_reader *window = &((struct ixp *)reader)->window;
+
+	return ffpf_ixp_start(window->session, window->buffers.engine, on, err);
+}
+
 bool
 ffpf_ixp_is_reader(const struct ffpf_reader *reader)
 {

@@ -266,6 +266,14 @@ ffpf_ixp_request(struct ffpf_ixp_session *s, const struct ffpf_ixp_request *requ
 			      said.text[0] ? said.text : "the board refuses");
 }
 
+int
+ffpf_ixp_start(struct ffpf_ixp_session *s, uint32_t engine, bool on, struct ffpf_error *err)
+{
+	const struct ffpf_ixp_request request = { .op = on ? FFPF_IXP_START : FFPF_IXP_STOP, .engine = engine };
+
+	return ffpf_ixp_request(s, &request, NULL, err);
+}
+
 void
 ffpf_ixp_advance(struct ffpf_ixp_session *s)
 {
@@ -277,21 +285,23 @@ ffpf_ixp_advance(struct ffpf_ixp_session *s)
 /* ---- a filter's buffers ---- */
 
 static int
-map_buffers(struct ffpf_ixp_buffers *out, const struct ffpf_datagram *said, bool mbuf, struct ffpf_error *err)
+map_buffers(struct ffpf_ixp_buffers *out, const struct ffpf_datagram *said, uint32_t mbuf_bytes, struct ffpf_error *err)
 {
 	const int *fds = said->fds;
 	int rc = ffpf_lanes_map_reader(&out->reader, fds[0], err);
 
 	for (uint32_t i = 0; !rc && i < out->ports; i++)
 		rc = ffpf_lanes_map_part(&out->parts[i], fds[2 + 2 * i], fds[3 + 2 * i], err);
-	if (!rc && mbuf)
+	if (!rc && mbuf_bytes)
 		rc = ffpf_region_map(&out->mbuf, fds[2 + 2 * out->ports], FFPF_KIND_MBUF, true, err);
+	if (!rc && mbuf_bytes && out->mbuf.bytes < FFPF_PAGE_BYTES + (size_t)mbuf_bytes)
+		rc = ffpf_error_set(err, FFPF_E_INVALID, "the board's MBuf has less than %u octets", mbuf_bytes);
 	return rc;
 }
 
 static int
-take_flow(const struct ffpf_ixp_session *s, struct ffpf_datagram *said, struct ffpf_ixp_buffers *out,
-	  struct ffpf_error *err)
+take_flow(const struct ffpf_ixp_session *s, struct ffpf_datagram *said, uint32_t mbuf_bytes,
+	  struct ffpf_ixp_buffers *out, struct ffpf_error *err)
 {
 	struct ffpf_ixp_buffers made = { .wake_fd = -1, .reader.fd = -1, .mbuf.fd = -1 };
 	struct ffpf_ixp_flow flow;
@@ -300,13 +310,13 @@ take_flow(const struct ffpf_ixp_session *s, struct ffpf_datagram *said, struct f
 	memcpy(&flow, said->octets, sizeof(flow));
 	if (flow.magic != FFPF_IXP_MAGIC || flow.version != FFPF_IXP_VERSION || flow.what != FFPF_IXP_FLOW ||
 	    flow.sequence != s->sequence || flow.ports != s->ports || flow.engine >= FFPF_IXP_ENGINES ||
-	    flow.mbuf > 1 || said->fd_count != 2 + 2 * flow.ports + flow.mbuf)
+	    flow.mbuf != (mbuf_bytes > 0) || said->fd_count != 2 + 2 * flow.ports + flow.mbuf)
 		return ffpf_error_set(err, FFPF_E_INVALID, "%s: the board's buffers make no sense", s->name);
 	made.ports = flow.ports;
 	made.engine = flow.engine;
 	for (uint32_t i = 0; i < FFPF_IXP_PORTS_MAX; i++)
 		made.parts[i].lane.fd = made.parts[i].ibuf.fd = -1;
-	rc = map_buffers(&made, said, flow.mbuf, err);
+	rc = map_buffers(&made, said, mbuf_bytes, err);
 	if (rc) {
 		ffpf_ixp_buffers_close(&made);
 		return rc;
@@ -325,6 +335,7 @@ ffpf_ixp_load(struct ffpf_ixp_session *s, const struct ffpf_ixp_program *program
 	struct ffpf_datagram *said;
 	int rc;
 
+	request.flags = program && program->stopped ? FFPF_IXP_LOAD_STOPPED : 0;
 	if (program && program->object) {
 		if (program->bytes > FFPF_IXP_STAGE_BYTES)
 			return ffpf_error_set(err, FFPF_E_INVALID, "microcode of %zu octets; the mailbox takes %d",
@@ -341,7 +352,7 @@ ffpf_ixp_load(struct ffpf_ixp_session *s, const struct ffpf_ixp_program *program
 		return ffpf_error_set(err, FFPF_E_NO_MEMORY, "no memory for a filter of %s", s->name);
 	rc = receive(s, said, sizeof(struct ffpf_ixp_flow), err);
 	if (!rc) {
-		rc = take_flow(s, said, out, err);
+		rc = take_flow(s, said, request.mbuf_bytes, out, err);
 		ffpf_datagram_close(said);
 	}
 	free(said);

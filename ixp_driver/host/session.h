@@ -41,6 +41,7 @@ struct ffpf_ixp_program {
 	const void *object;
 	size_t bytes;
 	uint32_t mbuf_bytes; /* a power of two, or 0 */
+	bool stopped;        /* it sees packets from ffpf_ixp_start on */
 };
 
 /*
@@ -53,6 +54,9 @@ void ffpf_ixp_session_close(struct ffpf_ixp_session *session); /* the board unlo
 /* reply may be NULL. -code of the board, with its text; -FFPF_E_DEVICE_GONE: it is gone, or did not answer in time. */
 int ffpf_ixp_request(struct ffpf_ixp_session *session, const struct ffpf_ixp_request *request,
 		     struct ffpf_ixp_reply *reply, struct ffpf_error *err);
+
+/* A filter of this session's sees packets from the next one on, or none any more: they are not counted. */
+int ffpf_ixp_start(struct ffpf_ixp_session *session, uint32_t engine, bool on, struct ffpf_error *err);
 
 /* Loads and starts a filter, and maps its buffers. *out is untouched on failure. -FFPF_E_BUSY: every engine has one. */
 int ffpf_ixp_load(struct ffpf_ixp_session *session, const struct ffpf_ixp_program *program,

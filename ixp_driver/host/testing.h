@@ -54,6 +54,8 @@ struct fake_session {
 struct fake_board {
 	char path[FFPF_IXP_PATH_BYTES];
 	enum fake_lie lie;
+	unsigned filters_max; /* of all sessions; 0: no limit */
+	unsigned filters;
 	int listener, stop_fd;
 	pthread_t thread;
 	pthread_mutex_t lock; /* sessions, which tests look at */
@@ -117,6 +119,7 @@ fake_close_session(struct fake_board *board, struct fake_session *s)
 	if (s->flow) {
 		ffpf_hook_detach(board->hook, s->flow, NULL);
 		ffpf_flow_destroy(s->flow);
+		board->filters--;
 	}
 	*s = (struct fake_session){ .socket = -1 };
 }
@@ -180,12 +183,13 @@ fake_load(struct fake_board *board, struct fake_session *s)
 	};
 	int fds[4];
 
-	if (lie == FAKE_BUSY)
+	if (lie == FAKE_BUSY || (board->filters_max && board->filters == board->filters_max))
 		return -FFPF_E_BUSY;
 	if (lie == FAKE_STRANGE_STATUS)
 		return INT32_MIN;
 	must(ffpf_flow_create(&s->flow, &cfg, &test_err));
 	must(ffpf_hook_attach(board->hook, s->flow, &test_err));
+	board->filters++;
 	fds[0] = s->flow->reader.fd;
 	fds[1] = s->flow->event_fd;
 	fds[2] = s->flow->lanes[0].lane.fd;
@@ -268,6 +272,8 @@ fake_start(enum fake_lie lie)
 	board->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	board->stop_fd = eventfd(0, EFD_CLOEXEC);
 	board->registers = fake_memory(sizeof(struct ffpf_ixp_registers), FFPF_PEER_READS);
+	fake_registers(board)->ports = 1;
+	atomic_store(&fake_registers(board)->port[0].link_type, TEST_DLT_EN10MB);
 	must(ffpf_hook_create(&board->hook, &cfg, &test_err));
 	for (uint32_t i = 0; i < FAKE_SESSIONS; i++)
 		board->sessions[i].socket = -1;
