@@ -43,7 +43,8 @@ NOT_IN_LIBRARY = (
 SIDE_PROGRAMS = ("test_", "fuzz_", "bench_")
 TOPS = ("csrc", "ixp_driver")  # below which there are programs that test and fuzz
 HOST_ROOM = "ixp_driver/host"  # part of the core: a board is a source of packets as others are
-BOARD_ROOMS = ("ixp_driver/microengine",)  # of the emulated board, which is a process of its own
+BOARD_ROOMS = ("ixp_driver/microengine", "ixp_driver/board")  # of the emulated board, which is a process of its own
+BOARD_MAIN = "main_board.c"
 ENGINE_ROOMS = ("ixp_driver/microengine", "csrc/common")  # of one microengine, for Python
 
 
@@ -236,8 +237,18 @@ def build_core(variant: str) -> Path:
 
 def build_board(variant: str) -> Path:
     """The archive with the emulated IXP1200's rooms, which stand on the core."""
-    sources = [path for room in BOARD_ROOMS for path in room_sources(room)]
+    sources = [path for room in BOARD_ROOMS for path in room_sources(room) if path.name != BOARD_MAIN]
     return archive(BUILD / variant / "libffpfixp.a", variant, compile_all(sources, variant))
+
+
+def build_board_program(variant: str) -> Path:
+    """ffpf-ixp-board: the board as a process."""
+    inputs = [
+        compile_object(ROOT / "ixp_driver" / "board" / BOARD_MAIN, variant),
+        build_board(variant),
+        build_core(variant),
+    ]
+    return link(BUILD / variant / "bin" / "ffpf-ixp-board", variant, inputs, ["-pthread", "-ldl"])
 
 
 def build_engine(variant: str = "normal") -> Path:

@@ -66,8 +66,8 @@ enum ffpf_ixp_port_state {
 enum ffpf_ixp_copy_mode { FFPF_IXP_COPY_ZERO = 0, FFPF_IXP_COPY_ALL = 1, FFPF_IXP_COPY_INTERESTING = 2 };
 
 /*
- * Law, at every moment: offered = rx_lost + no_descriptor + no_room + oversize + received, with what is under way in
- * the receive FIFO and the receive engine, and (between two packets of the receive engine) exactly so without.
+ * Law: offered = rx_lost + no_descriptor + no_room + oversize + unwanted + received + what is on its way through the
+ * receive FIFO and the receive engine, which is nothing once a port has ended.
  */
 struct ffpf_ixp_port_registers {
 	FFPF_WORD(uint32_t) kind;  /* (c) enum ffpf_ixp_port_kind */
@@ -81,6 +81,7 @@ struct ffpf_ixp_port_registers {
 	FFPF_WORD(uint64_t) no_descriptor;  /* (b) filters were behind by as many packets as there are descriptors */
 	FFPF_WORD(uint64_t) no_room;        /* (b) PBuf was full (SRP) */
 	FFPF_WORD(uint64_t) oversize;       /* (b) larger than a record can be */
+	FFPF_WORD(uint64_t) unwanted;       /* (b) no filter ran */
 	FFPF_WORD(uint64_t) received;       /* (b) packets in PBuf */
 	FFPF_WORD(uint64_t) socket_lost;    /* (b) live: what the kernel's socket lost; outside the law */
 };
@@ -96,7 +97,7 @@ struct ffpf_ixp_engine_registers {
 	FFPF_WORD(uint64_t) idle_cycles;   /* (b) every context waited for a packet */
 	FFPF_WORD(uint64_t) instructions;  /* (b) */
 	FFPF_WORD(uint64_t) packets;       /* (b) that it has dealt with: stored, or judged */
-	FFPF_WORD(uint64_t) most_idle_pps; /* (b) headroom: packets a second if it were busy all the time */
+	FFPF_WORD(uint64_t) sustained_pps; /* (b) packets a second if it were never idle */
 	char text[FFPF_IXP_TEXT_BYTES];    /* (b) why it is HUNG, FAULTED or LOST; before state */
 };
 

@@ -43,6 +43,10 @@ struct ffpf_bms {
 /* SRP: takes over what the reader says of R, into `r` of the IBuf and of those before it. What cannot be evicts, and
  * ibuf->evicted says so. Writer; grant_cells does it by itself. */
 void ffpf_bms_srp_take_r(struct ffpf_ibuf *ibuf);
+/* SRP: R*, from what the readers of lane->ibufs say now, into lane->r_star: for who looks after a writer that is none
+ * of this process's code (ixp_driver/board), with lane->w, and w and published of each IBuf, as that writer has them.
+ */
+void ffpf_bms_srp_compute_r_star(struct ffpf_lane *lane);
 
 extern const struct ffpf_bms ffpf_bms_srp;
 extern const struct ffpf_bms ffpf_bms_frp;

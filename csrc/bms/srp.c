@@ -85,8 +85,8 @@ constrain(struct ffpf_lane *lane, const struct ffpf_ibuf *ibuf)
 		lane->r_star = position;
 }
 
-static void
-compute_r_star(struct ffpf_lane *lane)
+void
+ffpf_bms_srp_compute_r_star(struct ffpf_lane *lane)
 {
 	lane->r_star = lane->w;
 	for (uint32_t i = 0; i < lane->ibuf_count; i++) {
@@ -108,7 +108,7 @@ srp_grant_cells(struct ffpf_lane *lane, uint32_t cells)
 {
 	if (lane->w + cells - lane->r_star <= lane->size)
 		return true;
-	compute_r_star(lane);
+	ffpf_bms_srp_compute_r_star(lane);
 	return lane->w + cells - lane->r_star <= lane->size;
 }
 

@@ -15,9 +15,9 @@ static const uint8_t FORMATS[IXP_OPERATION_COUNT] = { IXP_OPERATIONS(FORMAT_OF) 
 
 /* Bits that fields of the format have. */
 static const uint32_t USED[] = {
-	[NONE] = 0,          [ALU] = 0x03ffffff,  [IMM] = 0x03ffffff, [BR] = 0x03c003ff,     [BIT] = 0x03ff83ff,
-	[BYTE] = 0x03ffffff, [REF] = 0x03ffffff,  [ARB] = 0x0000ffff, [SIGNAL] = 0x03c003ff, [CSR] = 0x03f800ff,
-	[RTN] = 0x0007f000,  [HALT] = 0x0000ffff,
+	[NONE] = 0,         [ALU] = 0x03ffffff,  [MOV] = 0x03f80fe0,  [IMM] = 0x03ffffff, [BR] = 0x03c003ff,
+	[BIT] = 0x03ff83ff, [BYTE] = 0x03ffffff, [REF] = 0x03ffffff,  [ARB] = 0x0000ffff, [SIGNAL] = 0x03c003ff,
+	[CSR] = 0x03f800ff, [RTN] = 0x0007f000,  [HALT] = 0x0000ffff,
 };
 
 static bool
