@@ -167,8 +167,10 @@ lanes_next(struct ffpf_reader *r, struct ffpf_batch *batch)
 	struct lanes *l = (struct lanes *)r;
 	uint64_t deadline = UINT64_MAX;
 	bool over = l->cfg.nonblock;
+	bool told = l->armed; /* the caller could wait for the event descriptor */
 
 	lanes_disarm(l);
+	told = told && l->due;
 	lanes_check(l);
 	if (!l->again)
 		pass_turned_away(l);
@@ -195,6 +197,12 @@ lanes_next(struct ffpf_reader *r, struct ffpf_batch *batch)
 		}
 		if (over)
 			return l->cfg.nonblock ? FFPF_WOULD_BLOCK : FFPF_TIMEOUT;
+		if (told && !l->held) {
+			/* The event was of a packet that was read before the event came. A caller that only comes
+			 * when the descriptor is readable must not wait here for the next packet. */
+			l->due = false;
+			return FFPF_TIMEOUT;
+		}
 		outcome = lanes_wait(l, deadline);
 		if (outcome != FFPF_BATCH)
 			return outcome;

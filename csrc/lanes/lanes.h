@@ -30,7 +30,8 @@ enum ffpf_lanes_wait {
 struct ffpf_lanes_config {
 	uint32_t snap_len; /* octets delivered of a packet */
 	enum ffpf_tick tick;
-	int timeout_ms; /* next() ends after so long at the latest; 0: only with `want` packets */
+	int timeout_ms; /* next() ends after so long at the latest; 0: only with `want` packets, or when the event
+			 * descriptor, which the caller could poll, was readable and nothing is there: FFPF_TIMEOUT */
 	uint32_t want;  /* packets worth waking for, at least 1 */
 	bool nonblock;
 	bool cut;           /* a packet is cut at what its filter returned, as by the kernel */

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 
 #define ROOM 4096
 
@@ -58,6 +59,40 @@ descriptor_is_readable_while_next_would_not_wait(void **state)
 	assert_int_equal(r->ops->next(r, &batch), FFPF_END);
 	test_law(flow, r);
 	test_close(hook, flow, r);
+}
+
+/* softflowd: a blocking handle without a read timeout, read when poll() says so. */
+static void
+an_event_without_a_packet_ends_the_wait(void **state)
+{
+	(void)state;
+	for (enum ffpf_lanes_wait wait = FFPF_LANES_WAIT_FUTEX; wait <= FFPF_LANES_WAIT_FD; wait++) {
+		struct ffpf_hook *hook = test_hook(FFPF_BMS_SRP, 64);
+		struct ffpf_flow *flow = test_flow(hook, 64, NULL);
+		struct ffpf_lanes_config cfg = { .snap_len = 100, .want = 1, .wait = wait };
+		struct ffpf_reader *r = NULL;
+		struct ffpf_batch batch;
+		const uint64_t one = 1;
+
+		must(ffpf_lanes_open_flow(&r, flow, &cfg, &test_err));
+		r->ops->settle(r);
+		test_send(hook, 0, 16);
+		assert_int_equal(r->ops->next(r, &batch), FFPF_BATCH);
+		r->ops->release(r, 1);
+		r->ops->settle(r);
+		assert_false(test_is_readable(r));
+		/* as the kernel does, whose ring of events is written to after the packet was seen */
+		assert_int_equal(write(r->ops->poll_fd(r), &one, sizeof(one)), sizeof(one));
+		assert_true(test_is_readable(r));
+		assert_int_equal(r->ops->next(r, &batch), FFPF_TIMEOUT);
+		r->ops->settle(r);
+		assert_false(test_is_readable(r));
+		test_send(hook, 1, 16);
+		assert_int_equal(r->ops->next(r, &batch), FFPF_BATCH);
+		r->ops->release(r, 1);
+		test_law(flow, r);
+		test_close(hook, flow, r);
+	}
 }
 
 static int64_t
@@ -230,6 +265,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(descriptor_is_readable_while_next_would_not_wait),
+		cmocka_unit_test(an_event_without_a_packet_ends_the_wait),
 		cmocka_unit_test(next_waits_for_its_packets_or_its_timeout),
 		cmocka_unit_test(a_wake_up_is_for_all_that_is_there),
 		cmocka_unit_test(signal_ends_a_wait),
