@@ -186,8 +186,9 @@ print_line(const char *where)
 		fd = open(where, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	else if (handles_shared + handles_embedded + handles_system == 0)
 		return;
+	/* A daemon that has changed its root, or its user, may not reach the file any more. */
 	if (fd < 0)
-		return;
+		fd = STDERR_FILENO;
 	/* One write, so that lines of several processes do not mix. Nobody is left to be told of a failure. */
 	if (write(fd, line, len) < 0 || fd == STDERR_FILENO)
 		return;
