@@ -12,7 +12,7 @@ say() { printf '==> %s\n' "$*"; }
 PACKAGES="gcc g++ make libc6-dev libbpf-dev python3-dev python3-venv libpcap-dev libsodium-dev libvectorscan-dev libssl3 libcap2-bin iproute2 ethtool util-linux procps
 tcpdump tcpreplay libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev cppcheck spin binutils
 systemd mandoc gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
-tshark time ngrep tcpflow p0f arpwatch ssldump dnscap httpry tcpslice nmap libdaq-dev libdaq2 graphviz"
+tshark time ngrep tcpflow p0f arpwatch ssldump dnscap httpry tcpslice nmap softflowd argus-server argus-client libdaq-dev libdaq2 graphviz"
 
 missing=
 for package in $PACKAGES; do
