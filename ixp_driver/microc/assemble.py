@@ -216,11 +216,14 @@ class Assembler:
         if slot is None:
             return self._places.gpr[operand.number]
         self._refer_slot("READ", slot, SPILL_XFERS[which])
-        self._branch_here("BR_NSIGNAL", signal=isa.UNITS["SRAM"])
+        self._await("SRAM")
         return SPILL_XFERS[which].number
 
-    def _branch_here(self, op: str, **fields: int) -> None:
-        self._say(op, target=len(self._words), **fields)
+    def _await(self, unit: str) -> None:
+        """A word that goes on to itself until the signal comes."""
+        label = f"await.{len(self._words)}"
+        self._labels[label] = len(self._words)
+        self._branch("BR_NSIGNAL", label, signal=isa.UNITS[unit])
 
     def _refer_slot(self, command: str, slot: int, xfer: X) -> None:
         offset = isa.SMALL + 4 * slot
@@ -264,7 +267,7 @@ class Assembler:
         elif isinstance(ins, Ref):
             self._ref(ins)
         elif isinstance(ins, Wait):
-            self._branch_here("BR_NSIGNAL", signal=isa.UNITS[ins.unit])
+            self._await(ins.unit)
         elif isinstance(ins, Arb):
             self._say("CTX_ARB", mask=ins.mask)
         elif isinstance(ins, Csr):

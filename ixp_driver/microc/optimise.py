@@ -41,6 +41,7 @@ from ixp_driver.microc.ir import (
 )
 
 ROUNDS = 6
+CARRIED = {"ADDC": "ADD", "SUBC": "SUB"}
 Known = dict[object, Operand]  # of V and of imports' names
 
 
@@ -78,9 +79,15 @@ def _propagate(function: Function, clobbers: dict[str, int]) -> dict[str, Known]
         one = before[block.label]
         start = ends.get(one[0].label) if len(one) == 1 and block is not function.blocks[0] else None
         known = dict(start or {})
-        body = []
-        for ins in block.body:
-            body.append(_replaced(ins, known))
+        body: list[Ins] = []
+        for at, ins in enumerate(block.body):
+            following = block.body[at + 1] if at + 1 < len(block.body) else None
+            carries = isinstance(following, Alu) and following.op in CARRIED
+            body.append(_replaced(ins, known, keep=carries))
+            if carries:
+                block.body[at + 1], keep = _without_carry(body[-1], following)
+                if not keep and isinstance(body[-1], Alu):
+                    body[-1] = _folded(body[-1])
             _learn(body[-1], known, clobbers)
         block.body = body
         _replace_end(block, known)
@@ -92,12 +99,32 @@ def _at(operand: Operand, known: Known) -> Operand:
     return known.get(operand, operand) if isinstance(operand, V) else operand
 
 
-def _replaced(ins: Ins, known: Known) -> Ins:
+def _without_carry(ins: Ins, following: Ins | None) -> tuple[Ins, bool]:
+    """What follows a sum of low halves; whether it still needs its carry."""
+    assert isinstance(following, Alu)
+    if not isinstance(ins, Alu):
+        return following, True
+    plus = ins.op == "ADD"
+    if ins.b == 0:
+        carried = not plus
+    elif isinstance(ins.a, int) and isinstance(ins.b, int):
+        carried = ins.a + ins.b > WORD if plus else ins.a >= ins.b
+    else:
+        return following, True
+    if carried != plus:  # nothing is carried, or borrowed
+        return Alu(CARRIED[following.op], following.dst, following.a, following.b), False
+    if following.dst is not None and isinstance(following.b, int):
+        return Alu(CARRIED[following.op], following.dst, following.a, following.b + 1 & WORD), False
+    return following, True
+
+
+def _replaced(ins: Ins, known: Known, *, keep: bool = False) -> Ins:
+    """keep: its condition codes are needed."""
     if isinstance(ins, Alu):
         made = Alu(ins.op, ins.dst, _at(ins.a, known), _at(ins.b, known), _at(ins.n, known))
         if made.op == "DSHR_BY" and isinstance(made.n, X):
             made.n = ins.n
-        return _folded(made)
+        return made if keep else _folded(made)
     if isinstance(ins, Move):
         return Move(ins.dst, _at(ins.src, known))
     if isinstance(ins, Ref):

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""For tests: emitted microcode on engine.c, called for one packet as the framework would."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+from fpl.fpl2.compile import Checked
+from fpl.fpl2.microengine import microcode
+from ixp_driver.microc.testing import machine
+
+RECORD, MBUF, SPILL, RESULT = 1024, 4096, 1 << 15, 64
+MAIN = """
+void
+main(void)
+{
+	uint32_t captured = sram_read(60);
+
+	sram_write(64, ffpf_filter(1024, captured));
+	halt(0);
+}
+"""
+CYCLES_MAX = 100_000_000
+
+
+class OnEngine:
+    """One program, compiled once. words, cycles: of the microcode; of all runs."""
+
+    def __init__(self, checked: Checked) -> None:
+        self.object = microcode(checked, MAIN)
+        self._machine = machine()
+        self._machine.load(self.object.words, self.object.imports, {"mbuf": MBUF, "spill": SPILL})
+
+    @property
+    def cycles(self) -> int:
+        return int(self._machine.engine.cycle)
+
+    def run(self, packet: bytes, facts: Mapping[str, int], memory: bytearray) -> int:
+        """As reference.Machine.run; what lies around MBuf is checked."""
+        sram, sdram = self._machine.memories.sram, self._machine.memories.sdram
+        head = struct.pack("<QqIIIHHHHBBHQ", 0, 0, len(packet), facts.get("LEN", len(packet)), facts.get("IFINDEX", 0),
+                           facts.get("VLAN_TCI", 0), 0, 0, 0, facts.get("PKTTYPE", 0), facts.get("VLAN_PRESENT", 0),
+                           0, 0)  # fmt: skip
+        whole = head + packet + b"\xa5" * 2048
+        sdram[RECORD : RECORD + len(whole)] = whole
+        pad = b"\xa5" * 64
+        sram[MBUF - 64 : MBUF + len(memory) + 64] = pad + memory + pad
+        sram[60:64] = struct.pack("<I", len(packet))
+        self._machine.run(1, CYCLES_MAX)
+        around = sram[MBUF - 64 : MBUF], sram[MBUF + len(memory) : MBUF + len(memory) + 64]
+        assert around == (pad, pad), "memory was changed beyond its ends"
+        memory[:] = sram[MBUF : MBUF + len(memory)]
+        return int(struct.unpack_from("<I", sram, RESULT)[0])
