@@ -6,10 +6,10 @@ gives    emit():       text of microengine C with one function
              uint32_t ffpf_filter(uint32_t record, uint32_t octets_captured)
          microcode():  the object that an engine is loaded with: the slot compiled with a main() around it
 
-record: SDRAM address of a struct ffpf_record of csrc/layout.h, behind which the packet lies. Contexts of an engine share
-MBuf and take turns where they wait, so an assignment operator on memory is one reference where there is one (+= -= |= of
-double words), and else holds the engine from reading to writing. What a microengine cannot do is refused with the
-reason: the program belongs on the host then.
+record: SDRAM address of a struct ffpf_record of csrc/layout.h, behind which the packet lies. Contexts of an engine
+share MBuf and take turns where they wait, so an assignment operator on memory is one reference where there is one
+(+= -= |= of double words), and else holds the engine from reading to writing. What a microengine cannot do is refused
+with the reason: the program belongs on the host then.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from fpl.fpl2 import meaning, tree
 from fpl.fpl2.check import loop_of
 from fpl.fpl2.compile import Checked
 from fpl.fpl2.meaning import ALL, RESULT_MAX
-from fpl.fpl2.microengine_values import NotForBoardError, Value, Values, extended
+from fpl.fpl2.microengine_values import NotForBoardError as NotForBoardError
+from fpl.fpl2.microengine_values import Value, Values, extended
 from fpl.fpl2.ranges import WORD, Ranges
 from ixp_driver.microc import CompileError, Object, compile_text
 
@@ -186,8 +187,8 @@ class Emitter(Values):
             self.say(f"{call}({address}, {f'0u - {word}' if op == '-' else word});")
             return
         right = self.simple(self.value(statement.value))
-        if op in ("/", "%") and not right.text[0].isdigit():
-            self.reject(f"{right.text} == 0")
+        if op in ("/", "%"):
+            right = self.divisor(right)
         address = self.let(self.address(target), WORD).text
         before = extended(self.memory(bits, address, hold=True), target.kind)
         most = ALL if signed else min(ALL, self.ranges.largest(tree.Binary(0, op, target, statement.value)))
@@ -231,4 +232,3 @@ def microcode(checked: Checked, main: str) -> Object:
         return compile_text(f"{text}\n{main}", "slot.c", lambda name: (FRAMEWORK / name).read_text())
     except CompileError as error:
         raise NotForBoardError(str(error)) from None
-

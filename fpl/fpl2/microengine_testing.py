@@ -48,7 +48,7 @@ class OnEngine:
         sram[MBUF - 64 : MBUF + len(memory) + 64] = pad + memory + pad
         sram[60:64] = struct.pack("<I", len(packet))
         self._machine.run(1, CYCLES_MAX)
-        around = sram[MBUF - 64 : MBUF], sram[MBUF + len(memory) : MBUF + len(memory) + 64]
-        assert around == (pad, pad), "memory was changed beyond its ends"
+        around = sram[MBUF - 64 : MBUF] + sram[MBUF + len(memory) : MBUF + len(memory) + 64]
+        assert around == pad + pad, "memory was changed beyond its ends"
         memory[:] = sram[MBUF : MBUF + len(memory)]
         return int(struct.unpack_from("<I", sram, RESULT)[0])

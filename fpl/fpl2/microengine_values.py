@@ -202,9 +202,7 @@ class Values:
     def operate(self, op: str, left: Value, right: Value, signed: bool, most: int) -> Value:
         """most: of the result."""
         if op in ("/", "%"):
-            if not right.text[0].isdigit():
-                right = self.simple(right)
-                self.reject(f"{right.text} == 0")
+            right = self.divisor(right)
         elif op in ("<<", ">>"):
             return _shifted(op, left, right, signed, most)
         if op in ("==", "!=", "<", "<=", ">", ">="):
@@ -214,6 +212,17 @@ class Values:
         if not left.wide and not right.wide and (most <= WORD or op in ("/", "%")):
             return Value(f"({left.text} {op} {right.text})", most)
         return Value(f"({left.double} {op} {right.double})", most)
+
+    def divisor(self, value: Value) -> Value:
+        """Ends the filter where it is 0."""
+        if not value.most:
+            self.reject("1u")
+            return number(1)  # which is not reached
+        if value.text[0].isdigit():
+            return value
+        value = self.simple(value)
+        self.reject(f"{value.text} == 0")
+        return value
 
     # ---- places ----
 
@@ -318,9 +327,10 @@ class Values:
         self.require(offset, size)
         return self._load(offset.word, size, False)
 
-    def _split(self, place: tree.Packet) -> tuple[int | None | Value, int]:
+    def _split(self, place: tree.Packet) -> tuple[int | Value | None, int]:
         """A register, or None for 0, and what is added; or a value, and 0."""
-        index, ahead = place.index, 0
+        index: tree.Expr = place.index
+        ahead = 0
         if place.scale == 1 and isinstance(index, tree.Binary) and index.op == "+" and (
             isinstance(index.right, tree.Number)):  # fmt: skip
             index, ahead = index.left, index.right.value
@@ -425,7 +435,9 @@ class Values:
             self.say(f"if ({end} - {at} > {SCAN_MAX}u)")
             self.say(f"\t{end} = {at} + {SCAN_MAX}u;")
             with self.braces(f"while ({at} + {size}u <= {end}) {{"):
-                tests = [_piece(at, place, expr.octets[place : place + 4], expr.any_case) for place in range(0, size, 4)]
+                tests = [
+                    _piece(at, place, expr.octets[place : place + 4], expr.any_case) for place in range(0, size, 4)
+                ]
                 with self.braces(f"if ({' && '.join(tests)}) {{"):
                     self.say(f"{found} = 1;")
                     self.say("break;")

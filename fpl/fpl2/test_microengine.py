@@ -6,22 +6,18 @@ programs; what is refused, and why; that it is the microcode which decides.
 from __future__ import annotations
 
 import random
-import struct
 
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from fpl.fpl2 import FplError, check
-from fpl.fpl2.check import Policy
 from fpl.fpl2.compile import Checked
-from fpl.fpl2.externals import External
-from fpl.fpl2.microengine import NotForBoardError, emit
+from fpl.fpl2.microengine import NotForBoardError
 from fpl.fpl2.microengine_testing import OnEngine
-from fpl.fpl2.packets import ethernet, ip4, tcp
 from fpl.fpl2.random_programs import Programs
 from fpl.fpl2.reference import Machine
-from fpl.fpl2.test_back_ends import CASES, FACTS, FIELDS, MBUF, PACKETS, WEB
+from fpl.fpl2.test_back_ends import CASES, FACTS, FIELDS, MBUF, PACKETS
 from fpl.fpl2.test_fields import TRUE_OF
 
 
