@@ -331,9 +331,9 @@ class Values:
         """A register, or None for 0, and what is added; or a value, and 0."""
         index: tree.Expr = place.index
         ahead = 0
-        if place.scale == 1 and isinstance(index, tree.Binary) and index.op == "+" and (
-            isinstance(index.right, tree.Number)):  # fmt: skip
-            index, ahead = index.left, index.right.value
+        if place.scale == 1 and isinstance(place.index, tree.Binary) and place.index.op == "+" and (
+            isinstance(place.index.right, tree.Number)):  # fmt: skip
+            index, ahead = place.index.left, place.index.right.value
         known = self._known(index)
         if known is not None:
             at = known * place.scale + ahead
