@@ -303,6 +303,8 @@ class Values:
             return whole if isinstance(place, tree.Register) else extended(whole, place.kind)
         kind = place.sub.kind
         bits = 64 if isinstance(place, tree.Register) else place.kind.bits
+        if kind.bits == bits:
+            return extended(whole, kind)
         part = _shifted(">>", whole, self.part_shift(bits, place.sub), False, whole.most)
         most = (1 << kind.bits) - 1
         return extended(Value(f"({part.word} & {number(most).text})", most), kind)
