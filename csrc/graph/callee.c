@@ -4,9 +4,9 @@
  *
  *     top=(FPL-2,"...",64); sum=(FPL-2,"EXTERN(top,0,0); ..."); (device,a) -> (FPL-2,"EXTERN(sum,0,0);",64)
  *
- *     scope of the node      engine's own functions, top, sum
- *     of sum                 engine's own functions, top
- *     of top                 engine's own functions
+ *     scope of the node      engine's own functions, MBufs to read, top, sum
+ *     of sum                 engine's own functions, MBufs to read, top
+ *     of top                 engine's own functions, MBufs to read
  */
 #include "graph/engine_internal.h"
 #include "graph/lex.h"
@@ -27,9 +27,11 @@ struct callee {
 };
 
 struct callees {
-	const struct ffpf_extern **rows; /* the engine's own, and behind them those of the callees */
+	const struct ffpf_extern **rows; /* the engine's own, of what is read, and behind them those of the callees */
 	struct ffpf_extern_scope scope;
-	uint32_t own; /* of the rows: the engine's */
+	uint32_t own;  /* of the rows: the engine's */
+	uint32_t base; /* likewise: those before the callees */
+	struct readables readables;
 	struct callee *callees;
 	uint32_t count;
 	struct ffpf_text key;
@@ -86,15 +88,21 @@ callees_check(const struct ffpf_graph_flow *flow, struct ffpf_graph_error *err)
 }
 
 int
-callees_create(struct callees **out, const struct ffpf_engine *engine, const struct ffpf_graph_text *text,
-	       struct ffpf_error *err)
+callees_create(struct callees **out, const struct ffpf_graph_flow *flow, uint32_t number, struct ffpf_error *err)
 {
 	struct callees *self = calloc(1, sizeof(*self));
-	const struct ffpf_extern_scope *own = &engine->externs_scope;
+	const struct ffpf_extern_scope *own = &flow->engine->externs_scope;
+	const struct ffpf_graph_text *text = flow->text;
+	int status;
 
 	if (!self)
 		return no_memory(err);
-	self->rows = calloc(own->count + (size_t)text->callee_count + 1, sizeof(*self->rows));
+	status = readables_create(&self->readables, flow, number, err);
+	if (status) {
+		callees_destroy(self);
+		return status;
+	}
+	self->rows = calloc(own->count + self->readables.count + (size_t)text->callee_count + 1, sizeof(*self->rows));
 	self->callees = calloc((size_t)text->callee_count + 1, sizeof(*self->callees));
 	if (!self->rows || !self->callees) {
 		callees_destroy(self);
@@ -103,11 +111,14 @@ callees_create(struct callees **out, const struct ffpf_engine *engine, const str
 	self->own = own->count;
 	for (uint32_t i = 0; i < own->count; i++)
 		self->rows[i] = own->rows[i];
+	self->base = own->count + self->readables.count;
+	for (uint32_t i = 0; i < self->readables.count; i++)
+		self->rows[own->count + i] = readables_row(&self->readables, i);
 	for (; self->count < text->callee_count; self->count++) {
 		struct callee *callee = &self->callees[self->count];
 
 		callee->from = &text->callees[self->count];
-		callee->class = engine_class_find(engine, callee->from->class);
+		callee->class = engine_class_find(flow->engine, callee->from->class);
 		callee->name = strdup(callee->from->name);
 		if (!callee->name) {
 			callees_destroy(self);
@@ -122,9 +133,9 @@ callees_create(struct callees **out, const struct ffpf_engine *engine, const str
 						    .levels = FFPF_LEVEL_USERSPACE,
 						    .call = call,
 						    .arg = callee };
-		self->rows[own->count + self->count] = &callee->row;
+		self->rows[self->base + self->count] = &callee->row;
 	}
-	self->scope = (struct ffpf_extern_scope){ self->rows, own->count + self->count };
+	self->scope = (struct ffpf_extern_scope){ self->rows, self->base + self->count };
 	*out = self;
 	return 0;
 }
@@ -141,25 +152,27 @@ in_word(char c)
 	return lex_name_begin(c) || (c >= '0' && c <= '9');
 }
 
-/* Whether the text has the name in it as a word, in any case. */
-static bool
-names(const char *text, const char *name)
+bool
+engine_has_word(const char *text, const char *word)
 {
-	const size_t len = strlen(name);
+	const size_t len = strlen(word);
 
-	for (const char *at = text; (at = strcasestr(at, name)); at++) {
+	for (const char *at = text; (at = strcasestr(at, word)); at++) {
 		if ((at == text || !in_word(at[-1])) && !in_word(at[len]))
 			return true;
 	}
 	return false;
 }
 
-/* Of the first so many. */
+/* What the program that was parsed may call, of the first so many, and read. */
 static void
-want(struct callees *self, uint32_t count, struct ffpf_class_args *caller)
+want(struct callees *self, uint32_t count, const struct ffpf_class_args *program)
 {
+	const char *text = ffpf_text_get(&program->calls);
+
 	for (uint32_t i = 0; i < count; i++)
-		self->callees[i].wanted |= names(ffpf_text_get(&caller->calls), self->callees[i].name);
+		self->callees[i].wanted |= engine_has_word(text, self->callees[i].name);
+	readables_want(&self->readables, text);
 }
 
 static int
@@ -181,7 +194,7 @@ parse_one(struct callees *self, uint32_t number, uint64_t lent, size_t *error_at
 {
 	struct callee *callee = &self->callees[number];
 	const struct ffpf_class *class = callee->class;
-	const struct ffpf_extern_scope before = { self->rows, self->own + number };
+	const struct ffpf_extern_scope before = { self->rows, self->base + number };
 	struct ffpf_class_args args = {
 		.text = callee->from->expression, .mbuf_bytes = class->mbuf_bytes, .externs = &before, .called = true
 	};
@@ -218,12 +231,31 @@ parse_one(struct callees *self, uint32_t number, uint64_t lent, size_t *error_at
 	return status;
 }
 
+/* The rows of what programs call and read, and no others. Nodes are part of what is the same. */
+static void
+keep_wanted(struct callees *self)
+{
+	uint32_t count = self->own;
+
+	for (uint32_t i = 0; i < self->readables.count; i++) {
+		if (!readables_is_wanted(&self->readables, i))
+			continue;
+		self->rows[count++] = readables_row(&self->readables, i);
+		ffpf_text_add(&self->key, "%s=%" PRIu64 ";", readables_row(&self->readables, i)->name,
+			      readables_node(&self->readables, i)->id);
+	}
+	self->base = count;
+	for (uint32_t i = 0; i < self->count; i++) {
+		if (self->callees[i].wanted)
+			self->rows[count++] = &self->callees[i].row;
+	}
+	self->scope.count = count;
+}
+
 int
 callees_parse(struct callees *callees, struct ffpf_class_args *caller, struct text_place *place, struct ffpf_error *err)
 {
 	const uint64_t lent = caller->lent_bytes ? caller->lent_bytes : caller->mbuf_bytes;
-	uint32_t count = callees->own;
-
 	want(callees, callees->count, caller);
 	for (uint32_t i = callees->count; i-- > 0;) { /* who may be called stands before who calls */
 		int status = callees->callees[i].wanted ? parse_one(callees, i, lent, &place->at, err) : 0;
@@ -233,12 +265,8 @@ callees_parse(struct callees *callees, struct ffpf_class_args *caller, struct te
 			return status;
 		}
 	}
-	for (uint32_t i = 0; i < callees->count; i++) {
-		if (callees->callees[i].wanted)
-			callees->rows[count++] = &callees->callees[i].row;
-	}
-	callees->scope.count = count;
-	return 0;
+	keep_wanted(callees);
+	return callees->key.failed ? no_memory(err) : 0;
 }
 
 static int
@@ -265,7 +293,7 @@ open_one(struct callee *callee, const struct ffpf_class_env *of_caller, const st
 int
 callees_open(struct callees *callees, struct ffpf_class_env *env, struct text_place *place, struct ffpf_error *err)
 {
-	struct ffpf_extern_scope before = { callees->rows, callees->own };
+	struct ffpf_extern_scope before = { callees->rows, callees->base };
 
 	for (uint32_t i = 0; i < callees->count; i++) {
 		struct callee *callee = &callees->callees[i];
@@ -280,6 +308,16 @@ callees_open(struct callees *callees, struct ffpf_class_env *env, struct text_pl
 	}
 	env->externs = &callees->scope;
 	return 0;
+}
+
+bool
+callees_read(const struct callees *callees, const struct node *node)
+{
+	for (uint32_t i = 0; callees && i < callees->readables.count; i++) {
+		if (readables_is_wanted(&callees->readables, i) && readables_node(&callees->readables, i) == node)
+			return true;
+	}
+	return false;
 }
 
 const char *
@@ -328,6 +366,7 @@ callees_destroy(struct callees *callees)
 		free(callee->instance);
 		free(callee->name);
 	}
+	readables_free(&callees->readables);
 	ffpf_text_free(&callees->key);
 	free(callees->callees);
 	free(callees->rows);

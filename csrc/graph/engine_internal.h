@@ -215,6 +215,8 @@ void engine_callbacks(struct ffpf_engine *engine); /* calls those that are due; 
 
 /* added.c: of the table, or one of the application's own; NULL: there is none. */
 const struct ffpf_class *engine_class_find(const struct ffpf_engine *engine, const char *name);
+/* Whether a program's text has this in it as a word, in any case. */
+bool engine_has_word(const char *text, const char *word);
 bool engine_extern_is_known(const struct ffpf_engine *engine, const char *name); /* likewise, in any case */
 
 /* device.c */
@@ -242,6 +244,22 @@ uint64_t board_received(const struct device *device); /* packets that came to th
  * away can fail; that one stays in force then. */
 int device_filters_fit(struct ffpf_engine *engine, struct ffpf_error *err);
 
+/* readable.c: nodes whose MBufs a program may read, MEM@NAME[n]: functions mem@NAME, of an octet of it, and of how many
+ * octets from there on are wanted (1, 2, 4, 8). NAME is what the flow's text calls a node before that of the program,
+ * or one of another flow; one without an MBuf is not there. */
+struct readables {
+	struct readable *list;
+	uint32_t count;
+};
+/* Of the flow's node `number`. */
+int readables_create(struct readables *out, const struct ffpf_graph_flow *flow, uint32_t number,
+		     struct ffpf_error *err);
+const struct ffpf_extern *readables_row(const struct readables *self, uint32_t i);
+void readables_want(struct readables *self, const char *text); /* those whose names a program has in it */
+bool readables_is_wanted(const struct readables *self, uint32_t i);
+const struct node *readables_node(const struct readables *self, uint32_t i);
+void readables_free(struct readables *self);
+
 /* callee.c: filters before a flow that a node's program calls, directly or by another one: instances of the node's own,
  * which run with its packet and its MBuf. A filter may call those that stand before it, so that no call comes back. */
 struct callees;
@@ -252,15 +270,16 @@ struct text_place {
 };
 /* Whether all of a flow's text, called or not, are filters that there are, by names that are free. */
 int callees_check(const struct ffpf_graph_flow *flow, struct ffpf_graph_error *err);
-/* For the class's parse(): all of `text` may be called. */
-int callees_create(struct callees **out, const struct ffpf_engine *engine, const struct ffpf_graph_text *text,
-		   struct ffpf_error *err);
+/* For the class's parse(), of the flow's node `number`: all of its text may be called, and read. */
+int callees_create(struct callees **out, const struct ffpf_graph_flow *flow, uint32_t number, struct ffpf_error *err);
 const struct ffpf_extern_scope *callees_scope(const struct callees *callees);
 /* Behind it: those that are called have their arguments parsed, the others are gone. */
 int callees_parse(struct callees *callees, struct ffpf_class_args *caller, struct text_place *place,
 		  struct ffpf_error *err);
 /* env: the node's, complete but for `externs`, which this sets. */
 int callees_open(struct callees *callees, struct ffpf_class_env *env, struct text_place *place, struct ffpf_error *err);
+/* Whether one of the programs reads this node's MBuf, which must stay, and run, as an input does. NULL is legal. */
+bool callees_read(const struct callees *callees, const struct node *node);
 const char *callees_key(const struct callees *callees); /* equal for those that do the same; "" for none */
 void callees_tick(struct callees *callees, uint64_t now_ns);
 int callees_flush(struct callees *callees, struct ffpf_error *err);
@@ -270,7 +289,8 @@ void callees_destroy(struct callees *callees); /* NULL is legal */
 struct node_wanted {
 	const struct ffpf_class *class;
 	const char *expression;
-	const struct ffpf_graph_text *text; /* whose filters it may call; NULL: none */
+	const struct ffpf_graph_flow *flow; /* whose node `number` it is; NULL: it is a join */
+	uint32_t number;
 	uint64_t mbuf_bytes;
 	bool has_mbuf;
 	struct node **inputs;

@@ -185,7 +185,8 @@ make_node(struct ffpf_graph_flow *flow, uint32_t number, struct ffpf_graph_error
 	struct node *inputs[FFPF_GRAPH_NODES_MAX];
 	struct node_wanted wanted = {
 		.expression = from->expression,
-		.text = flow->text,
+		.flow = flow,
+		.number = number,
 		.mbuf_bytes = from->mbuf_bytes,
 		.has_mbuf = from->has_mbuf,
 		.inputs = inputs,
@@ -254,6 +255,7 @@ find_members(struct ffpf_graph_flow *flow)
 
 			for (uint32_t k = 0; wanted[j] && k < later->input_count; k++)
 				wanted[i] |= later->inputs[k] == engine->nodes[i];
+			wanted[i] |= wanted[j] && callees_read(later->callees, engine->nodes[i]);
 		}
 	}
 	for (uint32_t i = 0; i < engine->node_count; i++) {

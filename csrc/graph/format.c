@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * filters before the flow, and tree -> text. Brackets that change nothing are left out: those around one stage, whose
- * alternatives join those around them, and those around a flow that is a whole stage.
+ * what stands before the flow, and tree -> text. Brackets that change nothing are left out: those around one stage,
+ * whose alternatives join those around them, and those around a flow that is a whole stage.
  */
 #include "graph/lex.h"
 #include "graph/parse.h"
@@ -27,6 +27,12 @@ expression(const char *text, struct ffpf_text *out)
 		ffpf_text_add_octets(out, text + i, 1);
 	}
 	ffpf_text_add(out, "\"");
+}
+
+static void
+node_name(const struct ffpf_graph_node *node, struct ffpf_text *out)
+{
+	ffpf_text_add(out, "%s%s%s", node->flow ? node->flow : "", node->flow ? "." : "", node->name);
 }
 
 static void
@@ -81,7 +87,7 @@ alternative(const struct ffpf_graph_text *graph, const struct ffpf_graph_term *t
 	} else if (term->kind == FFPF_GRAPH_TERM_NODE) {
 		tuple(node, out);
 	} else {
-		ffpf_text_add(out, "%s%s%s", node->flow ? node->flow : "", node->flow ? "." : "", node->name);
+		node_name(node, out);
 	}
 }
 
@@ -101,6 +107,11 @@ flow_text(const struct ffpf_graph_text *graph, const struct ffpf_graph_term *flo
 void
 ffpf_graph_text_format(const struct ffpf_graph_text *graph, struct ffpf_text *out)
 {
+	for (uint32_t i = 0; i < graph->alias_count; i++) {
+		ffpf_text_add(out, "%s=", graph->aliases[i].word);
+		node_name(&graph->nodes[graph->aliases[i].node], out);
+		ffpf_text_add(out, "; ");
+	}
 	for (uint32_t i = 0; i < graph->callee_count; i++) {
 		tuple(&graph->callees[i], out);
 		ffpf_text_add(out, "; ");

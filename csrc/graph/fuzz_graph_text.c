@@ -54,7 +54,9 @@ static void
 check_same(const struct ffpf_graph_text *a, const struct ffpf_graph_text *b)
 {
 	MUST(a->count == b->count && same_numbers(a->ends, a->end_count, b->ends, b->end_count));
-	MUST(a->callee_count == b->callee_count);
+	MUST(a->callee_count == b->callee_count && a->alias_count == b->alias_count);
+	for (uint32_t i = 0; i < a->alias_count; i++)
+		MUST(same_string(a->aliases[i].word, b->aliases[i].word) && a->aliases[i].node == b->aliases[i].node);
 	for (uint32_t i = 0; i < a->count; i++)
 		check_same_node(&a->nodes[i], &b->nodes[i]);
 	for (uint32_t i = 0; i < a->callee_count; i++)

@@ -92,8 +92,8 @@ parse(struct ffpf_engine *engine, struct node *node, const struct node_wanted *w
 	void *instance;
 	int status = 0;
 
-	if (class->program && wanted->text && wanted->text->callee_count)
-		status = callees_create(&node->callees, engine, wanted->text, err);
+	if (class->program && wanted->flow)
+		status = callees_create(&node->callees, wanted->flow, wanted->number, err);
 	if (status)
 		return status;
 	args.externs = node->callees ? callees_scope(node->callees) : &engine->externs_scope;

@@ -70,22 +70,14 @@ find_name(const struct ffpf_graph_text *graph, const char *name, const char *flo
 	return graph->count;
 }
 
-/* A node named before; or one of another flow, which gets a node of its own here. Takes name and flow over. */
-static int
-refer(struct parser *p, char *name, char *flow, size_t at, struct ffpf_graph_term *term)
+int
+parse_foreign(struct parser *p, char *name, char *flow, size_t at, uint32_t *out)
 {
-	struct ffpf_graph_node *node;
-	uint32_t number = find_name(p->graph, name, flow);
+	struct ffpf_graph_node *node = NULL;
 
-	if (!flow && parse_find_callee(p->graph, name)) {
-		int status =
-		    parse_fail(p, at, "\"%s\" is a filter that programs call: no packets come out of it", name);
-
-		free(name);
-		return status;
-	}
-	if (number == p->graph->count) {
-		node = new_node(p, at, &number);
+	*out = find_name(p->graph, name, flow);
+	if (*out == p->graph->count) {
+		node = new_node(p, at, out);
 		if (node) {
 			node->name = name;
 			node->flow = flow;
@@ -100,10 +92,31 @@ refer(struct parser *p, char *name, char *flow, size_t at, struct ffpf_graph_ter
 	}
 	free(name);
 	free(flow);
-	term->kind = FFPF_GRAPH_TERM_NAME;
-	term->node = number;
-	term->local = p->graph->nodes[number].class != NULL;
 	return 0;
+}
+
+/* A node named before; or one of another flow, which gets a node of its own here. Takes name and flow over. */
+static int
+refer(struct parser *p, char *name, char *flow, size_t at, struct ffpf_graph_term *term)
+{
+	const struct ffpf_graph_alias *alias = flow ? NULL : parse_find_alias(p->graph, name);
+	int status;
+
+	if (!flow && parse_find_callee(p->graph, name)) {
+		status = parse_fail(p, at, "\"%s\" is a filter that programs call: no packets come out of it", name);
+		free(name);
+		return status;
+	}
+	term->kind = FFPF_GRAPH_TERM_NAME;
+	if (alias) {
+		term->node = alias->node;
+		free(name);
+		return 0;
+	}
+	status = parse_foreign(p, name, flow, at, &term->node);
+	if (!status)
+		term->local = p->graph->nodes[term->node].class != NULL;
+	return status;
 }
 
 static int
@@ -121,8 +134,8 @@ parse_tuple(struct parser *p, char *name, size_t at, const struct set *inputs, s
 		free(name);
 		return status;
 	}
-	if (name && parse_find_callee(p->graph, name)) {
-		int status = parse_fail(p, at, "there is a filter \"%s\" already, before the flow", name);
+	if (name && (parse_find_callee(p->graph, name) || parse_find_alias(p->graph, name))) {
+		int status = parse_fail(p, at, "there is \"%s\" already, before the flow", name);
 
 		free(name);
 		return status;
@@ -359,6 +372,9 @@ ffpf_graph_text_free(struct ffpf_graph_text *graph)
 	free_terms(&graph->root);
 	free(graph->nodes);
 	free(graph->callees);
+	for (uint32_t i = 0; i < graph->alias_count; i++)
+		free(graph->aliases[i].word);
+	free(graph->aliases);
 	free(graph->ends);
 	free(graph->text);
 	free(graph);

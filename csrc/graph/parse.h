@@ -4,7 +4,8 @@
 /*
  * The text of a filter graph. Paper, section 2.3.
  *
- *     text   := { WORD "=" tuple ";" } flow               filters that programs of the flow may call, by EXTERN
+ *     text   := { WORD "=" tuple ";"                      a filter that programs of the flow may call, by EXTERN
+ *               | WORD "=" NAME [ "." NAME ] ";" } flow   another flow's node, whose MBuf they may read: MEM@WORD[n]
  *     flow   := stage { "->" stage }                      connects to
  *     stage  := alt { "|" alt }                           in parallel with; binds tighter than "->"
  *     alt    := [ NAME "=" ] tuple
@@ -30,8 +31,9 @@
  *                                                                           3 BPF          inputs 2
  *                                                                    ends: 3, 2
  *
- * A filter that is defined before the flow is no node: packets come to it when a program calls it. Its WORD is no name
- * of a node of this text; case makes no difference between WORDs, as in EXTERN.
+ * A filter that is defined before the flow is no node: packets come to it when a program calls it. A node of another
+ * flow that is named there is one of this text's, from which no packets come unless the text also says so. WORDs are no
+ * names of nodes of this text; case makes no difference between them, as in EXTERN.
  */
 #include "common/error.h"
 #include "common/text.h"
@@ -43,7 +45,7 @@
 #define FFPF_GRAPH_MBUF_MAX  0x40000000u
 #define FFPF_GRAPH_NODES_MAX 1024
 #define FFPF_GRAPH_DEPTH_MAX 32
-#define FFPF_GRAPH_CALLS_MAX 64 /* filters before the flow */
+#define FFPF_GRAPH_CALLS_MAX 64 /* WORDs before the flow, of either kind */
 #define FFPF_GRAPH_WORD_MAX  63
 #define FFPF_GRAPH_LEN_MAX   (1u << 20) /* octets of text */
 #define FFPF_GRAPH_NOWHERE   UINT32_MAX
@@ -81,6 +83,12 @@ struct ffpf_graph_term {
 	uint32_t count, room;
 };
 
+/* What the text calls a node of another flow. */
+struct ffpf_graph_alias {
+	char *word;
+	uint32_t node; /* of the text's; it has no class */
+};
+
 struct ffpf_graph_text {
 	char *text; /* a copy */
 	size_t len;
@@ -88,6 +96,8 @@ struct ffpf_graph_text {
 	uint32_t count, room;
 	struct ffpf_graph_node *callees; /* filters before the flow, in the order of the text; without inputs */
 	uint32_t callee_count, callee_room;
+	struct ffpf_graph_alias *aliases; /* likewise */
+	uint32_t alias_count, alias_room;
 	uint32_t *ends; /* nodes of the last stage */
 	uint32_t end_count;
 	struct ffpf_graph_term root;

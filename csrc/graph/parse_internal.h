@@ -33,9 +33,13 @@ void parse_free_node(struct ffpf_graph_node *node); /* what it points to */
 /* The array with room for one more element; NULL when memory runs out, and it is as it was. */
 void *parse_grow(void *array, uint32_t count, uint32_t *room, size_t size);
 
-/* parse_callees.c: all filters before the flow. */
+/* parse_callees.c: all that stands before the flow. */
 int parse_callees(struct parser *p);
-/* The filter before the flow of that name; NULL: there is none. */
+/* What stands there by that name; NULL: nothing. */
 const struct ffpf_graph_node *parse_find_callee(const struct ffpf_graph_text *graph, const char *name);
+const struct ffpf_graph_alias *parse_find_alias(const struct ffpf_graph_text *graph, const char *name);
+/* NAME "=" NAME "." NAME: *out is the node of the text that stands for another flow's. Takes name and flow (NULL:
+ * whichever flow has it) over. */
+int parse_foreign(struct parser *p, char *name, char *flow, size_t at, uint32_t *out);
 
 #endif

@@ -4,25 +4,12 @@
 from __future__ import annotations
 
 import random
-import struct
-import sys
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from pyffpf._core import ffi, lib
 
-from graph.graph_engine import Engine
-
-PORTS = (80, 81, 80, 443, 80)
-
-
-def frame(port: int) -> bytes:
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0, 64, 6, 0, b"\x0a\0\0\1", b"\x0a\0\0\2")
-    return bytes(12) + b"\x08\0" + ip + struct.pack("!HHIIBBHHH", 1234, port, 0, 0, 0x50, 2, 0, 0, 0)
-
-
-FRAMES = [(frame(port), 54, 1 + number) for number, port in enumerate(PORTS)]
+from graph.hooked_engine import FRAMES, PORTS, Hooked, memory_of
 
 
 class Case(NamedTuple):
@@ -83,34 +70,6 @@ CASES = {
     "what is not called costs nothing": Case(
         'unused=(FPL-2,"this is no program"); (device,hook:h) -> (FPL-2,"RETURN 1;",8)', (1,) * 5, (0, 0)),
 }  # fmt: skip
-
-
-class Hooked(Engine):
-    """With a hook h, of Ethernet."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._hook = self.hook("h", 1)
-
-    def hand_over_frames(self) -> None:
-        self.hand_over(self._hook, FRAMES)
-
-
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Hooked:
-    """The compilers are this environment's."""
-    folder = Path(sys.executable).parent
-    monkeypatch.setenv("FFPF_FPLC", str(folder / "fplc"))
-    monkeypatch.setenv("FFPF_FPL1", str(folder / "fpl1"))
-    return Hooked()
-
-
-def memory_of(engine: Hooked, flow: Any, node: int, words: int) -> tuple[int, ...]:
-    data, octets = ffi.new("void **"), ffi.new("size_t *")
-    if not words:
-        return ()
-    assert lib.ffpf_graph_flow_mbuf(flow, node, data, octets, engine.err) == 0
-    return tuple(ffi.cast("uint32_t *", data[0])[number] for number in range(words))
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
@@ -180,7 +139,7 @@ def test_what_is_called_is_part_of_what_is_shared(engine: Hooked) -> None:
     chosen = random.Random(seed)
     bodies = ('(BPF,"tcp")', '(BPF,"udp")', "(sampler,2)", "(sampler,3)")
     meant: dict[tuple[str, ...], set[int]] = {}
-    for _ in range(12):
+    for _ in range(8):
         first, second, calls = chosen.choice(bodies), chosen.choice(bodies), chosen.choice("ab")
         spare = chosen.choice(("", "c=(packetcount); "))
         text = f'{spare}a={first}; b={second}; (device,hook:h) -> (FPL-2,"RETURN EXTERN({calls},0,0);",64)'

@@ -8,6 +8,8 @@
 static void
 nodes_of(const struct ffpf_graph_text *graph, struct ffpf_text *out)
 {
+	for (uint32_t i = 0; i < graph->alias_count; i++)
+		ffpf_text_add(out, "%s>%" PRIu32 " ", graph->aliases[i].word, graph->aliases[i].node);
 	for (uint32_t i = 0; i < graph->callee_count; i++) {
 		const struct ffpf_graph_node *node = &graph->callees[i];
 
@@ -60,6 +62,8 @@ texts_become_nodes(void **state)
 		{ "top = (a) ;\n\tnext=(b,\"x;y\",8);(c)", "top/a//99; next/b/x;y/8; c/// > 0",
 		  "top=(a); next=(b,x;y,8); (c)" },
 		{ "x=(a);y=(c)->(b)|y", "x/a//99; c/y// b///<0 > 1,0", "x=(a); y=(c) -> (b) | y" },
+		{ "m = f.n ; x=(a); k=n; (c)", "m>0 k>1 x/a//99; */n/f/ */n// c/// > 2", "m=f.n; k=n; x=(a); (c)" },
+		{ "m=f.n;m->(b)|f.n", "m>0 */n/f/ b///<0 > 1,0", "m=f.n; f.n -> (b) | f.n" },
 		{ "x=(a);f.x->(b)", "x/a//99; */x/f/ b///<0 > 1", "x=(a); f.x -> (b)" },
 		{ "(a) -> [[(b) -> (c)]]", "a/// b///<0 c///<1 > 2", "(a) -> (b) -> (c)" },
 	};
@@ -113,13 +117,16 @@ errors_show_their_place(void **state)
 		{ "n | (a) -> n=(b)", "1:1: \"n\" is named only behind this place\n  n | (a) -> n=(b)\n  ^\n" },
 		{ "(a) -> [(b)", "1:8: the bracket is not closed\n  (a) -> [(b)\n         ^\n" },
 		{ "x=(a);", "1:7: expected \"(\", \"[\" or a name\n  x=(a);\n        ^\n" },
-		{ "x=(a); X=(b); (c)", "1:8: there is a filter \"X\" already\n  x=(a); X=(b); (c)\n         ^\n" },
-		{ "x=(a); (c) -> X=(b)", "1:15: there is a filter \"X\" already, before the flow\n  x=(a); (c) -> "
+		{ "x=(a); X=(b); (c)", "1:8: there is \"X\" already\n  x=(a); X=(b); (c)\n         ^\n" },
+		{ "x=(a); (c) -> X=(b)", "1:15: there is \"X\" already, before the flow\n  x=(a); (c) -> "
 					 "X=(b)\n                ^\n" },
+		{ "m=f.n; m=(a)", "1:8: there is \"m\" already, before the flow\n  m=f.n; m=(a)\n         ^\n" },
+		{ "m=f.n; M=k; (a)", "1:8: there is \"M\" already\n  m=f.n; M=k; (a)\n         ^\n" },
+		{ "m=n; n=(a)", "1:1: \"n\" is named only behind this place\n  m=n; n=(a)\n  ^\n" },
 		{ "x=(a); x -> (b)", "1:8: \"x\" is a filter that programs call: no packets come out of it\n"
 				     "  x=(a); x -> (b)\n         ^\n" },
 		{ "x-y=(a); (c)",
-		  "1:1: EXTERN calls filters by names of at most 63 letters, digits and _\n  x-y=(a); (c)\n  ^\n" },
+		  "1:1: programs know names of at most 63 letters, digits and _\n  x-y=(a); (c)\n  ^\n" },
 		{ "x=(a,,8z); (c)", "1:8: expected \")\"\n  x=(a,,8z); (c)\n         ^\n" },
 		{ "(c); x=(a)", "1:4: a filter that programs call stands before the flow, as NAME=(class,...);\n"
 				"  (c); x=(a)\n     ^\n" },
@@ -166,7 +173,7 @@ sizes_have_limits(void **state)
 		ffpf_text_add(&text, "x%02d=(a);", i);
 	ffpf_text_add(&text, "(b)");
 	assert_int_equal(ffpf_graph_text_parse(&graph, text.data, text.len, &err), -FFPF_E_INVALID);
-	assert_string_equal(err.error.text, "1:513: more than 64 filters before the flow");
+	assert_string_equal(err.error.text, "1:513: more than 64 names before the flow");
 	assert_int_equal(ffpf_graph_text_parse(&graph, text.data + 8, text.len - 8, &err), 0);
 	assert_int_equal(graph->callee_count, FFPF_GRAPH_CALLS_MAX);
 	ffpf_graph_text_free(graph);

@@ -18,6 +18,7 @@ struct ffpf_mbuf {
 
 /* Words of any width may lie over each other. */
 typedef uint8_t __attribute__((may_alias)) ffpf_mbuf_u8;
+typedef uint16_t __attribute__((may_alias)) ffpf_mbuf_u16;
 typedef uint32_t __attribute__((may_alias)) ffpf_mbuf_u32;
 typedef uint64_t __attribute__((may_alias)) ffpf_mbuf_u64;
 
@@ -44,6 +45,12 @@ static inline void
 ffpf_mbuf_store8(struct ffpf_mbuf *mbuf, uint32_t offset, uint8_t value)
 {
 	__atomic_store_n((ffpf_mbuf_u8 *)ffpf_mbuf_at(mbuf, offset, 1), value, __ATOMIC_RELAXED);
+}
+
+static inline uint16_t
+ffpf_mbuf_load16(const struct ffpf_mbuf *mbuf, uint32_t offset)
+{
+	return __atomic_load_n((ffpf_mbuf_u16 *)ffpf_mbuf_at(mbuf, offset, 2), __ATOMIC_RELAXED);
 }
 
 static inline uint32_t

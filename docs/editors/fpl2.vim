@@ -37,6 +37,7 @@ syntax keyword fplField DNS_ADDITIONALS DNS_NAME DNS_QTYPE DNS_QCLASS DNS_A DNS_
 syntax keyword fplField DNS_TXT DNS_AAAA IS_GRE GRE_PROTO GRE_HAS_KEY GRE_KEY IS_VXLAN VXLAN_VNI
 syntax keyword fplField IS_GENEVE GENEVE_VNI GENEVE_PROTO IS_IPIP IS_TUNNEL INTERFACE
 syntax keyword fplPlace PKT MEM M R INNER B W D Q
+syntax match fplPlace /\v<M(EM)?\@\h\w*>/
 syntax match fplPlace /\v<[US](1|2|4|8|16|32|64|128)>/
 syntax match fplNumber /\v<(0x\x+|0b[01]+|\d+(\.\d+\.\d+\.\d+(\/\d+)?)?)>/
 syntax match fplNumber /\v<\x{0,4}(:\x{0,4}){2,7}(\/\d+)?/

@@ -54,7 +54,8 @@ class Fpl2Lexer(RegexLexer):  # type: ignore[misc]
              r"IP6_MF|IP_DST|IP_ECN|IP_IHL|IP_LEN|IP_SRC|IP_SUM|IP_TOS|IP_TTL|IS_ARP|IS_DNS|"
              r"IS_GRE|IS_IP6|IS_TCP|IS_UDP|L2TYPE|MAPPED|DNS_A|DPORT|FALSE|IP_DF|IP_ID|IP_MF|"
              r"IS_IP|PROTO|SPORT|TRUE|DST|LEN|SRC|L2|L3|L4|L5)\b", Name.Builtin),
-            (r"\b(?:PKT|MEM|M|R|INNER|B|D|Q|W|[US](?:1|2|4|8|16|32|64|128))\b", Keyword.Type),
+            (r"\b(?:PKT|M(?:EM)?(?:@[A-Za-z_][A-Za-z0-9_]*)?|R|INNER|B|D|Q|W|[US](?:1|2|4|8|"
+             r"16|32|64|128))\b", Keyword.Type),
             (r"[A-Za-z_][A-Za-z0-9_]*", Name),
             (r"\+\+|--|&&|\|\||<<=|>>=|<<|>>|[-+*/%&^|=!<>]=|\.\.|[-+*/%&^|=!<>~]", Operator),
             (r"[][(){};,.]", Punctuation),

@@ -223,6 +223,9 @@ class _Translator:
                 self._register(place)
                 self._emit("getx")
             return
+        if isinstance(place, tree.Other):
+            self._value(place.call())
+            return
         self._offset(place)
         if isinstance(place, tree.Memory):
             self._emit(f"memx.u{place.kind.bits}")

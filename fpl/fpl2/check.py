@@ -182,7 +182,9 @@ class Checker:
         steps = self._all(expr.index) + 1
         signed = False if isinstance(expr, tree.Register) else expr.kind.signed
         whole = 64 if isinstance(expr, tree.Register) else expr.kind.bits
-        if isinstance(expr, tree.Memory):
+        if isinstance(expr, tree.Other):
+            steps += self._other(expr)
+        elif isinstance(expr, tree.Memory):
             self.cost.uses_memory = True
             if not self._mbuf:
                 raise self._error("this filter has no MBuf", expr.at, 'Give the tuple a size: (FPL-2,"...",1024).')
@@ -227,13 +229,22 @@ class Checker:
             raise self._error("HASH's table has a known size, at least 1", size.at)
         return self._all(expr.start) + 3 * length.value + 4
 
+    def _other(self, expr: tree.Other) -> int:
+        name = expr.call().name
+        external = self._known.find(name)
+        if external is None:
+            raise self._error(f"no filter {expr.name.lower()} is there whose MBuf could be read", expr.at,
+                              "It is a node before this one, alone of that name, with an MBuf.")  # fmt: skip
+        self.cost.calls[external.key] = external
+        return external.steps
+
     def _extern(self, expr: tree.Extern) -> int:
         try:
             external = self._known.find(expr.name)
         except ValueError as refusal:
             raise self._error(str(refusal), expr.at) from None
         if external is None:
-            known = ", ".join(self._known.names()) or "none"
+            known = ", ".join(name for name in self._known.names() if not name.startswith(tree.OTHER)) or "none"
             raise self._error(f"no external function {expr.name} may be called here", expr.at, f"Known: {known}.")
         for offset, octets, does in (
             (expr.read_at, external.reads, "reads"),

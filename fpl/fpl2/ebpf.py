@@ -80,6 +80,8 @@ def refusal(cost: Cost) -> str:
     if cost.deepest > LOOPS_MAX:
         return f"its loops are {cost.deepest} deep: the kernel has {LOOPS_MAX} at most"
     for key, external in sorted(cost.calls.items()):
+        if key.startswith(tree.OTHER):
+            return f"it reads the MBuf of {key.removeprefix(tree.OTHER)}, which userspace alone does"
         if key not in EXTERNS:
             return f"the kernel has no external function {external.name}"
     return ""

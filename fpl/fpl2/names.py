@@ -107,6 +107,9 @@ class Names:
         target = self._any(statement.target)
         if isinstance(target, (tree.Packet, tree.Wide)):
             raise self._error("a filter cannot change the packet", statement.at, "Write to a register or to MEM.")
+        if isinstance(target, tree.Other):
+            raise self._error("a filter reads another one's memory, and cannot write it", statement.at,
+                              "Write to MEM, or call a filter, which has this one's.")  # fmt: skip
         hidden = isinstance(target, tree.Register) and isinstance(target.index, tree.Number) and (
             target.index.value >= tree.REGISTERS)  # fmt: skip
         if not isinstance(target, (tree.Register, tree.Memory)) or (hidden and not self._scope.prologue):
@@ -270,6 +273,9 @@ class Names:
             first = parts[0].name.upper()
         elif first in ("MEM", "M"):
             return self._memory(self._at(name), parts)
+        elif "@" in first:
+            place = self._memory(self._at(name), parts)
+            return tree.Other(place.at, place.kind, place.index, place.scale, place.sub, first.partition("@")[2])
         elif first == "R":
             return self._register(self._at(name), parts)
         bank = self._bank
@@ -369,12 +375,14 @@ class Names:
         high, low = (tree.Packet(at, tree.U64, each, 1, None, self._scope.prologue) for each in (index, behind))
         return tree.Wide(at, high, low)
 
-    def _memory(self, at: int, parts: list[tree.Part]) -> tree.Expr:
+    def _memory(self, at: int, parts: list[tree.Part]) -> tree.Memory:
         if parts[0].index is not None:  # MEM[n]: the n-th double word
             index = self.expr(parts[0].index)
             return tree.Memory(at, tree.Kind(32), index, 4, self._sub(parts[1:], tree.Kind(32)))
         if len(parts) > 1 and self._is_access(parts[1]):
-            return self._access(at, parts[1:], packet=False)
+            place = self._access(at, parts[1:], packet=False)
+            assert isinstance(place, tree.Memory)  # 128 bits are refused
+            return place
         raise self._error("memory is written as MEM[n], MEM.B[n], MEM.U16[n] ...", at)
 
     def _register(self, at: int, parts: list[tree.Part]) -> tree.Expr:

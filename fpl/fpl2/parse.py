@@ -38,6 +38,7 @@ SAID = {
     "NAME": "a name", "STRING": "a string", "SEMICOLON": "';'", "RPAR": "')'", "LPAR": "'('",
     "RSQB": "']'", "LSQB": "'['", "LBRACE": "'{'", "RBRACE": "'}'", "COMMA": "','", "ASSIGN": "'='",
     "STEP": "'++' or '--'", "THEN": "THEN", "FI": "FI", "ROF": "ROF", "ELSE": "ELSE", "$END": "the end",
+    "OTHER": "another filter's memory",
     "MERGED": "sum, max, min or or",
 }  # fmt: skip
 

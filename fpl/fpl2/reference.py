@@ -125,6 +125,8 @@ class Machine:
         """Without its sub-field; bits of it."""
         if isinstance(place, tree.Register):
             return self._registers[self._register(place)], 64
+        if isinstance(place, tree.Other):
+            return self._extern(place.call()), place.kind.bits
         if isinstance(place, tree.Memory):
             at, octets = self._place(place)
             return int.from_bytes(self._memory[at : at + octets], "little"), place.kind.bits

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 REGISTERS = 16  # R[0] to R[15], 64 bits each; those behind them are the prologue's (found.py), which no index reaches
 
 
+OTHER = "mem@"  # how external functions begin that read MBufs of other filters: csrc/graph/readable.c
+
+
 @dataclass(frozen=True)
 class Kind:
     """How octets are a number: width in bits, and whether the highest of them is a sign."""
@@ -201,6 +204,18 @@ class Memory(Place):
     index: Expr
     scale: int  # octets from one index to the next: the kind's size, or 1
     sub: Sub | None = None
+
+
+@dataclass
+class Other(Memory):
+    """Of the MBuf of another filter, which is read alone. In every back end it is a call of an external function."""
+
+    name: str = ""
+
+    def call(self) -> Extern:
+        """For the whole, without its sub-field, zero-extended: of an offset, and how many octets are wanted."""
+        offset = self.index if self.scale == 1 else Binary(self.at, "*", self.index, Number(self.at, self.scale))
+        return Extern(self.at, f"{OTHER}{self.name}", True, offset, Number(self.at, self.kind.bits // 8))
 
 
 @dataclass

@@ -59,6 +59,8 @@ class Values:
         if isinstance(place, tree.Register):
             return out.let(f"load {self.KEPT}i64, ptr {self._register(place)}, align 8")
         bits = place.kind.bits
+        if isinstance(place, tree.Other):
+            return self._extern(place.call())
         if isinstance(place, tree.Memory):
             raw = out.let(f"load i{bits}, ptr {self._memory(place)}, align {bits // 8}")
             return raw if bits == 64 else out.let(f"zext i{bits} {raw} to i64")
