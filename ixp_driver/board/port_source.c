@@ -101,12 +101,23 @@ board_source_close(struct board_source *source)
 	free(source);
 }
 
+/* Broken files have fractions of any size; beyond what 64 bits of nanoseconds can tell a time wraps. */
+static int64_t
+time_of(const struct board_source *source, const struct ffpf_packet *pkt)
+{
+	int64_t frac = pkt->ts_frac;
+
+	if (pkt->flags & FFPF_PACKET_FRAC_WIDE)
+		frac = ffpf_savefile_wide_frac(source->reader, pkt);
+	return (int64_t)((uint64_t)pkt->ts_sec * 1000000000u + (uint64_t)frac);
+}
+
 static void
 describe(const struct board_source *source, const struct ffpf_packet *pkt, struct board_packet *out)
 {
 	*out = (struct board_packet){
 		.data = pkt->data,
-		.time_ns = pkt->ts_sec * 1000000000 + pkt->ts_frac,
+		.time_ns = time_of(source, pkt),
 		.cap_len = pkt->cap_len,
 		.wire_len = pkt->wire_len,
 		.ifindex = source->cfg.kind == BOARD_SOURCE_LIVE ? pkt->ifindex : 0,

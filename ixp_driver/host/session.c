@@ -282,6 +282,20 @@ ffpf_ixp_advance(struct ffpf_ixp_session *s)
 	ring(s);
 }
 
+int
+ffpf_ixp_set_copy_mode(const char *board, enum ffpf_ixp_copy_mode mode, struct ffpf_error *err)
+{
+	const struct ffpf_ixp_request request = { .op = FFPF_IXP_COPY_MODE, .value = mode };
+	struct ffpf_ixp_session *session;
+	int rc = ffpf_ixp_session_open(&session, board, err);
+
+	if (rc)
+		return rc;
+	rc = ffpf_ixp_request(session, &request, NULL, err);
+	ffpf_ixp_session_close(session);
+	return rc;
+}
+
 /* ---- a filter's buffers ---- */
 
 static int

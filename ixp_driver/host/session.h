@@ -69,6 +69,8 @@ void ffpf_ixp_advance(struct ffpf_ixp_session *session);
 /* Whether the board is gone: the window is as it left it. */
 bool ffpf_ixp_lost(const struct ffpf_ixp_session *session);
 
+/* What the board's administrator does: in a session of its own, for all that the board serves. */
+int ffpf_ixp_set_copy_mode(const char *board, enum ffpf_ixp_copy_mode mode, struct ffpf_error *err);
 enum ffpf_ixp_copy_mode ffpf_ixp_copy_mode(const struct ffpf_ixp_session *session);
 
 /* Why an engine that ended did: its state, and its own words into text. */
