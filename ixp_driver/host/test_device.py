@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`ixp0` beside the same capture as a savefile: unmodified tcpdump, pyffpf, ffpfd, in each copy mode; and its faults."""
+"""`ixp0` beside the same capture as a savefile: unmodified tcpdump, pyffpf, ffpfd, in each copy mode; its faults."""
 
 from __future__ import annotations
 
