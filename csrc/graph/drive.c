@@ -192,6 +192,8 @@ wait_on(struct ffpf_engine *engine, struct polled *polled, struct waiter *self, 
 
 	if (now >= until_ns)
 		return FFPF_TIMEOUT;
+	if (most > relays_look_ns(engine))
+		most = relays_look_ns(engine);
 	if (most > until_ns - now)
 		most = until_ns - now;
 	timeout = (struct timespec){ .tv_sec = (time_t)(most / NS_PER_S), .tv_nsec = (long)(most % NS_PER_S) };

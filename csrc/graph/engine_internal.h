@@ -330,6 +330,7 @@ bool queue_give(struct ffpf_engine *engine, struct queue *queue, uint32_t max, s
 /* relayed.c */
 void relays_pass(struct ffpf_engine *engine);      /* what the batch that has passed brings to other processes */
 void relays_end(const struct ffpf_engine *engine); /* devices that have ended: those are told */
+uint64_t relays_look_ns(const struct ffpf_engine *engine); /* after so long at most a step is due */
 void relays_forget_flow(struct ffpf_engine *engine, const struct ffpf_graph_flow *flow);
 void relays_forget_device(struct ffpf_engine *engine, const struct node *device);
 

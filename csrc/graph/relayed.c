@@ -74,6 +74,18 @@ relays_end(const struct ffpf_engine *engine)
 	}
 }
 
+uint64_t
+relays_look_ns(const struct ffpf_engine *engine)
+{
+	uint64_t least = UINT64_MAX;
+
+	for (const struct ffpf_graph_relay *relay = engine->relays; relay; relay = relay->next) {
+		if (relay->relay && ffpf_relay_look_ns(relay->relay) < least)
+			least = ffpf_relay_look_ns(relay->relay);
+	}
+	return least;
+}
+
 /* ---- what goes ---- */
 
 void

@@ -14,8 +14,10 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#define LAP_LOG2   32 /* an IBuf begins at a multiple of this many entries */
-#define SWEEP_LOG2 31 /* cells between two sweeps: bms/frp.c */
+#define LAP_LOG2    32       /* an IBuf begins at a multiple of this many entries */
+#define SWEEP_LOG2  31       /* cells between two sweeps: bms/frp.c */
+#define LOOK_NS     1000000u /* until R is looked at again, at first ... */
+#define LOOK_NS_MAX 100000000u
 
 struct ring {
 	struct ffpf_ibuf *ibuf;
@@ -39,6 +41,8 @@ struct ffpf_relay {
 	struct ffpf_region reader;
 	int event_fd;
 	int64_t latest_ns; /* of what was added */
+	uint64_t look_ns;  /* UINT64_MAX: nothing is held */
+	uint64_t seen;     /* by the look before: sum of all R and W */
 	bool left, ended;
 	uint32_t lane_count;
 	struct relay_lane lanes[];
@@ -191,6 +195,8 @@ static void
 hold(struct ffpf_lanes_holder *holder, uint64_t *r)
 {
 	struct ffpf_relay *relay = (struct ffpf_relay *)holder;
+	uint64_t sum = 0;
+	bool holds = false;
 
 	for (uint32_t i = 0; i < relay->lane_count && relay->bms->id == FFPF_BMS_SRP && !relay->left; i++) {
 		struct relay_lane *lane = &relay->lanes[i];
@@ -210,7 +216,16 @@ hold(struct ffpf_lanes_holder *holder, uint64_t *r)
 		}
 		if (oldest && oldest->origins[oldest->ibuf->r & oldest->ibuf->mask] < r[i])
 			r[i] = oldest->origins[oldest->ibuf->r & oldest->ibuf->mask];
+		holds |= oldest != NULL;
+		sum += (oldest ? oldest : lane->newest)->ibuf->r + lane->newest->ibuf->w;
 	}
+	if (!holds)
+		relay->look_ns = UINT64_MAX;
+	else if (sum != relay->seen)
+		relay->look_ns = LOOK_NS;
+	else
+		relay->look_ns = relay->look_ns < LOOK_NS_MAX / 2 ? 2 * relay->look_ns : LOOK_NS_MAX;
+	relay->seen = sum;
 }
 
 static uint32_t
@@ -310,6 +325,7 @@ ffpf_relay_create(struct ffpf_relay **out, struct ffpf_reader *from, const struc
 		.reader = { .fd = -1 },
 		.event_fd = -1,
 		.latest_ns = INT64_MIN,
+		.look_ns = UINT64_MAX,
 		.lane_count = lanes,
 	};
 	rc = make_memories(relay, from, err);
@@ -375,6 +391,12 @@ ffpf_relay_publish(struct ffpf_relay *relay)
 		atomic_store(&relay->lanes[i].newest->ibuf->page->floor_ns, relay->latest_ns);
 	for (uint32_t i = 0; i < relay->lane_count; i++)
 		ffpf_wake_if_due(relay->lanes[i].newest->ibuf);
+}
+
+uint64_t
+ffpf_relay_look_ns(const struct ffpf_relay *relay)
+{
+	return relay->left ? UINT64_MAX : relay->look_ns;
 }
 
 void

@@ -46,6 +46,10 @@ void ffpf_relay_destroy(struct ffpf_relay *relay);
 void ffpf_relay_add(struct ffpf_relay *relay, uint32_t at, uint32_t result);
 /* What was added is seen, and the reader woken, if it sleeps. Before next() of `from`. */
 void ffpf_relay_publish(struct ffpf_relay *relay);
+/* SRP: nobody says when the other end has read. `from` is to be asked again, in next() or settle(), after so long,
+ * while it holds something: soon after what was read or added last, then less and less often. UINT64_MAX: it holds
+ * nothing. */
+uint64_t ffpf_relay_look_ns(const struct ffpf_relay *relay);
 /* No packet will come: the source is gone. */
 void ffpf_relay_end(struct ffpf_relay *relay);
 
