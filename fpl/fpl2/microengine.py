@@ -14,9 +14,6 @@ with the reason: the program belongs on the host then.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import ixp_driver
 from fpl.fpl2 import meaning, tree
 from fpl.fpl2.check import loop_of
 from fpl.fpl2.compile import Checked
@@ -24,10 +21,10 @@ from fpl.fpl2.meaning import ALL, RESULT_MAX
 from fpl.fpl2.microengine_values import NotForBoardError as NotForBoardError
 from fpl.fpl2.microengine_values import Value, Values, extended
 from fpl.fpl2.ranges import WORD, Ranges
+from ixp_driver import framework
 from ixp_driver.microc import CompileError, Object, compile_text
 
 MBUF_MAX = 1 << 20  # octets: the board has 8 MiB of SRAM, for all
-FRAMEWORK = Path(ixp_driver.__file__).parent / "framework"
 HEADER = "fpl2.h"
 
 
@@ -225,10 +222,15 @@ def emit(checked: Checked) -> str:
     return Emitter(checked).text()
 
 
-def microcode(checked: Checked, main: str) -> Object:
-    """main: text of microengine C that calls the slot. Raises NotForBoardError."""
-    text = emit(checked)
+def around(slot: str, main: str) -> Object:
+    """The slot's text with a main() that calls it. Raises NotForBoardError."""
     try:
-        return compile_text(f"{text}\n{main}", "slot.c", lambda name: (FRAMEWORK / name).read_text())
+        return compile_text(f"{slot}\n{main}", "slot.c", lambda name: (framework.FOLDER / name).read_text())
     except CompileError as error:
         raise NotForBoardError(str(error)) from None
+
+
+def microcode(checked: Checked, main: str = "") -> Object:
+    """main: text of microengine C that calls the slot, the framework's loop where there is no other. Raises
+    NotForBoardError."""
+    return around(emit(checked), main or (framework.FOLDER / "filter.c").read_text())

@@ -7,8 +7,9 @@ import struct
 from collections.abc import Mapping
 
 from fpl.fpl2.compile import Checked
-from fpl.fpl2.microengine import microcode
+from fpl.fpl2.microengine import around, microcode
 from ixp_driver.microc.testing import machine
+from ixp_driver.microengine import isa
 
 RECORD, MBUF, SPILL, RESULT = 1024, 4096, 1 << 15, 64
 MAIN = """
@@ -18,7 +19,8 @@ main(void)
 	uint32_t captured = sram_read(60);
 
 	sram_write(64, ffpf_filter(1024, captured));
-	halt(0);
+	if (scratch_add(0, 1) == csr_read(16))
+		halt(0);
 }
 """
 CYCLES_MAX = 100_000_000
@@ -27,8 +29,9 @@ CYCLES_MAX = 100_000_000
 class OnEngine:
     """One program, compiled once. words, cycles: of the microcode; of all runs."""
 
-    def __init__(self, checked: Checked) -> None:
-        self.object = microcode(checked, MAIN)
+    def __init__(self, checked: Checked, text: str = "") -> None:
+        """text: of the slot, where it is another than the program's."""
+        self.object = around(text, MAIN) if text else microcode(checked, MAIN)
         self._machine = machine()
         self._machine.load(self.object.words, self.object.imports, {"mbuf": MBUF, "spill": SPILL})
 
@@ -36,8 +39,11 @@ class OnEngine:
     def cycles(self) -> int:
         return int(self._machine.engine.cycle)
 
-    def run(self, packet: bytes, facts: Mapping[str, int], memory: bytearray) -> int:
-        """As reference.Machine.run; what lies around MBuf is checked."""
+    def change(self, at: int, word: int) -> None:
+        self._machine.engine.store[at] = word
+
+    def run(self, packet: bytes, facts: Mapping[str, int], memory: bytearray, contexts: int = 1) -> int:
+        """As reference.Machine.run, or so many of these side by side; what lies around MBuf is checked."""
         sram, sdram = self._machine.memories.sram, self._machine.memories.sdram
         head = struct.pack("<QqIIIHHHHBBHQ", 0, 0, len(packet), facts.get("LEN", len(packet)), facts.get("IFINDEX", 0),
                            facts.get("VLAN_TCI", 0), 0, 0, 0, facts.get("PKTTYPE", 0), facts.get("VLAN_PRESENT", 0),
@@ -47,7 +53,9 @@ class OnEngine:
         pad = b"\xa5" * 64
         sram[MBUF - 64 : MBUF + len(memory) + 64] = pad + memory + pad
         sram[60:64] = struct.pack("<I", len(packet))
-        self._machine.run(1, CYCLES_MAX)
+        self._machine.memories.scratch[:4] = bytes(4)
+        self._machine.csrs[isa.CSR_BOARD] = contexts - 1
+        self._machine.run(contexts, CYCLES_MAX)
         around = sram[MBUF - 64 : MBUF] + sram[MBUF + len(memory) : MBUF + len(memory) + 64]
         assert around == pad + pad, "memory was changed beyond its ends"
         memory[:] = sram[MBUF : MBUF + len(memory)]

@@ -5,20 +5,29 @@ programs; what is refused, and why; that it is the microcode which decides.
 
 from __future__ import annotations
 
+import os
 import random
+import struct
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from fpl.fpl2 import FplError, check
+from fpl.fpl2.check import Policy
 from fpl.fpl2.compile import Checked
-from fpl.fpl2.microengine import NotForBoardError
+from fpl.fpl2.externals import External
+from fpl.fpl2.microengine import NotForBoardError, emit
 from fpl.fpl2.microengine_testing import OnEngine
+from fpl.fpl2.packets import ethernet, ip4, tcp
 from fpl.fpl2.random_programs import Programs
 from fpl.fpl2.reference import Machine
-from fpl.fpl2.test_back_ends import CASES, FACTS, FIELDS, MBUF, PACKETS
+from fpl.fpl2.test_back_ends import CASES, FACTS, FIELDS, MBUF, PACKETS, WEB
 from fpl.fpl2.test_fields import TRUE_OF
+from ixp_driver import framework
+from ixp_driver.microengine import isa
 
 
 def run_all(checked: Checked, packets: list[bytes]) -> list[int]:
@@ -85,3 +94,103 @@ def test_random_programs(seed: int) -> None:
     except AssertionError as error:
         raise AssertionError(f"seed {seed}:\n{text}\n{error}") from error
     event("some accepted" if any(results) else "all turned away")
+
+
+# ---- the paper's figures, and others: what is emitted, and what it costs ----
+
+GOLDEN = Path(__file__).parent / "golden"
+FIGURE_6 = "IF (PKT.IP_PROTO == PROTO_TCP) THEN R[0] = HASH(26, 12, 256); MEM[R[0]]++; FI"
+# the paper's Figure 7 learns its ports by an external function, which is the host's: this is what is left on the board
+FIGURE_7 = """
+IF (PKT.IP_PROTO == PROTO_TCP) THEN
+    FOR (R[1] = 1; R[1] <= MEM[0]; R[1]++) MAX 63
+        IF (PKT.TCP_DPORT == M[R[1]]) THEN
+            RETURN TRUE;
+        FI
+    ROF
+FI
+RETURN FALSE;
+"""
+# name: program, what it says of WEB, the most words that it may be, main loop and all
+COMMON = {
+    "figure_6": (FIGURE_6, 0, 300),
+    "figure_7": (FIGURE_7, 0, 420),
+    "tcp_port_80": ("RETURN IS_TCP && (SPORT == 80 || DPORT == 80);", 1, 440),
+    "host": ("RETURN IP_SRC == 10.0.0.1 || IP_DST == 10.0.0.1;", 1, 260),
+    "networks": ("RETURN SRC IN {10.0.0.0/8, 192.168.0.0/16, 2001:db8::/32};", 1, 420),
+    "payload": ('RETURN PAYLOAD CONTAINS "HTTP";', 1, 400),
+    "quad_words": ("MEM.Q[1] += LEN; MEM.Q[1] >>= 1; RETURN MEM.Q[1] % 1000;", 35, 300),
+}
+
+
+@pytest.mark.parametrize("name", COMMON)
+def test_what_is_emitted_is_what_was_looked_at(name: str) -> None:
+    """FFPF_GOLDEN=write writes the files anew: look at what changed in them."""
+    text, path = emit(check(COMMON[name][0], mbuf_bytes=1024)), GOLDEN / f"{name}.microc"
+    if os.environ.get("FFPF_GOLDEN") == "write":
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+@pytest.mark.parametrize("name", COMMON)
+def test_common_filters_fit_with_the_framework_around_them(name: str) -> None:
+    text, result, most = COMMON[name]
+    checked = check(text, mbuf_bytes=1024)
+    whole = framework.program(emit(checked))
+    assert len(whole.words) <= most
+    assert OnEngine(checked).run(WEB, FACTS, bytearray(1024)) == result
+
+
+def test_figure_7_delivers_what_goes_to_the_ports_in_memory() -> None:
+    engine, memory = OnEngine(check(FIGURE_7, mbuf_bytes=256)), bytearray(256)
+    memory[:12] = struct.pack("<3I", 2, 5004, 80)
+    other = ethernet(ip4(6, tcp(1, 81)))
+    assert [engine.run(packet, FACTS, memory) for packet in (WEB, other, PACKETS[1])] == [1, 0, 0]
+
+
+def test_what_runs_is_the_microcode() -> None:
+    """An operator that is changed in the emitted C changes verdict and cycles; so does one word of the microcode."""
+    checked = check("R[0] = PKT.U16[16]; R[1] = 3; IF (R[0] > 40) THEN R[1] = R[0] + 4; FI RETURN R[1];")
+    text = emit(checked)
+
+    def played(changed: str) -> tuple[int, int]:
+        engine = OnEngine(checked, changed)
+        return engine.run(WEB, FACTS, bytearray()), engine.cycles
+
+    result, cycles = played(text)
+    assert result == 56 + 4
+    assert played(text.replace("+ 4u", "* 4u")) != (result, cycles)
+    other, shorter = played(text.replace("> 40u", "< 40u"))
+    assert other == 3
+    assert shorter != cycles
+    engine = OnEngine(checked)
+    (add,) = (at for at, word in enumerate(engine.object.words)
+              if word >> 26 == isa.OPERATIONS["ADD"] and isa.decode(word).fields["b"] == isa.SMALL + 4)  # fmt: skip
+    engine.change(add, isa.OPERATIONS["SUB"] << 26 | engine.object.words[add] & 0x3FFFFFF)
+    assert engine.run(WEB, FACTS, bytearray()) == 56 - 4
+
+
+def twice(text: str) -> Checked:
+    return check(text, mbuf_bytes=64, policy=Policy(externals=(External("twice", 4, 4),)))
+
+
+@pytest.mark.parametrize(
+    ("checked", "why"),
+    [
+        (lambda: twice("RETURN EXTERN(twice, 0, 4);"), "calls no external functions, such as twice"),
+        (lambda: check("RETURN MEM[0];", mbuf_bytes=1 << 21), "1048576 of SRAM at most"),
+        (lambda: check(f"RETURN {' + '.join(f'DNS_QTYPE * {n} / LEN' for n in range(60))};"), "has 1024"),
+    ],
+)
+def test_what_is_refused_says_why(checked: Callable[[], Checked], why: str) -> None:
+    with pytest.raises(NotForBoardError, match=why):
+        OnEngine(checked())
+
+
+def test_contexts_that_count_in_one_place_lose_nothing() -> None:
+    """Octets and words beside each other, and a quad word, changed by four contexts that take turns."""
+    changes = "MEM.B[0]++; MEM.B[1] -= 3; MEM.W[1] += 5; MEM[1]++; MEM.Q[1] *= 3; MEM[4] ^= PKT.B[0];"
+    engine, memory = OnEngine(check(changes, mbuf_bytes=32)), bytearray(32)
+    memory[8] = 1
+    engine.run(b"\1", FACTS, memory, contexts=4)
+    assert memory[:20] == struct.pack("<BBHIQI", 4, -12 & 0xFF, 20, 4, 81, 0)

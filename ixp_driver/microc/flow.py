@@ -31,19 +31,28 @@ class Liveness:
         self._at_return = self._shared | bits((*function.gives, function.link))
         self.out: dict[str, int] = {block.label: 0 for block in function.blocks}
         into = dict(self.out)
+        # what a block needs from outside, and what it makes anew: one look at its instructions is enough
+        needs = {block.label: self._through(block, 0) for block in function.blocks}
+        everything = (1 << program.registers) - 1
+        passes = {block.label: self._through(block, everything) for block in function.blocks}
         changed = True
         while changed:
             changed = False
             for block in reversed(function.blocks):
+                label = block.label
                 live = self._at_return if isinstance(block.end, Return) else 0
                 for target in targets(block.end):
                     live |= into[target]
-                self.out[block.label] = live
-                live |= bits(end_reads(block.end))
-                for ins in reversed(block.body):
-                    live = self.before(ins, live)
-                if live != into[block.label]:
-                    into[block.label], changed = live, True
+                self.out[label] = live
+                live = needs[label] | (live & passes[label])
+                if live != into[label]:
+                    into[label], changed = live, True
+
+    def _through(self, block: Block, live: int) -> int:
+        live |= bits(end_reads(block.end))
+        for ins in reversed(block.body):
+            live = self.before(ins, live)
+        return live
 
     def before(self, ins: Ins, live: int) -> int:
         live &= ~bits(writes(ins))

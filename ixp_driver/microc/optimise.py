@@ -46,14 +46,18 @@ Known = dict[object, Operand]  # of V and of imports' names
 
 
 def optimise(program: Program) -> None:
+    size = 0
     for _ in range(ROUNDS):
-        clobbers = touched(program)
+        clobbers, before = touched(program), size
         for function in program.all():
             _cut(function)
             known = _propagate(function, clobbers)
             _thread(function, known)
             _merge(function)
             _prune(program, function)
+        size = sum(1 + len(block.body) for function in program.all() for block in function.blocks)
+        if size == before:
+            break
     for function in program.all():
         _merge(function)
 
