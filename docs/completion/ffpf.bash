@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Completion of ffpf, ffpf-flow, ffpf-run, ffpfd, fpl1 and fplc for bash; goes to share/bash-completion/completions/ffpf,
-# with links of the other names. Needs nothing but bash.
+# Completion of ffpf, ffpf-flow, ffpf-ixp, ffpf-run, ffpfd, fpl1 and fplc for bash; goes to
+# share/bash-completion/completions/ffpf, with links of the other names. Needs nothing but bash.
 
 _ffpf_words() {
 	local word
@@ -144,8 +144,30 @@ _fplc() {
 	esac
 }
 
+_ffpf_ixp() {
+	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+	case $previous in
+	--bms) _ffpf_words "srp frp" "$current" ;;
+	--name) _ffpf_words "ixp0" "$current" ;;
+	--port) _ffpf_words "pcap: if: generator:full" "$current" ;;
+	copy-mode) _ffpf_words "zero all interesting --help" "$current" ;;
+	*)
+		if ((COMP_CWORD == 1)); then
+			_ffpf_words "board status copy-mode reset --help" "$current"
+		elif [[ ${COMP_WORDS[1]} == board ]]; then
+			_ffpf_words "--name --port --bms --set --help" "$current"
+		elif [[ ${COMP_WORDS[1]} == status ]]; then
+			_ffpf_words "--json ixp0 --help" "$current"
+		else
+			_ffpf_words "ixp0 --help" "$current"
+		fi
+		;;
+	esac
+}
+
 complete -F _ffpf ffpf
 complete -F _ffpf_flow ffpf-flow
+complete -F _ffpf_ixp ffpf-ixp
 complete -F _ffpfd ffpfd
 complete -F _ffpf_run ffpf-run
 complete -F _fpl1 fpl1

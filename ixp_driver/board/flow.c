@@ -237,9 +237,10 @@ give_up(struct board *board, uint32_t engine, uint32_t port)
 	uint32_t bit = 1u << engine;
 	uint32_t tail = board_scratch(board, PORT_BLOCK + port * PORT_BYTES + PORT_TAIL);
 	uint32_t turn = board_scratch(board, board_filter_block(engine, port) + FILTER_TURN);
+	/* contexts set their flags behind their turn; microcode may have written any turn */
+	uint32_t behind = tail - turn < board->ring_slots ? tail - turn + IXP_CONTEXTS : board->ring_slots;
 
-	/* contexts set their flags behind their turn */
-	for (uint32_t number = turn - IXP_CONTEXTS; number != tail; number++) {
+	for (uint32_t number = tail - behind; number != tail; number++) {
 		uint32_t at = (number & (board->ring_slots - 1)) << RING_LOG2;
 		uint32_t descriptor = board_memory_get(&board->memory, BOARD_SRAM, port * BOARD_RING_BYTES + at);
 		uint32_t done, wanted;
@@ -308,7 +309,6 @@ board_flow_start(struct board *board, uint32_t number, struct ffpf_error *err)
 	if (engine->state != FFPF_IXP_ENGINE_LOADED)
 		return ffpf_error_set(err, FFPF_E_INVALID, "engine %u holds no filter that could be started", number);
 	board_strongarm_look(board); /* what was counted until now is of before */
-	abandon(board, number);
 	for (uint32_t port = 0; port < board->params.ports; port++)
 		join(board, number, port);
 	engine->state = FFPF_IXP_ENGINE_RUNS;

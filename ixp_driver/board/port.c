@@ -197,25 +197,20 @@ keep_next(struct board_port *port, const struct board_params *params)
 	return true;
 }
 
-/* Whether the port waits instead of losing packets. */
-static bool
-waits(const struct board_port *port, const struct board_params *params)
-{
-	if (port->cfg.pace == BOARD_PACE_FULL)
-		return port->count >= FULL_AHEAD;
-	return port->cfg.pace == BOARD_PACE_LIVE && !has_room(port, params, params->mac_bytes / 4);
-}
-
 void
 board_port_fill(struct board_port *port, const struct board_params *params, uint64_t cycle)
 {
-	while (!waits(port, params) && get_next(port, params, cycle)) {
-		if (port->next_arrival > cycle)
+	bool waits = port->cfg.pace == BOARD_PACE_FULL || port->cfg.pace == BOARD_PACE_LIVE;
+
+	while ((port->cfg.pace != BOARD_PACE_FULL || port->count < FULL_AHEAD) && get_next(port, params, cycle)) {
+		bool room = has_room(port, params, port->next.cap_len);
+
+		if (port->next_arrival > cycle || (waits && !room))
 			return;
 		port->has_next = false;
 		port->offered++;
 		port->offered_octets += port->next.wire_len;
-		if (!has_room(port, params, port->next.cap_len) || !keep_next(port, params))
+		if (!room || !keep_next(port, params))
 			port->lost++;
 	}
 }

@@ -182,33 +182,37 @@ def plain(status: Status, rates: Rates | None) -> Iterator[str]:
     """Lines of aligned text."""
     yield printable(headline(status))
     for cells in tables(status, rates):
-        if not cells.rows:
-            continue
-        yield ""
-        yield cells.title
-        grid = [[column.title for column in cells.columns], *([printable(cell) for cell in row] for row in cells.rows)]
-        widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
-        for row in grid:
-            padded = [
-                cell.rjust(width) if column.right else cell.ljust(width)
-                for cell, width, column in zip(row, widths, cells.columns, strict=True)
-            ]
-            yield "  ".join(padded).rstrip()
+        if cells.rows:
+            yield ""
+            yield from plain_cells(cells)
+
+
+def plain_cells(cells: Cells) -> Iterator[str]:
+    """One table as lines of aligned text, its title first."""
+    yield cells.title
+    grid = [[column.title for column in cells.columns], *([printable(cell) for cell in row] for row in cells.rows)]
+    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
+    for row in grid:
+        padded = [
+            cell.rjust(width) if column.right else cell.ljust(width)
+            for cell, width, column in zip(row, widths, cells.columns, strict=True)
+        ]
+        yield "  ".join(padded).rstrip()
 
 
 def rich(status: Status, rates: Rates | None) -> RenderableType:
     """The same for a terminal."""
-    parts: list[RenderableType] = [Text(printable(headline(status)), style="bold")]
-    for cells in tables(status, rates):
-        if not cells.rows:
-            continue
-        table = Table(title=cells.title, title_justify="left", header_style="bold", expand=False)
-        for column in cells.columns:
-            table.add_column(column.title, justify="right" if column.right else "left")
-        for row in cells.rows:
-            table.add_row(*(Text(printable(cell)) for cell in row))
-        parts.append(table)
-    return Group(*parts)
+    shown = [rich_cells(cells) for cells in tables(status, rates) if cells.rows]
+    return Group(Text(printable(headline(status)), style="bold"), *shown)
+
+
+def rich_cells(cells: Cells) -> RenderableType:
+    table = Table(title=cells.title, title_justify="left", header_style="bold", expand=False)
+    for column in cells.columns:
+        table.add_column(column.title, justify="right" if column.right else "left")
+    for row in cells.rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    return table
 
 
 def printable(text: str) -> str:

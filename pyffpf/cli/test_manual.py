@@ -18,6 +18,8 @@ COMMANDS = [  # page, module, subcommand
     ("ffpf.1", "ffpf", "status"),
     ("ffpf.1", "ffpf", "top"),
     ("ffpf-flow.1", "flow", ""),
+    ("ffpf-ixp.1", "ixp", "board"),
+    ("ffpf-ixp.1", "ixp", "status"),
     ("ffpf-run.1", "run", ""),
     ("ffpfd.8", "ffpfd", ""),
     ("fpl1.1", "fpl1", ""),
