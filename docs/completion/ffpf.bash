@@ -127,8 +127,8 @@ _fplc() {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
 	case $previous in
 	--link) _ffpf_words "ethernet raw sll sll2" "$current" ;;
-	--target) _ffpf_words "x86-64 aarch64" "$current" ;;
-	--stage) _ffpf_words "tree resolved ir optimised assembly kernel" "$current" ;;
+	--target) _ffpf_words "x86-64 aarch64 microcode" "$current" ;;
+	--stage) _ffpf_words "tree resolved ir optimised assembly kernel microengine-c microcode" "$current" ;;
 	--fields | --output | --key | --trust) _ffpf_files "$current" ;;
 	*)
 		if [[ $current == -* ]]; then

@@ -26,6 +26,7 @@ from fpl.fpl2.random_programs import Programs
 from fpl.fpl2.reference import Machine
 from fpl.fpl2.test_back_ends import CASES, FACTS, FIELDS, MBUF, PACKETS, WEB
 from fpl.fpl2.test_fields import TRUE_OF
+from fpl.fpl2.test_figure_5 import EXPRESSIONS, PACKET, PLACES, STATEMENTS
 from ixp_driver import framework
 from ixp_driver.microengine import isa
 
@@ -194,3 +195,12 @@ def test_contexts_that_count_in_one_place_lose_nothing() -> None:
     memory[8] = 1
     engine.run(b"\1", FACTS, memory, contexts=4)
     assert memory[:20] == struct.pack("<BBHIQI", 4, -12 & 0xFF, 20, 4, 81, 0)
+
+
+@pytest.mark.parametrize(("table", "of"), [(EXPRESSIONS, "RETURN {};"), (PLACES, "{}"), (STATEMENTS, "{}")],
+                         ids=["expressions", "places", "statements"])  # fmt: skip
+def test_the_papers_figure_5(table: list[tuple[str, int]], of: str) -> None:
+    for text, expected in table:
+        if "EXTERN" not in text:  # is refused, as above
+            engine = OnEngine(check(f"R[0] = 3; {of.format(text)}", mbuf_bytes=MBUF))
+            assert engine.run(PACKET, {}, bytearray(MBUF)) == expected, text

@@ -24,7 +24,9 @@ from fpl.fpl2.report import FplError, Source
 from fpl.fpl2.scope import FACTS, standard
 from pyffpf.externs import CoreLibrary, functions
 
-STAGES = ("tree", "resolved", "ir", "optimised", "assembly", "kernel")
+BOARD_STAGES = ("microengine-c", "microcode")  # fplc_board.py
+STAGES = ("tree", "resolved", "ir", "optimised", "assembly", "kernel", *BOARD_STAGES)
+MICROCODE = "microcode"  # a target, beside native's
 
 
 if TYPE_CHECKING:
@@ -69,10 +71,11 @@ def _format(request: Request) -> str:
 
 
 def _explain(request: Request) -> str:
-    from pyffpf.cli import fplc_kernel  # which brings what the class FPL-2's compiler does not need
+    from pyffpf.cli import fplc_board, fplc_kernel  # which bring what the class FPL-2's compiler does not need
 
     checked = request.checked()
-    cost, code = checked.cost, compile_native(checked, request.target)
+    target = next((target for target in request.targets if target != MICROCODE), next(iter(TARGETS)))
+    cost, code = checked.cost, compile_native(checked, target)
     rows = [
         ("steps, at most", f"{cost.steps} of {request.policy.steps}"),
         ("rounds of loops, at most", f"{cost.iterations} of {request.policy.iterations}, {cost.deepest} deep"),
@@ -81,7 +84,8 @@ def _explain(request: Request) -> str:
         ("external functions", ", ".join(cost.externals) or "none"),
         ("link header", checked.link),
         *fplc_kernel.rows(checked),
-        (f"octets of code, {request.target}", f"{len(code.octets)}, {_instructions(code.assembly)} instructions"),
+        *fplc_board.rows(checked),
+        (f"octets of code, {target}", f"{len(code.octets)}, {_instructions(code.assembly)} instructions"),
     ]
     return "".join(f"{name:<30} {value}\n" for name, value in rows)
 
@@ -113,6 +117,10 @@ def _dump(request: Request) -> str:
         return checked.ir()
     if request.stage == "kernel":
         return _kernel(checked).functions
+    if request.stage in BOARD_STAGES:
+        from pyffpf.cli import fplc_board
+
+        return fplc_board.dump(checked, request.stage)
     code = compile_native(checked, request.target)
     return code.ir if request.stage == "optimised" else code.assembly
 
@@ -134,7 +142,14 @@ def _record(request: Request) -> bytes:
 
 def _compile(request: Request) -> str:
     sealed = request.record or request.key is not None
-    octets = _record(request) if sealed else compile_native(request.checked(), request.target).octets
+    if request.target == MICROCODE:
+        from pyffpf.cli import fplc_board
+
+        if sealed:
+            raise ValueError("a record has native code, and no microcode")
+        octets = fplc_board.made(request.checked()).octets
+    else:
+        octets = _record(request) if sealed else compile_native(request.checked(), request.target).octets
     if request.output:
         request.output.write_bytes(octets)
         return ""
@@ -200,7 +215,10 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--fields", type=Path, metavar="FILE", action="append", default=[],
                      help="names of your own: MACRO definitions; may be given more than once")  # fmt: skip
     top.add_argument(
-        "--target", choices=TARGETS, help="processor: x86-64, where no other is named; of a signed record, all"
+        "--target",
+        choices=(*TARGETS, MICROCODE),
+        help="processor: x86-64, where no other is named; of a signed record, all; microcode: an object for an engine "
+        "of the emulated IXP1200, the framework's loop around it",
     )
     top.add_argument("--offline", action="store_true", help="packets come of savefiles: no interface has a name")
     top.add_argument("--stage", choices=STAGES, default="ir", help="of dump")

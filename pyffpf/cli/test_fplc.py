@@ -11,6 +11,7 @@ from pathlib import Path
 
 from compat_tests import capture_packets as packets
 from compat_tests.capture_files import PcapFormat, stamped
+from ixp_driver.microengine import objects
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -119,3 +120,30 @@ def test_files_beside_a_program(tmp_path: Path) -> None:
     refused = fplc("check", text=program.read_text())
     assert refused.returncode == 1
     assert "<stdin>:1:18: no files may be used here" in refused.stderr
+
+
+def test_what_a_microengine_gets_is_shown_and_why_it_cannot_run_a_program() -> None:
+    shown = fplc("explain", text="RETURN TCP_DPORT == 80;").stdout
+    assert re.search(r"^on a microengine +yes: [1-9]\d* of 1024 microwords", shown, re.M)
+    assert re.search(r"^registers there +[1-9]\d* of 32 of each context$", shown, re.M)
+    assert "ffpf_filter(uint32_t record" in fplc("dump", "--stage", "microengine-c", text="RETURN 1;").stdout
+    assert re.search(r"^ +0  [0-9a-f]{8}  ", fplc("dump", "--stage", "microcode", text="RETURN 1;").stdout, re.M)
+    refused = "RETURN EXTERN(GetDynTCPDPortFromRTSP, 0, 0);"
+    assert (
+        "on a microengine               no: a microengine calls no"
+        in fplc("explain", "--mbuf", "64", text=refused).stdout
+    )
+    for stage in ("microengine-c", "microcode"):
+        done = fplc("dump", "--mbuf", "64", "--stage", stage, text=refused)
+        assert done.returncode == 1
+        assert "<stdin>:1:1: a microengine cannot run it: a microengine calls no external functions" in done.stderr
+
+
+def test_compile_for_a_microengine(tmp_path: Path) -> None:
+    done = fplc("compile", "-", "--target", "microcode", "--mbuf", "8", "--output", str(tmp_path / "web.ixpo"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    found = objects.read((tmp_path / "web.ixpo").read_bytes())
+    assert found.contexts == 4
+    assert 200 < len(found.words) < 1024
+    assert {"mbuf", "ibuf"} <= {name for name, _ in found.imports}
+    assert "no microcode" in fplc("compile", "--mbuf", "8", "--target", "microcode", "--record").stderr
