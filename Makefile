@@ -2,7 +2,7 @@
 # Names for the project's commands; what they do is in the scripts that they call.
 PYTHON = .venv/bin/python
 
-.PHONY: demo test bench build lint format clean
+.PHONY: demo test bench bench-compare build lint format clean
 
 demo: build
 	@PYTHONPATH=csrc $(PYTHON) -m compat_tests.demo
@@ -12,6 +12,9 @@ test: build
 
 bench: build
 	@$(PYTHON) -m bench
+
+bench-compare: build
+	@$(PYTHON) -m bench.compare
 
 build:
 	@compat_tests/prepare.sh
