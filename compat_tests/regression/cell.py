@@ -3,7 +3,7 @@
 
 Both runs of a tool see the same packets at the same time, stamped once, in a namespace of the cell's own. So they must
 leave the same octets behind: packets, their order, their times, and what the tool says of its statistics. At rates at
-which one side loses packets that cannot be asked; then both must say so, and how much each saw is in the report.
+which stock loses packets that cannot be asked, and how much each saw is in the report; FFPF alone may lose none.
 """
 
 from __future__ import annotations
@@ -145,11 +145,11 @@ def judged(cell: Cell, pair: Pair, served: Served) -> Verdict:
     if not found:
         return verdict
     losses = [lost(outcome) for outcome in (stock, ffpf)]
-    if any(losses):
-        words = f"lost on stock: {losses[0]}, on ffpf: {losses[1]}"
+    words = f"lost on stock: {losses[0]}, on ffpf: {losses[1]}"
+    if losses[0]:
         return dataclasses.replace(verdict, verdict=LOSSES, detail=words)
     decoded = decode.first_difference(stock, ffpf, cell.group)
-    return dataclasses.replace(verdict, verdict=DIFFERENT, detail="\n".join(found), decoded=decoded)
+    return dataclasses.replace(verdict, verdict=DIFFERENT, detail="\n".join([words, *found]), decoded=decoded)
 
 
 def lost(outcome: Outcome) -> int:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Captures whole packets with a Python module until the frame that ends a replay: `driver.py MODULE INTERFACE END`.
 
-MODULE: pypcap, pcapy, scapy, or pyffpf, which on stock libpcap is pypcap. END: the first octets of that frame, in
+MODULE: pypcap; immediate, which is pypcap without a read timeout, so that nothing but a packet wakes it; pcapy; scapy;
+or pyffpf, which on stock libpcap is pypcap. END: the first octets of that frame, in
 hexadecimal. "ready" is printed when it captures; then a line for each packet: nanoseconds since 1970, octets.
 """
 
@@ -20,10 +21,17 @@ def say(*words: object) -> None:
     print(*words, flush=True)
 
 
-def capture_pypcap(interface: str, end: bytes, out: TextIO) -> None:
+def capture_pypcap(interface: str, end: bytes, out: TextIO, immediate: bool = False) -> None:
     import pcap
 
-    handle = pcap.pcap(interface, snaplen=SNAP_LEN, timeout_ms=100, timestamp_in_ns=True, buffer_size=BUFFER_OCTETS)
+    handle = pcap.pcap(
+        interface,
+        snaplen=SNAP_LEN,
+        timeout_ms=0 if immediate else 100,
+        immediate=immediate,
+        timestamp_in_ns=True,
+        buffer_size=BUFFER_OCTETS,
+    )
     say("ready")
     for stamp, data in handle:
         out.write(f"{stamp} {bytes(data).hex()}\n")
@@ -91,6 +99,16 @@ def capture_pyffpf(interface: str, end: bytes, out: TextIO) -> None:
             stats.write(f"ffpf: engine={capture.engine} handles=1 {words} dropped={counted.dropped}\n")
 
 
-CAPTURES = {"pypcap": capture_pypcap, "pcapy": capture_pcapy, "scapy": capture_scapy, "pyffpf": capture_pyffpf}
+def capture_immediate(interface: str, end: bytes, out: TextIO) -> None:
+    capture_pypcap(interface, end, out, immediate=True)
+
+
+CAPTURES = {
+    "pypcap": capture_pypcap,
+    "immediate": capture_immediate,
+    "pcapy": capture_pcapy,
+    "scapy": capture_scapy,
+    "pyffpf": capture_pyffpf,
+}
 with Path("packets.txt").open("w") as written:
     CAPTURES[sys.argv[1]](sys.argv[2], bytes.fromhex(sys.argv[3]), written)

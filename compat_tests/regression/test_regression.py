@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from compat_tests.capture_files import PcapFormat, Record
-from compat_tests.harness import FFPF, STOCK, Outcome
+from compat_tests.harness import FFPF, ROOT, STOCK, Outcome
 from compat_tests.regression import __main__ as matrix
-from compat_tests.regression import decode, measure, report, traffic
+from compat_tests.regression import broken, decode, measure, report, traffic
 from compat_tests.regression.cell import Cell, Verdict
 from compat_tests.regression.engines import ENGINES
 from compat_tests.regression.measure import Measured
@@ -82,6 +82,20 @@ def test_reports_tell_what_differs(tmp_path: Path) -> None:
     assert "<b>" not in report.page(result)
     assert report.page(result).count("<td") == 2
     del tmp_path
+
+
+def test_faults_that_the_matrix_is_tried_with_can_be_put_in(tmp_path: Path) -> None:
+    """Whether each is found is asked by `python -m compat_tests.regression.broken`, which builds for each."""
+    known = {tool.name for tool in TOOLS}
+    assert len(broken.faults()) >= 20
+    for number, fault in enumerate(broken.faults()):
+        copy = tmp_path / str(number) / fault.file
+        copy.parent.mkdir(parents=True)
+        copy.write_text((ROOT / fault.file).read_text())
+        fault.put_in(tmp_path / str(number))
+        assert copy.read_text() != (ROOT / fault.file).read_text()
+        assert fault.tool in known
+        assert fault.engine in ENGINES
 
 
 def test_unknown_tools_are_refused() -> None:

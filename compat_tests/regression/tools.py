@@ -132,6 +132,7 @@ TOOLS = (
         without_argus_records,
     ),
     Tool("pypcap", sys.executable, python("pypcap")),
+    Tool("pypcap immediate", sys.executable, python("immediate")),
     Tool("pcapy-ng", sys.executable, python("pcapy", OWN_LIBPCAP)),
     Tool("scapy", sys.executable, python("scapy")),
     Tool("pyffpf", sys.executable, python("pyffpf")),
