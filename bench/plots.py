@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Pictures of a run's figures: an SVG for each table, a bar for each figure with its quartiles, columns side by side."""
+"""Pictures of a run: an SVG for each table, with a bar and its quartiles for each figure, columns side by side."""
 
 from __future__ import annotations
 
