@@ -5,17 +5,17 @@
         print(session.status().sustained_pps)
         session.copy_mode("all")
 
-Errors are those of pyffpf: NoSuchDeviceError (no board answers), DeniedError, DeviceGoneError (the board is gone).
+Errors are those of pyffpf: NoSuchDevice (no board answers), Denied, DeviceGone (the board is gone).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pyffpf._core import ffi, lib
 
+from pyffpf.closing import Closing
 from pyffpf.errors import check, new_error
 
 COPY_MODES = ("zero", "all", "interesting")  # enum ffpf_ixp_copy_mode; so the next ones
@@ -125,7 +125,7 @@ def _engine(number: int, registers: Any) -> EngineStatus:
     )
 
 
-class Session:
+class Session(Closing):
     """A connection to a board; a context manager. It holds no filter."""
 
     def __init__(self, board: str) -> None:
@@ -138,14 +138,6 @@ class Session:
         if self._session is not None:
             lib.ffpf_ixp_session_close(self._session)
         self._session = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def status(self) -> BoardStatus:
         """As the registers say now. They are filled while the board works: counts may be a moment apart."""

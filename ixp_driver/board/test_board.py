@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from ixp_driver import framework
-from ixp_driver.board.testing import AT_END, FAULTED, HUNG, PORT_ENDED, RUNS, play
-from ixp_driver.microc import Object
+from ixp_driver.board.testing import AT_END, DEAD, FAULTED, HUNG, LOST, PORT_ENDED, RUNS, play
+from ixp_driver.microc import Object, compile_text
 
 FNV_START, FNV_FACTOR, WIDE = 14695981039346656037, 1099511628211, (1 << 64) - 1
 ETHERNET = 1
@@ -186,6 +186,17 @@ def test_a_filter_that_fails_ends_alone(tmp_path: Path, body: str, state: int, t
     assert fine["packets"] == 3000
     assert played["engines"][fine["engine"]]["state"] == RUNS
     assert played["free_descriptors"] == played["descriptors"]
+
+
+@pytest.mark.parametrize(("body", "text"), [("while (1) ;", "hung"), ("ctx_kill();", "contexts ended")])
+def test_a_receive_engine_that_fails_takes_the_board_with_it(tmp_path: Path, body: str, text: str) -> None:
+    broken = compile_text("void main(void) { " + body + " }")
+    played = play(tmp_path, ["generator:full,count=100,hold=2"], [None, None], receive=broken,
+                  params={"watchdog_cycles": 100_000})  # fmt: skip
+    assert played["state"] == DEAD
+    assert text in played["engines"][0]["text"]
+    assert [played["engines"][i]["state"] for i in (1, 2)] == [LOST, LOST]
+    assert all(reader["ended"] for reader in played["readers"])
 
 
 def test_engines_add_up(tmp_path: Path) -> None:

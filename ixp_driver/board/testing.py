@@ -17,7 +17,8 @@ from ixp_driver.microc import Object
 
 AT_END = 65535  # READ of bench_board.c
 EMPTY, LOADED, RUNS, HUNG, FAULTED, LOST = range(6)  # enum ffpf_ixp_engine_state
-PORT_ENDED = 2
+PORT_ENDED = 2  # enum ffpf_ixp_port_state
+DEAD = 3  # enum ffpf_ixp_board_state
 
 
 @lru_cache(maxsize=2)
@@ -41,12 +42,12 @@ def object_path(made: Object, folder: Path, name: str) -> str:
 
 def play(
     folder: Path, ports: Sequence[str], filters: Sequence[Object | None] = (None,), *, bms: str = "srp",
-    read: int = 16, params: Mapping[str, int] | None = None, variant: str = "asan",
+    read: int = 16, params: Mapping[str, int] | None = None, variant: str = "asan", receive: Object | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """folder: for object files; None: a filter that takes every packet."""
+    """folder: for object files; None: a filter that takes every packet, and the framework's receive engine."""
     paths = [object_path(made, folder, f"filter{i}") if made else "-" for i, made in enumerate(filters)]
     given = [f"{name}={value}" for name, value in (params or {}).items()]
-    command = [str(bench_program(variant)), object_path(framework.receive(), folder, "receive"),
+    command = [str(bench_program(variant)), object_path(receive or framework.receive(), folder, "receive"),
                object_path(framework.accept(), folder, "accept"), bms, str(read), ",".join(paths), *ports,
                "--", *given]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **SANITIZERS})

@@ -34,12 +34,17 @@ class RunningBoard:
 
 @contextlib.contextmanager
 def running(
-    folder: Path, *ports: str, name: str = "ixp0", bms: str = "srp", params: Sequence[str] = ()
+    folder: Path,
+    *ports: str,
+    name: str = "ixp0",
+    bms: str = "srp",
+    params: Sequence[str] = (),
+    variant: str = "normal",
 ) -> Iterator[RunningBoard]:
     """A board with these ports ("pcap:FILE,pace=full" ...), until the end of the context."""
     objects = [object_path(made, folder, name) for made, name in (
         (framework.receive(), "receive"), (framework.accept(), "accept"))]  # fmt: skip
-    command = [str(board_program("normal")), str(folder / name), name, *objects, bms, *ports, "--", *params]
+    command = [str(board_program(variant)), str(folder / name), name, *objects, bms, *ports, "--", *params]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
