@@ -36,6 +36,7 @@ BENCHES = {
     "hook": "bench.hook",
     "python": "bench.python",
     "patterns": "bench.patterns",
+    "ixp_copy": "bench.ixp_copy",
 }
 
 

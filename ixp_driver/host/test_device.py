@@ -10,17 +10,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from pyffpf._core import ffi, lib
 
 import pyffpf
 from compat_tests.captures import write_imix
 from compat_tests.harness import SHARED_CAPTURES, library_path, published
+from ixp_driver.host.cost import MODES
+from ixp_driver.host.counting import set_mode
 from ixp_driver.host.running import RunningBoard, running
 from pyffpf.daemon.config import SourceConfig
 from pyffpf.daemon.test_replays import captured, instants, recorded, serving
 
-MODES = (lib.FFPF_IXP_COPY_ZERO, lib.FFPF_IXP_COPY_ALL, lib.FFPF_IXP_COPY_INTERESTING)
-MODE_NAMES = ("zero", "all", "interesting")
 FILTERS = 5  # of a board with one port
 
 
@@ -29,12 +28,6 @@ def tcpdump(board: RunningBoard, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         ["tcpdump", "-Z", "root", *arguments], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-
-
-def set_mode(board: RunningBoard, mode: int) -> None:
-    error = ffi.new("struct ffpf_error *")
-    path = ffi.new("char[]", str(board.folder / board.name).encode())
-    assert lib.ffpf_ixp_set_copy_mode(path, mode, error) == 0, ffi.string(error.text)
 
 
 @pytest.fixture
@@ -52,9 +45,9 @@ def imix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("mode", MODES, ids=MODE_NAMES)
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("words", [(), ("less", "600"), ("ip[8] == 64 and udp",)], ids=str)
-def test_tcpdump_captures_what_it_reads(folder: Path, imix: Path, mode: int, words: Sequence[str]) -> None:
+def test_tcpdump_captures_what_it_reads(folder: Path, imix: Path, mode: str, words: Sequence[str]) -> None:
     want, readable = recorded(imix, *words)
     assert readable
     with running(folder, f"pcap:{imix}") as board:
@@ -107,8 +100,8 @@ def packets_of(source: str | Path, words: str = "") -> list[tuple[int, int, byte
         return [(packet.ts_ns, packet.len, bytes(packet.data)) for packet in capture]
 
 
-@pytest.mark.parametrize("mode", MODES, ids=MODE_NAMES)
-def test_pyffpf_reads_the_same_packets(folder: Path, imix: Path, mode: int) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_pyffpf_reads_the_same_packets(folder: Path, imix: Path, mode: str) -> None:
     for words in ("", "less 600"):
         with running(folder, f"pcap:{imix}") as board:
             set_mode(board, mode)
@@ -146,8 +139,8 @@ def shared_tcpdump(environ: dict[str, str], words: str) -> subprocess.Popen[byte
 # ---- what ends, and what does not ----
 
 
-@pytest.mark.parametrize("mode", MODES, ids=MODE_NAMES)
-def test_a_killed_board_is_an_error_that_says_so(folder: Path, mode: int) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_a_killed_board_is_an_error_that_says_so(folder: Path, mode: str) -> None:
     with running(folder, "generator:2000pps") as board:
         set_mode(board, mode)
         process = tcpdump(board, "-i", "ixp0", "-w", "-", "-U")
