@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import struct
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -178,8 +179,9 @@ def test_random_mailboxes_do_no_harm(board: RunningBoard, seed: int) -> None:
         for _ in range(chance.choice([0, 0, 1, 5])):
             stage[chance.randrange(len(stage))] ^= 1 << chance.randrange(8)
         number = chance.choice([chance.randrange(8), chance.getrandbits(32)])
-        host.ask(chance.choice([LOAD, LOAD, START, STOP, UNLOAD, chance.getrandbits(32)]), number, chance.getrandbits(32),
-                 chance.getrandbits(1), bytes(stage[: chance.choice([0, len(stage), 100])]),
+        op = chance.choice([LOAD, LOAD, START, STOP, UNLOAD, chance.getrandbits(32)])
+        host.ask(op, number, chance.getrandbits(32), chance.getrandbits(1),
+                 bytes(stage[: chance.choice([0, len(stage), 100])]),
                  chance.choice([0, 2, 64, 3]), chance.choice([0, 8, 4096, 5]))  # fmt: skip
         while select.select([host.socket], [], [], 0)[0]:
             for fd in host.flow()[1]:
@@ -282,8 +284,8 @@ def test_the_command_shows_and_tells(board: RunningBoard, capsys: pytest.Capture
 def test_the_command_is_a_board(folder: Path) -> None:
     read, write = os.pipe()
     child = os.posix_spawn(
-        command.sys.executable,
-        [command.sys.executable, "-m", "pyffpf.cli.ixp", "board", "--name", "own", "--port", "generator:full,count=5",
+        sys.executable,
+        [sys.executable, "-m", "pyffpf.cli.ixp", "board", "--name", "own", "--port", "generator:full,count=5",
          "--set", "clock_hz=100000000", "--bms", "frp"],
         {**os.environ, "FFPF_IXP_DIR": str(folder)}, file_actions=[(os.POSIX_SPAWN_DUP2, write, 1)],
     )  # fmt: skip
