@@ -97,9 +97,8 @@ int
 ffpf_fplc_microcode(int *object, const struct ffpf_fpl2_request *request, struct ffpf_error *err)
 {
 	char bytes[24];
-	const char *const argv[] = {
-		"compile", "--mbuf", bytes, "--link", request->link, "--target", "microcode", NULL
-	};
+	const char *const argv[] = { "compile",     "--binary", "--mbuf",    bytes, "--link",
+				     request->link, "--target", "microcode", NULL };
 
 	snprintf(bytes, sizeof(bytes), "%" PRIu64, request->mbuf_bytes);
 	return ffpf_compiler_run(&compiler, argv, request->text, object, err);
