@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Completion of ffpf, ffpf-flow, ffpf-ixp, ffpf-run, ffpfd, fpl1 and fplc for bash; goes to
+# Completion of ffpf, ffpf-extcap, ffpf-flow, ffpf-ixp, ffpf-run, ffpfd, fpl1 and fplc for bash; goes to
 # share/bash-completion/completions/ffpf, with links of the other names. Needs nothing but bash.
 
 _ffpf_words() {
@@ -97,6 +97,15 @@ _ffpf_run() {
 	esac
 }
 
+_ffpf_extcap() {
+	local current=${COMP_WORDS[COMP_CWORD]}
+	local options="--extcap-interfaces --extcap-interface --extcap-dlts --extcap-config --extcap-capture-filter"
+	case ${COMP_WORDS[COMP_CWORD - 1]} in
+	--fifo) _ffpf_files "$current" ;;
+	*) _ffpf_words "$options --extcap-version --capture --fifo --graph --help" "$current" ;;
+	esac
+}
+
 _fpl1() {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
 	case $previous in
@@ -167,6 +176,7 @@ _ffpf_ixp() {
 
 complete -F _ffpf ffpf
 complete -F _ffpf_flow ffpf-flow
+complete -F _ffpf_extcap ffpf-extcap
 complete -F _ffpf_ixp ffpf-ixp
 complete -F _ffpfd ffpfd
 complete -F _ffpf_run ffpf-run

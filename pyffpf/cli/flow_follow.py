@@ -67,7 +67,7 @@ class PcapWriter:
     def write(self, batch: Batch) -> None:
         if not len(batch):
             return
-        self._begin(batch.link_type)
+        self.begin(batch.link_type)
         if batch.link_type != self._link_type:
             raise OSError(
                 0, f"a pcap file has one link type: {self._link_type}, and here are packets of {batch.link_type}"
@@ -83,13 +83,15 @@ class PcapWriter:
         self._output.flush()
 
     def close(self) -> None:
-        self._begin(1)  # without a packet it is a pcap file too
+        self.begin(1)  # without a packet it is a pcap file too
         self._output.flush()
 
-    def _begin(self, link_type: int) -> None:
+    def begin(self, link_type: int) -> None:
+        """Writes the file's header, once: for readers that wait for it before there is a packet."""
         if self._link_type is None:
             self._link_type = link_type
             self._output.write(struct.pack("=IHHiIII", PCAP_MAGIC_NS, 2, 4, 0, 0, SNAPLEN, _on_file(link_type)))
+            self._output.flush()
 
 
 def _on_file(link_type: int) -> int:

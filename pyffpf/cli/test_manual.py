@@ -17,6 +17,7 @@ PAGES = sorted((DOCS / "man").iterdir())
 COMMANDS = [  # page, module, subcommand
     ("ffpf.1", "ffpf", "status"),
     ("ffpf.1", "ffpf", "top"),
+    ("ffpf-extcap.1", "extcap", ""),
     ("ffpf-flow.1", "flow", ""),
     ("ffpf-ixp.1", "ixp", "board"),
     ("ffpf-ixp.1", "ixp", "status"),
