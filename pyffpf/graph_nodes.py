@@ -6,11 +6,11 @@ from __future__ import annotations
 import ctypes
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fpl.graph.node import COUNTING, PROGRAMS, Callee, Node
+from fpl.graph.node import COUNTING, DEVICE, PROGRAMS, Callee, Node, Read
 from pyffpf._core import ffi, lib
 from pyffpf.graph_text import text_at, text_error
 
@@ -54,16 +54,22 @@ def nodes_of(text: str, before: Before = _nothing_before, *, arguments: bool = F
                int(one.mbuf_bytes) if one.has_mbuf else None)
         for one in (graph.callees[number] for number in range(graph.callee_count))
     ]  # fmt: skip
+    aliases = [(text_at(one.word), int(one.node)) for one in (graph.aliases[n] for n in range(graph.alias_count))]
     ends = {int(graph.ends[number]) for number in range(graph.end_count)}
     nodes: list[Node] = []
     places: list[int] = []  # by position in the text
     for position in range(graph.count):
         said = graph.nodes[position]
         if text_at(getattr(said, "class")):
-            nodes.append(_node(said, places, position in ends, callees))
+            names = [(text_at(graph.nodes[at].name), places[at]) for at in range(position)]
+            names += [(word, places[at]) for word, at in aliases]
+            nodes.append(_node(said, places, position in ends, callees, _readable(names, nodes)))
         else:
             _join(nodes, before(text_at(said.flow), text_at(said.name)))
         places.append(len(nodes) - 1)
+    leading = {at for node in nodes for at in node.inputs}
+    for at in {places[at] for _, at in aliases} - leading:  # nobody asked for their packets
+        nodes[at] = replace(nodes[at], deliver=False)
     return nodes
 
 
@@ -104,16 +110,31 @@ def _join(nodes: list[Node], leading: Sequence[Node]) -> None:
         nodes.append(replace(node, inputs=tuple(first + at for at in node.inputs)))
 
 
-def _node(said: Any, places: Sequence[int], is_end: bool, callees: Sequence[Callee]) -> Node:
-    kind = text_at(getattr(said, "class"))
+def _readable(names: Iterable[tuple[str, int]], nodes: Sequence[Node]) -> list[Read]:
+    """Of several nodes with one name, in any case, none is meant."""
+    found: dict[str, set[int]] = {}
+    for name, position in names:
+        if name and nodes[position].kind != DEVICE:
+            found.setdefault(name.lower(), set()).add(position)
+    return [Read(name, *positions) for name, positions in found.items() if len(positions) == 1]
+
+
+def _node(
+    said: Any, places: Sequence[int], is_end: bool, callees: Sequence[Callee], known: Sequence[Read]
+) -> Node:  # fmt: skip
+    """known: what it might read."""
+    kind, program = text_at(getattr(said, "class")), text_at(said.expression)
+    calls = called(program, callees) if kind in PROGRAMS else ()
+    texts = " ".join([program, *(callee.argument for callee in calls)]) if kind in PROGRAMS else ""
     return Node(
         kind,
-        text_at(said.expression),
+        program,
         tuple(places[said.inputs[number]] for number in range(said.input_count)),
         int(said.mbuf_bytes) if said.has_mbuf else None,
         text_at(said.name),
         deliver=True if is_end and kind not in COUNTING else None,
-        calls=called(text_at(said.expression), callees) if kind in PROGRAMS else (),
+        calls=calls,
+        reads=tuple(read for read in known if re.search(rf"(?ai)\bm(em)?@{re.escape(read.name)}\b", texts)),
     )
 
 
@@ -132,12 +153,13 @@ def leading_to(nodes: Sequence[Node], position: int) -> list[Node]:
     wanted = {position}
     for at in range(position, -1, -1):
         if at in wanted:
-            wanted |= set(nodes[at].inputs)
+            wanted |= {*nodes[at].inputs, *(read.node for read in nodes[at].reads)}
     kept = sorted(wanted)
     number = {at: new for new, at in enumerate(kept)}
     return [
         replace(nodes[at], inputs=tuple(number[one] for one in nodes[at].inputs),
-                name=nodes[at].name if at == position else "", deliver=None)
+                name=nodes[at].name if at == position else "", deliver=None,
+                reads=tuple(replace(read, node=number[read.node]) for read in nodes[at].reads))
         for at in kept
     ]  # fmt: skip
 

@@ -20,9 +20,11 @@ def filter_text(kind: str, argument: str, mbuf: int | None, name: str = "") -> s
     return (f"{name}=" if name else "") + f'({kind},"{quoted}"' + (f",{mbuf})" if mbuf is not None else ")")
 
 
-def callees_text(calls: Iterable[Callee]) -> str:
-    """What stands before the flow, for the programs in it to call."""
-    return "".join(f"{filter_text(one.kind, one.argument, one.mbuf, one.name)}; " for one in calls)
+def before_flow(calls: Iterable[Callee], reads: Iterable[tuple[str, str]]) -> str:
+    """What stands before the flow, for the programs in it: to call, and to read, names and the nodes' own."""
+    said = [f"{word}={node}" for word, node in reads]
+    said += [filter_text(one.kind, one.argument, one.mbuf, one.name) for one in calls]
+    return "".join(f"{one}; " for one in said)
 
 
 def text_at(pointer: Any) -> str:

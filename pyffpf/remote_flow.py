@@ -31,7 +31,7 @@ from pyffpf.flow import ALLOWED, Flow
 from pyffpf.flow_node import Node, Readable
 from pyffpf.graph import Counters, Graph, GraphInstance
 from pyffpf.graph_nodes import FilterError, nodes_of
-from pyffpf.graph_text import callees_text, filter_text
+from pyffpf.graph_text import before_flow, filter_text
 from pyffpf.joined_graph import JoinedGraph
 from pyffpf.remote_node import Delivers, RemoteNode
 from pyffpf.remote_plan import Plan, plan
@@ -257,9 +257,10 @@ class RemoteFlow(Delivers, Flow):
     def _run_here(self, node: GraphNode) -> Flow:
         inputs = " | ".join(self._locals[at][-1].name for at in node.inputs)
         self.graph.add_installed([node.kind, *(callee.kind for callee in node.calls)])
+        reads = [(read.name, self._locals[read.node][-1].name) for read in node.reads]
         made = filter_text(node.kind, node.argument, node.mbuf, self._new_name())
         try:
-            return self._here(f"{callees_text(node.calls)}{inputs} -> {made}")
+            return self._here(f"{before_flow(node.calls, reads)}{inputs} -> {made}")
         except BadGraph as error:  # its place is in a text that nobody wrote
             words = str(error).partition("\n")[0].removeprefix(f"{error.line}:{error.column}: ")
             raise BadGraph(f"{node}: {words}", None, None, None) from error

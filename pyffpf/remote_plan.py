@@ -61,6 +61,9 @@ def plan(nodes: Sequence[Node], deliver: Collection[int] = (), *, private: bool 
     sources: list[set[str]] = []
     for node in nodes:
         sources.append({source_of(node)} if node.kind == DEVICE else set().union(*(sources[at] for at in node.inputs)))
+        other = next((read.node for read in node.reads if sources[read.node] != sources[-1]), None)
+        if other is not None:
+            raise NotSupported(f"{node} reads the MBuf of {nodes[other]}, whose packets come from elsewhere")
     needed = set(deliver)
     for position, node in enumerate(nodes):
         if len(sources[position]) > 1:
@@ -82,5 +85,6 @@ def _renumbered(nodes: Sequence[Node], positions: list[int], needed: set[int], p
         if node.kind == DEVICE:
             found.append(replace(node, argument=source_of(node), deliver=wanted))
         else:
-            found.append(replace(node, inputs=inputs, deliver=wanted, private=private))
+            reads = tuple(replace(read, node=number[read.node]) for read in node.reads)
+            found.append(replace(node, inputs=inputs, deliver=wanted, private=private, reads=reads))
     return found

@@ -80,6 +80,8 @@ def _request_of(node: Node) -> dict[str, Any]:
         said["name"] = node.name
     if node.calls:
         said["calls"] = [callee.said() for callee in node.calls]
+    if node.reads:
+        said["reads"] = [read.said() for read in node.reads]
     if node.insns is not None:
         said["insns"] = base64.b64encode(node.insns).decode()
     said |= {key: value for key, value in (("mbuf", node.mbuf), ("deliver", node.deliver)) if value is not None}

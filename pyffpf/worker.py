@@ -37,7 +37,7 @@ from pyffpf.delivery import Delivery
 from pyffpf.errors import FfpfError, check, new_error
 from pyffpf.flow import Flow
 from pyffpf.graph import Graph
-from pyffpf.graph_text import callees_text, filter_text
+from pyffpf.graph_text import before_flow, filter_text
 from pyffpf.worker_relay import Lanes, Relay
 
 LOOK_S = 0.5  # between two looks at what ffpfd has to say
@@ -127,11 +127,12 @@ class Nodes:
         position = int(said["position"])
         inputs = " | ".join(one if isinstance(one, str) else self.name(one) for one in said["inputs"])
         calls = [Callee(one["name"], one["class"], one["argument"], one["mbuf"]) for one in said.get("calls", ())]
+        reads = [(one["name"], self.name(int(one["node"]))) for one in said.get("reads", ())]
         made = filter_text(said["class"], said["argument"], said.get("mbuf"), self.name(position))
         before = {one.id for one in self._graph.instances()}
         flow = OwnFlow(graph=self._graph, name=f"f{self._flow}at{position}")
         self.made[position] = flow
-        flow.populate(f"{callees_text(calls)}{inputs} -> {made}").instantiate()
+        flow.populate(f"{before_flow(calls, reads)}{inputs} -> {made}").instantiate()
         number = flow[-1].instance
         fd, at, octets, error = ffi.new("int *"), ffi.new("uint64_t *"), ffi.new("uint64_t *"), new_error()
         check(lib.ffpf_graph_flow_memory(flow._pointer, flow[-1].number, fd, at, octets, error), error)

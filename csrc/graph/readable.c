@@ -14,7 +14,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define PREFIX "mem@"
+#define PREFIX "mem@" /* in a program M@ is the same */
 
 struct readable {
 	struct ffpf_extern row; /* its `arg` is this */
@@ -110,7 +110,8 @@ void
 readables_want(struct readables *self, const char *text)
 {
 	for (uint32_t i = 0; i < self->count; i++)
-		self->list[i].wanted |= !self->list[i].unclear && engine_has_word(text, self->list[i].name);
+		self->list[i].wanted |= !self->list[i].unclear && (engine_has_word(text, self->list[i].name) ||
+								   engine_has_word(text, self->list[i].name + 2));
 }
 
 bool

@@ -18,7 +18,7 @@ class Case(NamedTuple):
 
 COUNT = "n=(packetcount)"
 CASES = {
-    "what a class counts": Case(f'(device,hook:h) -> {COUNT} -> (FPL-2,"RETURN MEM@n[0];")', (5, 5, 5, 5, 5)),
+    "what a class counts": Case(f'(device,hook:h) -> {COUNT} -> (FPL-2,"RETURN M@N[0];")', (5, 5, 5, 5, 5)),
     "of a node beside it": Case(
         f'(device,hook:h) -> [{COUNT} -> (BPF,udp)] | (FPL-2,"RETURN 10 + MEM@n.Q[0];")', (15,) * 5),
     "another program's": Case(

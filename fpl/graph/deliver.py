@@ -30,9 +30,12 @@ def to_worker(nodes: Sequence[Node], placed: Sequence[Placed], why_not_class: Wo
     """The same, with what the group's worker is to run of what runs in userspace: all but what is the application's
     own, and what stands behind that. why_not_class: "" for a class that a worker runs."""
     outside: dict[int, str] = {}
-    for position, where in enumerate(placed):
-        if where.level is Level.USERSPACE and (why := _why_not_worker(position, nodes, outside, why_not_class)):
-            outside[position] = why
+    before = -1
+    while before != len(outside):  # what reads a node, and what is read, are in one process
+        before = len(outside)
+        for position, where in enumerate(placed):
+            if where.level is Level.USERSPACE and (why := _why_not_worker(position, nodes, outside, why_not_class)):
+                outside.setdefault(position, why)
     return [
         replace(where, by_worker=position not in outside, here=outside.get(position, ""))
         if where.level is Level.USERSPACE
@@ -46,6 +49,11 @@ def _why_not_worker(position: int, nodes: Sequence[Node], outside: Container[int
     node = nodes[position]
     if node.private:
         return "its flow shares nothing"
+    for at, other in enumerate(nodes):
+        if at in outside and any(read.node == at for read in node.reads):
+            return f"{other}, whose MBuf it reads, runs in the application"
+        if at in outside and any(read.node == position for read in other.reads):
+            return f"{other}, which reads its MBuf, runs in the application"
     before = next((nodes[at] for at in node.inputs if at in outside), None)
     return f"its input {before} runs in the application" if before is not None else why_not_class(node)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from fpl.graph.classes import NotInKernelError
 from fpl.graph.merge import DEVICE_NUMBER, Merged, Running, key_of
-from fpl.graph.node import DEVICE, NODES_MAX, Callee, GraphError, Instance, Level, Node, Placed, check
+from fpl.graph.node import DEVICE, NODES_MAX, Callee, GraphError, Instance, Level, Node, Placed, Read, check
 from fpl.graph.table import CLASSES
 
 # Of these documents, and of the maps that they speak of: `work` (emit.py), the states, what a class has in its MBuf and
@@ -38,6 +38,14 @@ class KeptCallee:
 
 
 @dataclass(frozen=True)
+class KeptRead:
+    """As Read."""
+
+    name: str
+    node: int
+
+
+@dataclass(frozen=True)
 class KeptNode:
     """As Node. insns: base64."""
 
@@ -50,6 +58,7 @@ class KeptNode:
     private: bool = False
     deliver: bool | None = None
     calls: list[KeptCallee] = field(default_factory=list)
+    reads: list[KeptRead] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -132,8 +141,9 @@ def node_of(kept: KeptNode) -> Node:
     insns = None if kept.insns is None else base64.b64decode(kept.insns, validate=True)
     calls = tuple(Callee(one.name, one.kind, one.argument, one.mbuf) for one in kept.calls)
     return Node(
-        kept.kind, kept.argument, tuple(kept.inputs), kept.mbuf, kept.name, insns, kept.private, kept.deliver, calls
-    )
+        kept.kind, kept.argument, tuple(kept.inputs), kept.mbuf, kept.name, insns, kept.private, kept.deliver, calls,
+        tuple(Read(one.name, one.node) for one in kept.reads),
+    )  # fmt: skip
 
 
 def keep_node(node: Node) -> KeptNode:
@@ -148,6 +158,7 @@ def keep_node(node: Node) -> KeptNode:
         node.private,
         node.deliver,
         [KeptCallee(one.name, one.kind, one.argument, one.mbuf) for one in node.calls],
+        [KeptRead(one.name, one.node) for one in node.reads],
     )
 
 

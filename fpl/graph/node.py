@@ -57,12 +57,25 @@ class Callee:
 
 
 @dataclass(frozen=True)
+class Read:
+    """Another node, whose MBuf a program reads (csrc/graph/readable.c). name: what it calls it; node: its position."""
+
+    name: str
+    node: int
+
+    def said(self) -> dict[str, object]:
+        """As messages have it."""
+        return {"name": self.name, "node": self.node}
+
+
+@dataclass(frozen=True)
 class Node:
     """kind: the class, as in text. argument: its expression. inputs: positions of earlier nodes; a device has none.
     mbuf: octets of MBuf, None: as many as the class has. insns: what the text of a BPF node compiles to, octets of
     struct sock_filter, little endian; None there: everything passes. private: not shared with other flows, and the MBuf
     may be written by the flow's application. deliver: packets that come out of it go to the flow's IBuf; None: if it is
-    a last node, and not one that counts. calls: filters that a program may call, each those before it."""
+    a last node, and not one that counts. calls: filters that a program may call, each those before it. reads: nodes
+    whose MBufs it may read."""
 
     kind: str
     argument: str = ""
@@ -73,6 +86,7 @@ class Node:
     private: bool = False
     deliver: bool | None = None
     calls: tuple[Callee, ...] = ()
+    reads: tuple[Read, ...] = ()
 
     def __str__(self) -> str:
         return (
@@ -97,8 +111,10 @@ def check(nodes: Sequence[Node]) -> None:
             raise GraphError(f"node {position} {node}: its inputs must be earlier nodes")
         if len(set(node.inputs)) != len(node.inputs):
             raise GraphError(f"node {position} {node}: an input stands there twice")
-        if node.calls and node.kind not in PROGRAMS:
-            raise GraphError(f"node {position} {node}: only programs call filters")
+        if (node.calls or node.reads) and node.kind not in PROGRAMS:
+            raise GraphError(f"node {position} {node}: only programs call filters, and read their memory")
+        if any(not 0 <= read.node < position for read in node.reads):
+            raise GraphError(f"node {position} {node}: the nodes that it reads must be earlier ones")
         if node.mbuf is not None and not 0 <= node.mbuf <= MBUF_MAX:
             raise GraphError(f"node {position} {node}: an MBuf has {MBUF_MAX} octets at most")
     names = [node.name for node in nodes if node.name]
@@ -107,9 +123,9 @@ def check(nodes: Sequence[Node]) -> None:
 
 
 def last(nodes: Sequence[Node]) -> list[int]:
-    """Positions of nodes that lead nowhere."""
+    """Positions of nodes that lead nowhere, and are not there for something else: to be read, deliver is False."""
     leading = {number for node in nodes for number in node.inputs}
-    return [position for position in range(len(nodes)) if position not in leading]
+    return [position for position, node in enumerate(nodes) if position not in leading and node.deliver is not False]
 
 
 @dataclass(frozen=True)

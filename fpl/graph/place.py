@@ -24,6 +24,11 @@ def why_not(position: int, nodes: Sequence[Node], placed: Sequence[Placed], pins
     outside = next((number for number in node.inputs if placed[number].level is Level.USERSPACE), None)
     if pins.get(node.kind) is Level.USERSPACE:
         return f"the administrator keeps {node.kind} in userspace"
+    if node.reads:
+        return f"it reads the MBuf of {nodes[node.reads[0].node]}, which userspace alone does"
+    reader = next((other for other in nodes if any(read.node == position for read in other.reads)), None)
+    if reader is not None:
+        return f"{reader}, which runs in userspace, reads its MBuf"
     what = CLASSES.get(node.kind)
     if what is None:
         return f"the kernel has no {node.kind}"

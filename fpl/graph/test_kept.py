@@ -13,7 +13,7 @@ import pytest
 from fpl.classify.testing import Packet
 from fpl.graph import kept
 from fpl.graph.kept import FORMAT, KeptError, KeptStage
-from fpl.graph.node import Callee, Node
+from fpl.graph.node import Callee, Node, Read
 from fpl.graph.testing import DEVICE, TestStage, bpf_node
 from pyffpf.daemon import jsonform
 
@@ -108,7 +108,8 @@ def test_with_nobody_left_nothing_runs(made: TestStage) -> None:
 
 
 def test_what_programs_call_is_kept() -> None:
-    node = Node("FPL-1", "call a", (0,), calls=(Callee("a", "BPF", "tcp"), Callee("b", "FPL-2", "RETURN 1;", 8)))
+    node = Node("FPL-1", "call a", (0,), calls=(Callee("a", "BPF", "tcp"), Callee("b", "FPL-2", "RETURN 1;", 8)),
+                reads=(Read("x", 0),))  # fmt: skip
     assert kept.node_of(kept.keep_node(node)) == node
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NoReturn, TypeGuard
 
-from fpl.graph.node import CALLS_MAX, MBUF_MAX, NODES_MAX, Callee, Node
+from fpl.graph.node import CALLS_MAX, MBUF_MAX, NODES_MAX, Callee, Node, Read
 
 VERSION = 1
 MESSAGE_MAX = 65536  # octets of one message
@@ -242,10 +242,13 @@ class _Fields:
             self.fail(f"argument must be printable text of {TEXT_MAX} characters at most")
         return value
 
-    def calls(self) -> list[object]:
-        value = self._fields.get("calls", [])
-        if not isinstance(value, list) or len(value) > CALLS_MAX:
-            self.fail(f"calls must be a list of {CALLS_MAX} at most")
+    def mbuf(self) -> int | None:
+        return None if self._fields.get("mbuf") is None else self.uint("mbuf", MBUF_MAX)
+
+    def listed(self, what: str, most: int) -> list[object]:
+        value = self._fields.get(what, [])
+        if not isinstance(value, list) or len(value) > most:
+            self.fail(f"{what} must be a list of {most} at most")
         return value
 
     def nodes(self) -> tuple[Node, ...]:
@@ -265,23 +268,31 @@ class _Fields:
             kind=fields.text("class"),
             argument=fields.argument(),
             inputs=tuple(inputs),
-            mbuf=None if item.get("mbuf") is None else fields.uint("mbuf", MBUF_MAX),
+            mbuf=fields.mbuf(),
             name=fields.text_or_null("name") or "",
             insns=fields.insns() if "insns" in item else None,
             private=fields.boolean("private", False),
             deliver=None if item.get("deliver") is None else fields.boolean("deliver", False),
-            calls=tuple(self._callee(number, callee) for callee in fields.calls()),
+            calls=tuple(self._callee(number, callee) for callee in fields.listed("calls", CALLS_MAX)),
+            reads=tuple(self._read(number, read) for read in fields.listed("reads", NODES_MAX)),
         )
 
-    def _callee(self, number: int, item: object) -> Callee:
+    def _word(self, number: int, what: str, item: object) -> _Fields:
+        """Something of a node's that has a name."""
         if not isinstance(item, dict):
-            self.fail(f"nodes[{number}]: calls must be objects")
-        fields = _Fields(self._id, f"{self._op}: nodes[{number}]: calls", item)
-        mbuf = None if item.get("mbuf") is None else fields.uint("mbuf", MBUF_MAX)
-        name = fields.text("name")
-        if not WORD.fullmatch(name):
+            self.fail(f"nodes[{number}]: {what} must be objects")
+        fields = _Fields(self._id, f"{self._op}: nodes[{number}]: {what}", item)
+        if not WORD.fullmatch(fields.text("name")):
             fields.fail("name must be a word")
-        return Callee(name, fields.text("class"), fields.argument(), mbuf)
+        return fields
+
+    def _read(self, number: int, item: object) -> Read:
+        fields = self._word(number, "reads", item)
+        return Read(fields.text("name"), fields.uint("node"))
+
+    def _callee(self, number: int, item: object) -> Callee:
+        fields = self._word(number, "calls", item)
+        return Callee(fields.text("name"), fields.text("class"), fields.argument(), fields.mbuf())
 
 
 def _is_lines(text: str) -> bool:

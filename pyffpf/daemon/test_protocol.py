@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fpl.graph.node import Callee
+from fpl.graph.node import Callee, Read
 from pyffpf.daemon import protocol
 from pyffpf.daemon.protocol import BadRequestError, Close, Filter, Hello, Open, Revoke, Status, Successor
 
@@ -42,9 +42,10 @@ def graph(**node: Any) -> bytes:
 
 def test_what_programs_call_is_read() -> None:
     calls = (Callee("a", "BPF", "tcp"), Callee("b", "FPL-2", "EXTERN(a,0,0);", 8))
-    request = protocol.parse(graph(calls=[callee.said() for callee in calls]))
+    reads = (Read("n", 7),)
+    request = protocol.parse(graph(calls=[callee.said() for callee in calls], reads=[read.said() for read in reads]))
     assert isinstance(request, protocol.Instantiate)
-    assert request.nodes[0].calls == calls
+    assert (request.nodes[0].calls, request.nodes[0].reads) == (calls, reads)
 
 
 @pytest.mark.parametrize(("message", "request_"), REQUESTS)
@@ -104,6 +105,8 @@ def test_requests_are_read(message: dict[str, Any], request_: protocol.Request) 
             "nodes[0]: calls: argument must be printable",
         ),
         (graph(calls=[{"name": "a", "class": "BPF", "mbuf": -1}]), 5, "calls: mbuf must be a whole number"),
+        (graph(reads=[{"name": "a"}]), 5, "nodes[0]: reads: node must be a whole number"),
+        (graph(reads=[{"name": "a b", "node": 0}]), 5, "nodes[0]: reads: name must be a word"),
         (b" " * 65537, 0, "a message has 65536 octets at most"),
     ],
 )

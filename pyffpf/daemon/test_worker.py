@@ -249,37 +249,6 @@ def test_fpl_1_runs_in_the_worker_and_extends_itself_there(ns: Netns, tmp_path: 
         made.clear_up()
 
 
-def test_programs_that_call_filters_run_in_the_worker(ns: Netns, tmp_path: Path) -> None:
-    """Flows that call the same share it; one that calls another filter by that name does not. What does not call runs
-    in the kernel."""
-    open_to_all(tmp_path)
-    made = Ffpfd(ns, tmp_path, '[daemon]\nuser = "root"\n' + CONFIG)
-    big, count_it = '(FPL-2,"RETURN LEN > 100;")', '(FPL-2,"MEM[0]++; RETURN 1;")'
-    program = '(FPL-2,"IF (EXTERN(big, 0, 0)) THEN EXTERN(count_it, 0, 0); RETURN 1; FI",8)'
-    text = f"big={big}; count_it={count_it}; (device,{ns.left}) -> p={program} -> n=(packetcount)"
-    other = text.replace("> 100", "> 50")
-    plain = text.replace(program, '(FPL-2,"RETURN 1;",8)')
-    try:
-        with (
-            flow_at(ns, made.path, text) as one,
-            flow_at(ns, made.path, text) as two,
-            flow_at(ns, made.path, other) as different,
-            flow_at(ns, made.path, plain) as kernel,
-        ):
-            assert one.explain().splitlines()[1] == (
-                f"p: userspace (worker of group {GROUP}): it calls big, and filters are called in userspace alone"
-            )
-            assert kernel.explain().splitlines()[1].startswith("p: kernel")
-            ns.send(ns.right, frames(IPV4, 30, 60) + frames(IPV4, 12, 200))
-            wait_until(lambda: two["p"].counters.packets_in == 42 == different["p"].counters.packets_in, "all packets")
-            assert (count(one), count(two), count(different), count(kernel)) == (12, 12, 42, 42)
-            assert [int(flow["p"].mbuf.view("u4")[0]) for flow in (one, two, different)] == [12, 12, 42]
-            assert workers(made)[0].nodes == 4
-        made.stop()
-    finally:
-        made.clear_up()
-
-
 def test_a_user_pays_for_the_memory_of_its_nodes(ns: Netns, running: Ffpfd) -> None:
     def run(graph: RemoteGraph) -> str:
         try:

@@ -261,7 +261,8 @@ class Workers:
         node = graph.nodes[position]
         inputs = [at if graph.placed[at].by_worker else self._device(graph, at, front, kernel) for at in node.inputs]
         return {"position": position, "class": node.kind, "argument": node.argument, "mbuf": node.mbuf,
-                "inputs": inputs, "calls": [callee.said() for callee in node.calls]}  # fmt: skip
+                "inputs": inputs, "calls": [callee.said() for callee in node.calls],
+                "reads": [read.said() for read in node.reads]}  # fmt: skip
 
     async def _front(self, worker: Worker, graph: GraphFlow, kernel: Sequence[int]) -> Front:
         key = (graph.source.key, tuple(graph.placed[at].number for at in kernel))
