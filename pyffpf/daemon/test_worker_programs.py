@@ -9,24 +9,18 @@ from collections.abc import Iterator
 import pytest
 
 from compat_tests.netns import wait_until
-from pyffpf.daemon.fixtures import network
+from pyffpf.daemon.fixtures import network, started
 from pyffpf.daemon.test_kernel import IPV4, Ffpfd, frames
 from pyffpf.daemon.test_worker import CONFIG, GROUP, count, flow_at, graph_at, workers
-from pyffpf.daemon.testing import open_to_all
+
+pytestmark = pytest.mark.live
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ffpfd]:
     """Of root's, since the compilers lie in folders that only root may enter, perhaps."""
-    folder = tmp_path_factory.mktemp("programs")
-    open_to_all(folder)
-    with network() as ns:
-        made = Ffpfd(ns, folder, f'[daemon]\nuser = "root"\n{CONFIG}')
-        try:
-            yield made
-            made.stop()
-        finally:
-            made.clear_up()
+    with network() as ns, started(ns, tmp_path_factory, f'[daemon]\nuser = "root"\n{CONFIG}') as made:
+        yield made
 
 
 def test_what_calls_filters_runs_in_the_worker(running: Ffpfd) -> None:
