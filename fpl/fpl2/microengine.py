@@ -18,8 +18,9 @@ from fpl.fpl2 import meaning, tree
 from fpl.fpl2.check import loop_of
 from fpl.fpl2.compile import Checked
 from fpl.fpl2.meaning import ALL, RESULT_MAX
-from fpl.fpl2.microengine_values import NotForBoardError as NotForBoardError
-from fpl.fpl2.microengine_values import Value, Values, extended
+from fpl.fpl2.microengine_lines import NotForBoardError as NotForBoardError
+from fpl.fpl2.microengine_lines import Value
+from fpl.fpl2.microengine_values import Values, extended
 from fpl.fpl2.ranges import WORD, Ranges
 from ixp_driver import framework
 from ixp_driver.microc import CompileError, Object, compile_text

@@ -31,27 +31,9 @@ __multiply64(uint64_t a, uint64_t b)
 	return product;
 }
 
+/* The quotient, or the rest. */
 static uint32_t
-__modulo32(uint32_t a, uint32_t b)
-{
-	uint32_t shift = 0;
-
-	while (b <= a && !(b & 0x80000000)) {
-		b <<= 1;
-		shift++;
-	}
-	for (;;) {
-		if (a >= b)
-			a -= b;
-		if (!shift)
-			return a;
-		b >>= 1;
-		shift--;
-	}
-}
-
-static uint32_t
-__divide32(uint32_t a, uint32_t b)
+__divided32(uint32_t a, uint32_t b, uint32_t rest)
 {
 	uint32_t quotient = 0, shift = 0;
 
@@ -66,33 +48,14 @@ __divide32(uint32_t a, uint32_t b)
 			quotient++;
 		}
 		if (!shift)
-			return quotient;
+			return rest ? a : quotient;
 		b >>= 1;
 		shift--;
 	}
 }
 
 static uint64_t
-__modulo64(uint64_t a, uint64_t b)
-{
-	uint32_t shift = 0;
-
-	while (b <= a && !(b & 0x8000000000000000)) {
-		b <<= 1;
-		shift++;
-	}
-	for (;;) {
-		if (a >= b)
-			a -= b;
-		if (!shift)
-			return a;
-		b >>= 1;
-		shift--;
-	}
-}
-
-static uint64_t
-__divide64(uint64_t a, uint64_t b)
+__divided64(uint64_t a, uint64_t b, uint32_t rest)
 {
 	uint64_t quotient = 0;
 	uint32_t shift = 0;
@@ -108,10 +71,34 @@ __divide64(uint64_t a, uint64_t b)
 			quotient++;
 		}
 		if (!shift)
-			return quotient;
+			return rest ? a : quotient;
 		b >>= 1;
 		shift--;
 	}
+}
+
+static inline uint32_t
+__divide32(uint32_t a, uint32_t b)
+{
+	return __divided32(a, b, 0);
+}
+
+static inline uint32_t
+__modulo32(uint32_t a, uint32_t b)
+{
+	return __divided32(a, b, 1);
+}
+
+static inline uint64_t
+__divide64(uint64_t a, uint64_t b)
+{
+	return __divided64(a, b, 0);
+}
+
+static inline uint64_t
+__modulo64(uint64_t a, uint64_t b)
+{
+	return __divided64(a, b, 1);
 }
 
 static int32_t
@@ -169,11 +156,5 @@ __shift_right(uint64_t a, uint32_t n)
 static uint64_t
 __shift_right_signed(uint64_t a, uint32_t n)
 {
-	int64_t b = (int64_t)a;
-
-	if (n & 32)
-		b >>= 32;
-	for (n &= 31; n; n--)
-		b >>= 1;
-	return (uint64_t)b;
+	return (int64_t)a < 0 ? ~__shift_right(~a, n) : __shift_right(a, n);
 }

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ixp_driver.microengine import isa
 
@@ -41,37 +41,37 @@ def _reference(f: Mapping[str, int]) -> str:
             f"{operand(f['base'])} + {operand(f['offset'])}, {f['count'] + 1}")  # fmt: skip
 
 
+def _immediate(operation: str, f: Mapping[str, int]) -> str:
+    if operation == "BAL":
+        return f"{operand(f['dst'])}, {f['value']}"
+    return f"{operand(f['dst'])}, {_named(isa.IMMEDS, f['how'])} 0x{f['value']:x}"
+
+
+_TEXTS: dict[str, Callable[[str, Mapping[str, int]], str]] = {
+    "NONE": lambda operation, f: "",
+    "ALU": _alu,
+    "MOV": lambda operation, f: f"{operand(f['dst'], destination=True)}, {operand(f['b'])}",
+    "IMM": _immediate,
+    "BR": lambda operation, f: f"{_named(isa.CONDITIONS, f['cond'])}, {f['target']}",
+    "BIT": lambda operation, f: f"{operand(f['a'])}.{f['bit']}, {f['target']}",
+    "BYTE": lambda operation, f: f"{operand(f['a'])}.{f['byte']}, 0x{f['value']:x}, {f['target']}",
+    "REF": lambda operation, f: _reference(f),
+    "ARB": lambda operation, f: f"0x{f['mask']:x}",
+    "SIGNAL": lambda operation, f: f"{_named({**isa.UNITS, **isa.SIGNALS}, f['signal'])}, {f['target']}",
+    "CSR": lambda operation, f: f"{operand(f['reg'], destination=True)}, {_named(isa.CSRS, f['csr'])}",
+    "RTN": lambda operation, f: operand(f["a"]),
+    "HALT": lambda operation, f: f"0x{f['code']:x}",
+}
+
+
 def instruction(word: int) -> str:
     """Of any word: what it is, or that it is none."""
     try:
         decoded = isa.decode(word)
     except ValueError as error:
         return str(error)
-    operation, f = decoded.operation, decoded.fields
-    kind = isa.FORMATS[operation]
-    if kind == "ALU":
-        text = _alu(operation, f)
-    elif kind == "MOV":
-        text = f"{operand(f['dst'], destination=True)}, {operand(f['b'])}"
-    elif operation == "BAL":
-        text = f"{operand(f['dst'])}, {f['value']}"
-    elif kind == "IMM":
-        text = f"{operand(f['dst'])}, {_named(isa.IMMEDS, f['how'])} 0x{f['value']:x}"
-    elif kind == "BR":
-        text = f"{_named(isa.CONDITIONS, f['cond'])}, {f['target']}"
-    elif kind == "BIT":
-        text = f"{operand(f['a'])}.{f['bit']}, {f['target']}"
-    elif kind == "BYTE":
-        text = f"{operand(f['a'])}.{f['byte']}, 0x{f['value']:x}, {f['target']}"
-    elif kind == "REF":
-        text = _reference(f)
-    elif kind == "SIGNAL":
-        text = f"{_named({**isa.UNITS, **isa.SIGNALS}, f['signal'])}, {f['target']}"
-    elif kind == "CSR":
-        text = f"{operand(f['reg'], destination=True)}, {_named(isa.CSRS, f['csr'])}"
-    else:
-        text = ", ".join(operand(value) if name == "a" else f"0x{value:x}" for name, value in f.items())
-    return f"{operation:<10} {text}".rstrip()
+    text = _TEXTS[isa.FORMATS[decoded.operation]](decoded.operation, decoded.fields)
+    return f"{decoded.operation:<10} {text}".rstrip()
 
 
 def listing(words: Sequence[int], symbols: Mapping[str, int] | None = None) -> str:
