@@ -210,8 +210,9 @@ enum ffpf_ibuf_state {
 	FFPF_IBUF_DETACHED = 2, /* the control plane took the flow from the lane */
 	FFPF_IBUF_MOVED = 3,    /* the flow goes on in another IBuf, perhaps of another lane: read this one, then ask */
 	/* second hand: */
-	FFPF_IBUF_LEFT = 4, /* its reader held up whoever writes it; nothing protects what it has not read */
-	FFPF_IBUF_GONE = 5, /* no entry will come: the source is gone */
+	FFPF_IBUF_LEFT = 4,   /* its reader held up whoever writes it; nothing protects what it has not read */
+	FFPF_IBUF_GONE = 5,   /* no entry will come: the source is gone */
+	FFPF_IBUF_CLOSED = 6, /* ... its lane was closed */
 };
 
 /* Values of ffpf_ibuf_page.flags. */

@@ -105,6 +105,7 @@ class Delivery:
         check(lib.ffpf_lanes_open(out, parts, config, error), error, self._flow.source)
         self.reader, self._number = out[0], number
         self.reader.info.link_type = self.link_type
+        self.reader.info.switched = True  # by ffpfd
         _LIVING[number] = self
         for name in self._fds.keys() - {"wake", "writer"}:
             os.close(self._fds.pop(name))

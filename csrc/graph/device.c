@@ -186,7 +186,7 @@ device_wanted(struct device *device, bool on)
 		return;
 	if (device->kind == DEVICE_BOARD)
 		board_run(device, on);
-	else if (on && !is_savefile(device->reader))
+	else if (on && !is_savefile(device->reader) && !device->reader->info.switched)
 		device->active_since_ns = engine_clock(CLOCK_REALTIME);
 }
 

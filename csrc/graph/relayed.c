@@ -70,7 +70,7 @@ relays_end(const struct ffpf_engine *engine)
 {
 	for (const struct ffpf_graph_relay *relay = engine->relays; relay; relay = relay->next) {
 		if (relay->device && relay->device->device->ended)
-			ffpf_relay_end(relay->relay);
+			ffpf_relay_end(relay->relay, relay->device->device->failed.code == FFPF_E_DEVICE_GONE);
 	}
 }
 

@@ -115,8 +115,9 @@ void lanes_use_filter(struct lanes *l, const struct ffpf_bpf_prog *prog);
 static inline bool
 lane_is_closed(const struct lanes *l, const struct lane *lane)
 {
-	return !l->second_hand &&
-	       atomic_load_explicit(&lane->view.lane->state, memory_order_acquire) == FFPF_LANE_CLOSED;
+	if (l->second_hand)
+		return atomic_load_explicit(&lane->view.ibuf->state, memory_order_acquire) == FFPF_IBUF_CLOSED;
+	return atomic_load_explicit(&lane->view.lane->state, memory_order_acquire) == FFPF_LANE_CLOSED;
 }
 
 /* lanes.c */

@@ -99,6 +99,7 @@ struct ffpf_reader_info {
 	bool swapped; /* savefile of the other byte order */
 	int version_major, version_minor;
 	size_t buffer_bytes; /* of the kernel's ring; 0 for savefiles */
+	bool switched;       /* whoever fills it stops while its flow is paused: nothing is too old for a flow */
 	enum ffpf_filter_kind filter_kind;
 };
 

@@ -400,10 +400,10 @@ ffpf_relay_look_ns(const struct ffpf_relay *relay)
 }
 
 void
-ffpf_relay_end(struct ffpf_relay *relay)
+ffpf_relay_end(struct ffpf_relay *relay, bool gone)
 {
 	for (uint32_t i = 0; i < relay->lane_count && !relay->left && !relay->ended; i++) {
-		set_state(relay->lanes[i].newest, FFPF_IBUF_GONE);
+		set_state(relay->lanes[i].newest, gone ? FFPF_IBUF_GONE : FFPF_IBUF_CLOSED);
 		ffpf_wake(relay->lanes[i].newest->ibuf);
 	}
 	relay->ended = true;

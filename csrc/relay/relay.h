@@ -50,8 +50,8 @@ void ffpf_relay_publish(struct ffpf_relay *relay);
  * while it holds something: soon after what was read or added last, then less and less often. UINT64_MAX: it holds
  * nothing. */
 uint64_t ffpf_relay_look_ns(const struct ffpf_relay *relay);
-/* No packet will come: the source is gone. */
-void ffpf_relay_end(struct ffpf_relay *relay);
+/* No packet will come: `from` has said FFPF_END, or (gone) that it failed since the source is gone. */
+void ffpf_relay_end(struct ffpf_relay *relay, bool gone);
 
 /* What the other end reads, by its descriptors, or, in this process, as it is; the relay's. */
 const struct ffpf_region *ffpf_relay_reader(const struct ffpf_relay *relay); /* reader page */

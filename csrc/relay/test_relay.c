@@ -354,7 +354,8 @@ a_lane_that_moves_moves_second_hand_too(void **state)
 static void
 what_was_handed_on_is_read_before_the_writers_death_and_the_sources_end_are_told(void **state)
 {
-	for (unsigned dies = 0; dies < 2; dies++) {
+	for (unsigned how = 0; how < 3; how++) {
+		const bool dies = how == 0;
 		struct ffpf_batch batch;
 		struct chain c;
 
@@ -372,12 +373,13 @@ what_was_handed_on_is_read_before_the_writers_death_and_the_sources_end_are_told
 			close(c.pipe[1]);
 			c.pipe[1] = -1;
 		} else {
-			ffpf_relay_end(c.relay);
+			ffpf_relay_end(c.relay, how == 1);
 		}
 		assert_true(test_is_readable(c.to));
 		assert_int_equal(test_drain(c.to, numbers, ROOM), 1);
-		assert_int_equal(c.to->ops->next(c.to, &batch), FFPF_FAILED);
-		assert_int_equal(c.to->err.code, dies ? FFPF_E_DENIED : FFPF_E_DEVICE_GONE);
+		assert_int_equal(c.to->ops->next(c.to, &batch), how == 2 ? FFPF_END : FFPF_FAILED);
+		if (how < 2)
+			assert_int_equal(c.to->err.code, dies ? FFPF_E_DENIED : FFPF_E_DEVICE_GONE);
 		close_chain(&c);
 	}
 }

@@ -120,10 +120,16 @@ class Flow:
     opened_by: int = 0  # the request
     of_graph: bool = False  # its packets are those of a graph flow's nodes, which has the same id
     grown: bool = True  # the latest change of its IBufs, if any, may have been on the same lanes
+    on: bool = True  # what the filter takes is stored; not of a graph's that is paused, where there is no stage
 
     @property
     def idle_column(self) -> int:
         return self.column ^ 1
+
+    @property
+    def active_column(self) -> int | None:
+        """As EngineSource.activate wants it."""
+        return self.column if self.on else None
 
     @property
     def behind(self) -> int:

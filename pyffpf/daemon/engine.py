@@ -355,6 +355,8 @@ class Engine(Protocol):
 
 
 PAGE_BYTES = 4096
+SMALLEST_RECORD_BYTES = 128  # header and packet
+ENTRY_BYTES = 8
 SLACK_BYTES = 256 << 10  # behind the last cell of a lane: room for the largest record
 
 
@@ -366,6 +368,11 @@ def group_memory(facts: SourceFacts) -> int:
 def flow_memory(facts: SourceFacts, ibuf_bytes: int) -> int:
     """Octets of a flow with IBufs of this size: them and their pages, the reader page, the event's page."""
     return facts.lanes * (PAGE_BYTES + ibuf_bytes) + 2 * PAGE_BYTES
+
+
+def useful_ibuf(lane: int) -> int:
+    """Octets of an IBuf with an entry for each record that fits a lane of so many: it is never the narrow one."""
+    return lane // SMALLEST_RECORD_BYTES * ENTRY_BYTES
 
 
 def lane_bytes(budget: int, lanes: int, least: int = 1 << 18) -> int:

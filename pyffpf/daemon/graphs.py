@@ -4,7 +4,7 @@ nothing.
 
     open -> POPULATED -instantiate-> PAUSED <-> ACTIVE      close from anywhere; REVOKED when the right has ended
 
-Nodes run in the source's stage (fpl/graph); where a source has none, the application runs them all, over everything.
+Nodes run in the source's stage (fpl/graph); where a source has none, all run in userspace, over everything.
 What nodes deliver goes to a flow as any other (operations.py), whose column the stage decides; it has the graph's id.
 """
 
@@ -13,10 +13,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fpl.graph.deliver import delivered, to_worker
 from fpl.graph.node import DEVICE, GraphError, Instance, Level, Node, Pins, Placed, check, in_userspace
 from pyffpf.daemon.captures import Captures, FlowState, GraphFlow, GraphState, Source
 from pyffpf.daemon.engine import Engine, Prepared
@@ -102,14 +102,11 @@ class GraphOperations:
         pins = policy.pins()
         if stage is None:
             check(nodes)
-            graph.placed = [
-                replace(in_userspace(node, NO_STAGE, pins), here=NO_STAGE if worker else "")
-                if node.inputs
-                else Placed(Level.KERNEL)
-                for node in nodes
-            ]
-            graph.delivered = [position for position, node in enumerate(nodes) if not node.inputs]
-            await self._deliver(graph, policy, reserved=False)
+            placed = [in_userspace(node, NO_STAGE, pins) if node.inputs else Placed(Level.KERNEL) for node in nodes]
+            graph.placed = placed if worker is None else to_worker(nodes, placed, worker)
+            graph.delivered = delivered(nodes, graph.placed)
+            if graph.delivered:
+                await self._deliver(graph, policy, reserved=False)
             return
         prepare = partial(self._prepare, graph, stage, nodes, pins, filters, worker)
         instance = await prepare("")
@@ -152,10 +149,11 @@ class GraphOperations:
         await engine_call(stage.commit, graph.id, graph.delivery.column if graph.delivery else None)
 
     async def _deliver(self, graph: GraphFlow, policy: Policy, *, reserved: bool) -> None:
-        """A flow for what the nodes let out; not reserved: for everything."""
+        """A flow for what the nodes let out; not reserved: for everything, off as the graph is."""
         graph.delivery = await self._operations.open_flow(
-            graph.source, graph.client, graph.request, graph.right, policy, of_graph=graph.id, reserved=reserved
-        )
+            graph.source, graph.client, graph.request, graph.right, policy, of_graph=graph.id, reserved=reserved,
+            on=reserved,
+        )  # fmt: skip
 
     async def switch(self, graph: GraphFlow, on: bool) -> None:
         if graph.state is GraphState.POPULATED:
@@ -166,6 +164,8 @@ class GraphOperations:
             stage = graph.source.open.stage
             assert stage is not None
             stage.switch(graph.id, on)  # one store: not worth a thread
+        elif graph.delivery is not None:
+            await self._operations.switch_flow(graph.delivery, on)
 
     async def close(self, graph: GraphFlow) -> None:
         """A second call does nothing."""

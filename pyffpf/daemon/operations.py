@@ -154,9 +154,10 @@ class Operations:
         *,
         of_graph: int = 0,
         reserved: bool = False,
+        on: bool = True,
     ) -> Flow:
-        """A flow that captures everything from now on. of_graph: for the graph flow of this id, which counts for the
-        user already; reserved: it gets what its nodes let out."""
+        """A flow that captures everything, from now on, or when it is switched on. of_graph: for the graph flow of this
+        id, which counts for the user already; reserved: it gets what its nodes let out."""
         engine, key, plan = source.open, right.key, right.plan
         group = source.groups.get(key)
         ibuf_bytes = lane_bytes(plan.ibuf_bytes, engine.facts.lanes, IBUF_BYTES_LEAST)
@@ -167,7 +168,7 @@ class Operations:
         else:
             policy.check_limits(client.peer, usage, more)
         with self._captures.reserved(client.peer.uid, more):
-            return await self._open_flow(source, client, request, right, ibuf_bytes, of_graph, reserved)
+            return await self._open_flow(source, client, request, right, ibuf_bytes, of_graph, reserved, on)
 
     async def _open_flow(
         self,
@@ -178,6 +179,7 @@ class Operations:
         ibuf_bytes: int,
         of_graph: int,
         reserved: bool,
+        on: bool,
     ) -> Flow:
         engine, key, plan = source.open, right.key, right.plan
         group = source.groups.get(key)
@@ -201,7 +203,8 @@ class Operations:
             flow_id = of_graph or self._captures.next_flow_id()
             flow = Flow(flow_id, client, source, group, slot, snap_len, request.promisc, column, ibuf_bytes)
             flow.opened_by, flow.of_graph = request.id, bool(of_graph)
-            await engine_call(engine.activate, slot, column, flow.generation)
+            flow.on = on
+            await engine_call(engine.activate, slot, flow.active_column, flow.generation)
             source.groups[key] = group
             source.flows[slot] = flow
             self._captures.flows[flow.id] = flow
@@ -209,6 +212,12 @@ class Operations:
         await self.update_promiscuous(source)
         self._changed(source)
         return flow
+
+    async def switch_flow(self, flow: Flow, on: bool) -> None:
+        """What it captures is stored, or not, from now on."""
+        flow.on = on
+        if flow.state is FlowState.LIVE:
+            await engine_call(flow.source.open.activate, flow.slot, flow.active_column, flow.generation)
 
     async def close_flow(self, flow: Flow) -> None:
         """Under its source's lock. A second call does nothing."""
@@ -265,7 +274,7 @@ class Operations:
         waiting = flow.successors.get(lane)
         if not waiting and flow.state is FlowState.PARKED:
             await self._renew(flow, flow.ibuf_bytes)
-            await engine_call(engine.activate, flow.slot, flow.column, flow.generation)
+            await engine_call(engine.activate, flow.slot, flow.active_column, flow.generation)
             flow.state = FlowState.LIVE
             self._changed(flow.source)
             waiting = flow.successors.get(lane)
@@ -300,7 +309,7 @@ class Operations:
 
     async def _put_back(self, flow: Flow) -> None:
         """Of a group that could not go on without it."""
-        await engine_call(flow.source.open.activate, flow.slot, flow.column, flow.generation)
+        await engine_call(flow.source.open.activate, flow.slot, flow.active_column, flow.generation)
         flow.state = FlowState.LIVE
 
     async def _can_move(self, flow: Flow) -> bool:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pyffpf.daemon.captures import Captures, Flow, FlowState, Group, Source
-from pyffpf.daemon.engine import FlowCounts, LaneCounts, SourceFacts
+from pyffpf.daemon.engine import FlowCounts, LaneCounts, SourceFacts, useful_ibuf
 from pyffpf.daemon.operations import Operations, engine_call
 from pyffpf.daemon.protocol import RefusedError, event
 
@@ -28,9 +28,6 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 GROWTH = 4  # times, of an IBuf that was too small
-SMALLEST_RECORD_BYTES = (
-    128  # header and packet: an IBuf with one entry for each that fits a lane never is the narrow one
-)
 
 
 @dataclass(frozen=True)
@@ -84,8 +81,8 @@ def wanted_ibuf(flow: Flow, counts: FlowCounts, dropped_before: int, facts: Sour
     full = any(lane.unread > lane.slots // 2 for lane in counts.lanes)
     if not full and counts.dropped.get("ibuf", 0) <= dropped_before:
         return flow.ibuf_bytes
-    useful = facts.lane_bytes // SMALLEST_RECORD_BYTES * 8
-    return max(flow.ibuf_bytes, min(flow.ibuf_bytes * GROWTH, flow.group.plan.ibuf_bytes_max, useful))
+    most = min(flow.group.plan.ibuf_bytes_max, useful_ibuf(facts.lane_bytes))
+    return max(flow.ibuf_bytes, min(flow.ibuf_bytes * GROWTH, most))
 
 
 class SlowReaders:

@@ -31,7 +31,7 @@ from pyffpf.daemon import protocol, transport
 from pyffpf.daemon.captures import Captures, GraphFlow, GraphState, Source
 from pyffpf.daemon.config import Config
 from pyffpf.daemon.credentials import Peer
-from pyffpf.daemon.engine import NamedFd, flow_memory, lane_bytes
+from pyffpf.daemon.engine import NamedFd, flow_memory, lane_bytes, useful_ibuf
 from pyffpf.daemon.graphs import GraphOperations
 from pyffpf.daemon.operations import IBUF_BYTES_LEAST, Operations
 from pyffpf.daemon.policy import GroupKey, Policy, Usage
@@ -54,7 +54,6 @@ from pyffpf.daemon.worker_state import (
 log = logging.getLogger(__name__)
 
 STARTS = 3  # until it is given up that one stays
-RELAY_TIMES = 4  # an IBuf that the worker writes is so many times as large as one of the hook's at first
 TIMEOUT_S = 30.0  # FPL-2's compiler has 20
 ADOPTED_S = 5.0  # so long may a worker keep an ffpfd that comes after another waiting
 
@@ -210,8 +209,8 @@ class Workers:
 
     def _relay_ibuf(self, graph: GraphFlow) -> int:
         """Octets of each IBuf that the worker writes for a flow: it does not grow, so it is large at once."""
-        plan, lanes = graph.right.plan, graph.source.open.facts.lanes
-        return lane_bytes(min(RELAY_TIMES * plan.ibuf_bytes, plan.ibuf_bytes_max), lanes, IBUF_BYTES_LEAST)
+        useful = useful_ibuf(graph.source.open.facts.lane_bytes)
+        return lane_bytes(min(useful, graph.right.plan.ibuf_bytes_max), 1, IBUF_BYTES_LEAST)
 
     def _said_relay(self, worker: Worker, graph: GraphFlow) -> dict[str, Any] | None:
         """What the worker is to hand on, and how."""
