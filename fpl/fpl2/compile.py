@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from fpl.fpl2 import merges, native, tree
+from fpl.fpl2 import merges, native, tails, tree
 from fpl.fpl2.check import Checker, Cost, Policy
 from fpl.fpl2.files import Folders
 from fpl.fpl2.found import LINKS
@@ -21,7 +21,6 @@ from fpl.fpl2.parse import parse
 from fpl.fpl2.prologue import prologue
 from fpl.fpl2.report import Source
 from fpl.fpl2.scope import Scope, standard
-from fpl.fpl2.tails import unshared
 from fpl.percpu import Merge
 
 MBUF_MIN = 8
@@ -91,7 +90,7 @@ def check(
 
 def compile_native(checked: Checked, target: str = "x86-64") -> native.Code:
     """Raises native.BackendError."""
-    program = unshared(checked.program, checked.prologue)
-    return native.compile_module(
-        Lower(checked.mbuf_bytes, checked.cost, atomic=not checked.merges).module(program), target
-    )
+    program = tails.unshared(checked.program, checked.prologue)
+    loops = any(isinstance(node, tree.For) for node in tree.within(checked.program[checked.prologue :]))
+    text = Lower(checked.mbuf_bytes, checked.cost, atomic=not checked.merges).module(program)
+    return native.compile_module(text, target, briefly=not loops and tails.size(program) > tails.SIZE_MAX)

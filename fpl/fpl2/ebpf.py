@@ -169,6 +169,7 @@ class KernelLines(Lines):
 
 class KernelLower(Lower):
     ATOMIC_BITS = 32
+    TABLES = False
     KEPT = "volatile "
 
     def __init__(self, mbuf_bytes: int, cost: Cost, name: str, *, atomic: bool) -> None:

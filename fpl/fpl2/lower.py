@@ -37,6 +37,7 @@ class Lower(Values):
                          and isinstance(node.index, tree.Number) and node.index.value >= tree.REGISTERS})  # fmt: skip
         return "\n".join([
             "declare i16 @llvm.bswap.i16(i16)", "declare i32 @llvm.bswap.i32(i32)", "declare i64 @llvm.bswap.i64(i64)",
+            *(f"{name} = {constant}" for constant, name in self._tables.items()),
             "define i32 @filter(ptr noalias readonly %packet, i32 %captured, i32 %wire, ptr noalias readonly %facts, "
             "ptr noalias %memory, ptr noalias readonly %externals) nounwind \"no-jump-tables\"=\"true\" {",
             "entry:",

@@ -52,6 +52,10 @@ def test_programs_that_would_be_long_are_left() -> None:
     checked = check("R[1] += TCP_DPORT; " * 150 + "RETURN R[1];")
     assert tails.unshared(checked.program, checked.prologue) == checked.program
     assert tails.unshared(check("RETURN 1;").program, 0) == check("RETURN 1;").program
+    tunnel = check("RETURN INNER.TCP_DPORT == 80;")
+    assert tails.unshared(tunnel.program, tunnel.prologue) == tunnel.program
+    hosts = check(f"RETURN TCP_DPORT == 80 && IP_SRC IN {{{', '.join(f'10.0.{n}.1' for n in range(250))}}};")
+    assert copies(tails.unshared(hosts.program, hosts.prologue)) == 4, "a set is one term"
 
 
 OFFSETS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fpl.fpl2 import bounds, meaning, sets, tree
+from fpl.fpl2 import bounds, meaning, sets, tables, tree
 from fpl.fpl2.check import SCAN_MAX, Cost
 from fpl.fpl2.emit import Guards, Lines
 from fpl.fpl2.externals import key_of
@@ -20,6 +20,7 @@ _Made = Callable[[], str]
 
 
 class Values:
+    TABLES = True  # constants may lie beside the code
     KEPT = ""  # how registers are loaded and stored: "volatile " where LLVM may not keep them elsewhere
 
     def __init__(self, mbuf_bytes: int, cost: Cost) -> None:
@@ -29,6 +30,7 @@ class Values:
         self._calls = cost.calls
         self._leave: list[str] = []  # labels behind the loops that we are in
         self._constants: list[str] = []
+        self._tables: dict[str, str] = {}  # names of constants, by what they are
 
     def _guards_of(self, mbuf_bytes: int) -> Guards:
         return Guards(self._out, mbuf_bytes)
@@ -229,8 +231,10 @@ class Values:
         out = self._out
         value = self._value(expr.value)
         single = sorted({e.low.value for e in expr.elements if isinstance(e.low, tree.Number) and e.high == e.low})
-        found = self._one_of(value, single) if single else "false"
         spans, others = sets.known(expr.elements)
+        if self.TABLES:
+            single, spans = tables.in_one(single, spans)
+        found = self._one_of(value, single) if single else "false"
         if spans:
             found = out.let(f"or i1 {found}, {self._within(value, spans)}")
         for element in others:
@@ -265,8 +269,10 @@ class Values:
         return out.let(f"phi i1 {', '.join(results)}")
 
     def _one_of(self, value: str, numbers: list[int]) -> str:
-        """i1, by a switch: LLVM makes a search of it."""
-        out = self._out
+        """i1, by a table, or by a switch, of which LLVM makes a search."""
+        out, table = self._out, tables.table_of(numbers) if self.TABLES else None
+        if table is not None:
+            return self._looked_up(value, table)
         asked, yes, end = out.label("among"), out.label("in"), out.label("known")
         out.goto(asked)
         out.block(asked)
@@ -276,6 +282,23 @@ class Values:
         out.goto(end)
         out.block(end)
         return out.let(f"phi i1 [ false, %{asked} ], [ true, %{yes} ]")
+
+    def _looked_up(self, value: str, table: tables.Table) -> str:
+        out, kind = self._out, f"i{table.bits}"
+        words = ", ".join(f"{kind} {wrapped(word)}" for word in table.words)
+        constant = f"internal constant [{len(table.words)} x {kind}] [{words}]"
+        name = self._tables.setdefault(constant, f"@set.{len(self._tables)}")
+
+        def word(at: str) -> str:
+            loaded = out.let(f"load {kind}, ptr {out.let(f'getelementptr {kind}, ptr {name}, i64 {at}')}, align 4")
+            return loaded if table.bits == 64 else out.let(f"zext {kind} {loaded} to i64")
+
+        folded = value if table.bits == 32 else out.let(f"xor i64 {value}, {out.let(f'lshr i64 {value}, 32')}")
+        h = out.let(f"mul i64 {folded}, {wrapped(table.multiplier)}")
+        moved = word(out.let(f"lshr i64 {h}, {64 - table.bucket_bits}"))
+        mixed = out.let(f"xor i64 {out.let(f'lshr i64 {h}, {tables.LOW_BITS}')}, {moved}")
+        slot = out.let(f"add i64 {out.let(f'and i64 {mixed}, {table.slots - 1}')}, {table.buckets}")
+        return out.let(f"icmp eq i64 {word(slot)}, {value}")
 
     def _hash(self, expr: tree.Hash) -> str:
         out = self._out
