@@ -37,6 +37,7 @@ BENCHES = {
     "python": "bench.python",
     "patterns": "bench.patterns",
     "ixp_copy": "bench.ixp_copy",
+    "ixp_rate": "bench.ixp_rate",
 }
 
 

@@ -4,9 +4,10 @@
  *
  *     board_bench_board RECEIVE ACCEPT srp|frp READ FILTER[,FILTER...] PORT [PORT] [-- NAME=VALUE ...]
  *
- * FILTER is an object file, or `-`: every packet. READ says how many steps of the board lie between two looks of the
- * readers at their IBufs; 0: they look when the board waits, 65535: never before the end. Prints JSON: the registers,
- * what each reader counted, and a checksum of what it was given, in the order of the filters.
+ * FILTER is an object file, or `-`: every packet; behind a colon come the octets of its MBuf, if it has one. READ says
+ * how many steps of the board lie between two looks of the readers at their IBufs; 0: they look when the board waits,
+ * 65535: never before the end. Prints JSON: the registers, what each reader counted, and a checksum of what it was
+ * given, in the order of the filters.
  */
 #include "board/session.h"
 #include "lanes/lanes.h"
@@ -35,6 +36,7 @@ struct bench {
 	struct board_config cfg;
 	struct ixp_object receive, accept, filters[FILTERS_MAX];
 	const struct ixp_object *filter_objects[FILTERS_MAX];
+	uint32_t mbuf_bytes[FILTERS_MAX];
 	uint32_t filter_count;
 	uint32_t read_steps;
 	struct board *board;
@@ -59,7 +61,7 @@ read_object(struct ixp_object *out, const char *path, struct ffpf_error *err)
 static int
 read_filters(struct bench *bench, char *list, struct ffpf_error *err)
 {
-	char *path;
+	char *path, *colon;
 
 	while ((path = strsep(&list, ","))) {
 		uint32_t i = bench->filter_count;
@@ -68,6 +70,11 @@ read_filters(struct bench *bench, char *list, struct ffpf_error *err)
 		if (i == FILTERS_MAX)
 			return ffpf_error_set(err, FFPF_E_INVALID, "at most %d filters", FILTERS_MAX);
 		bench->filter_count++;
+		colon = strchr(path, ':');
+		if (colon) {
+			*colon = '\0';
+			bench->mbuf_bytes[i] = (uint32_t)strtoul(colon + 1, NULL, 10);
+		}
 		if (strcmp(path, "-") == 0)
 			continue;
 		rc = read_object(&bench->filters[i], path, err);
@@ -108,7 +115,9 @@ read_arguments(struct bench *bench, int argc, char **argv, struct ffpf_error *er
 static int
 open_tap(struct bench *bench, uint32_t number, struct ffpf_error *err)
 {
-	const struct board_load load = { .object = bench->filter_objects[number], .engine = FFPF_IXP_ANY_ENGINE };
+	const struct board_load load = { .object = bench->filter_objects[number],
+					 .engine = FFPF_IXP_ANY_ENGINE,
+					 .mbuf_bytes = bench->mbuf_bytes[number] };
 	const struct ffpf_lanes_config cfg = { .snap_len = FFPF_PACKET_MAX_BYTES,
 					       .want = 1,
 					       .nonblock = true,

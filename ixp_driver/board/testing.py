@@ -43,9 +43,11 @@ def object_path(made: Object, folder: Path, name: str) -> str:
 def play(
     folder: Path, ports: Sequence[str], filters: Sequence[Object | None] = (None,), *, bms: str = "srp",
     read: int = 16, params: Mapping[str, int] | None = None, variant: str = "asan", receive: Object | None = None,
+    mbuf: int = 0,
 ) -> dict[str, Any]:  # fmt: skip
-    """folder: for object files; None: a filter that takes every packet, and the framework's receive engine."""
-    paths = [object_path(made, folder, f"filter{i}") if made else "-" for i, made in enumerate(filters)]
+    """folder: for object files; None: a filter that takes every packet, and the framework's receive engine.
+    mbuf: octets of each filter's that brings a program."""
+    paths = [f"{object_path(made, folder, f'filter{i}')}:{mbuf}" if made else "-" for i, made in enumerate(filters)]
     given = [f"{name}={value}" for name, value in (params or {}).items()]
     command = [str(bench_program(variant)), object_path(receive or framework.receive(), folder, "receive"),
                object_path(framework.accept(), folder, "accept"), bms, str(read), ",".join(paths), *ports,
