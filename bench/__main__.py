@@ -35,6 +35,7 @@ BENCHES = {
     "embedded": "bench.embedded",
     "hook": "bench.hook",
     "python": "bench.python",
+    "following": "bench.following",
     "patterns": "bench.patterns",
     "ixp_copy": "bench.ixp_copy",
     "ixp_rate": "bench.ixp_rate",
