@@ -94,6 +94,11 @@ class Ran(NamedTuple):
     ended: bool
 
 
+def linger_of(delay: float, immediate: bool) -> float:
+    """Seconds that a read of a graph's nodes waits for company of packets that come fast; delay 0: not said."""
+    return 0.0 if immediate else delay or 0.1
+
+
 def counters_of(struct: Any) -> Counters:
     """From a struct ffpf_node_counters."""
     dropped = {
@@ -107,8 +112,9 @@ class Graph(Closing):
 
     batch: packets that pass together, 1 to 1024; queue_slots: unread packets of one reader of a node, a power of two;
     store_bytes: of packets that wait for their readers, all together; the rest is for interfaces: snaplen, octets
-    captured of a packet; delay, seconds that packets may wait to come together; buffer_size, octets of the kernel's
-    ring; promisc, also packets for others; immediate, every packet at once. 0 is the default of each. shown:
+    captured of a packet; delay, seconds that packets may wait to come together: 0 stands for 0.01 in the kernel, and
+    0.1 before they are read where they come fast (reading.py); buffer_size, octets of the kernel's ring; promisc, also
+    packets for others; immediate, every packet at once. 0 is the default of each. shown:
     other processes can be given each node's counters and MBuf to read.
 
     engine: "embedded" runs all its flows in this process, "shared" in ffpfd (pyffpf.remote_graph), "auto" each where
@@ -154,6 +160,7 @@ class Graph(Closing):
         _show_the_compilers()
         check(lib.ffpf_engine_create(out, config, error), error)
         self.core = Core(out[0])
+        self.linger = linger_of(delay, immediate)
         self._flows: weakref.WeakValueDictionary[int, Flow] = weakref.WeakValueDictionary()
         self._next = 0
         self._added: set[str] = set()  # classes of installed packages

@@ -48,7 +48,7 @@ class NodePulled(Pulled):
         check(lib.ffpf_pull_create(out, self._reader, ffi.NULL, False, self._error), self._error, flow.name)
         core = flow.graph.core  # in the middle of a filter the graph cannot be entered: later, then
         pull = ffi.gc(out[0], lambda pointer: core.when_free(lambda: lib.ffpf_pull_drop(pointer)))
-        super().__init__(pull, flow.name, times_out=True, in_place=False)
+        super().__init__(pull, flow.name, times_out=True, in_place=False, linger=flow.graph.linger)
 
     def next(self, want: Any, deadline: float | None, error: Any) -> int:
         left = -1 if deadline is None else max(1, int((deadline - time.monotonic()) * 1000 + 0.999))

@@ -20,17 +20,26 @@ from pyffpf.errors import BadFile, FfpfError, check, exception_of, new_error
 class Pulled:
     """A `struct ffpf_pull *` (csrc/columns/pull.h), and what is kept from one read to the next.
 
-    times_out: reads end when their time is over; in_place: packets can be left where they are. at_end is called when
-    the packets have ended, or end too early.
+    times_out: reads end when their time is over; in_place: packets can be left where they are; linger: seconds that a
+    read waits for company of packets that come fast (csrc/columns/pull.h). at_end is called when the packets have
+    ended, or end too early.
     """
 
     def __init__(
-        self, pull: Any, name: str, *, times_out: bool, in_place: bool, at_end: Sequence[Callable[[], None]] = ()
+        self,
+        pull: Any,
+        name: str,
+        *,
+        times_out: bool,
+        in_place: bool,
+        linger: float = 0.0,
+        at_end: Sequence[Callable[[], None]] = (),
     ) -> None:
         self.pull = pull
         self.name = name
         self.times_out = times_out
         self.can_be_in_place = in_place
+        self.linger_ns = int(linger * 1e9)
         self.link_type = int(self.info().link_type)  # of the packets read last
         self._at_end = at_end
         self._arenas: dict[str, npt.NDArray[Any]] = {}
@@ -66,7 +75,11 @@ class Pulled:
         True with no rows: nothing is there, and is not waited for any longer."""
         self.release_lent()
         error = new_error()
+        want.linger_ns = self.linger_ns
         while True:
+            if deadline is not None:
+                left = max(0, int((deadline - time.monotonic()) * 1e9))
+                want.linger_ns = min(self.linger_ns, left)
             outcome = self.next(want, deadline, error)
             if outcome == lib.FFPF_BATCH:
                 self.link_type = int(want.link_type) if want.count else self.link_type

@@ -19,7 +19,7 @@ from pyffpf.errors import NotSupported
 from pyffpf.packet import Packet
 from pyffpf.pulled import Pulled
 
-BATCH_ROWS = 4096
+BATCH_ROWS = 16384
 PACKET_ROWS = 512  # where packets are handed out one by one: their octets are objects, which should stay in the cache
 COLUMN_ROWS = 16384
 OCTETS_BYTES = 2 * 1024 * 1024  # of a batch that is copied: about what the second-level cache and the third can keep
@@ -46,7 +46,9 @@ class Reading:
     ) -> Batch | None:
         """Up to `size` packets that are there, as a Batch; None at the end, or after stop.
 
-        They are of one link type. Waits until there is one, or for `timeout` seconds (0: not at all), after which the
+        They are of one link type. Where packets come fast, more than 10,000 in a second, it waits for `size` of them,
+        but never until the first is older than the `delay` of capture or graph: waking once for many costs less than
+        half of waking for few. Waits until there is one, or for `timeout` seconds (0: not at all), after which the
         batch is empty; the wait of a live capture ends up to `delay` seconds late, and savefiles know no timeout. A
         flow that is not active gives what was queued, and then empty batches.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyffpf.graph import linger_of
 from pyffpf.joined_graph import JoinedGraph
 from pyffpf.remote_flow import RemoteFlow
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 
 class RemoteGraph(JoinedGraph):
-    """Graph(engine="shared"). group, program, socket: see JoinedGraph. snaplen and promisc as in Graph; all else is
-    ffpfd's."""
+    """Graph(engine="shared"). group, program, socket: see JoinedGraph. snaplen, promisc, delay and immediate as in
+    Graph; all else is ffpfd's."""
 
     engine = "shared"
 
@@ -24,15 +25,18 @@ class RemoteGraph(JoinedGraph):
         self,
         *,
         snaplen: int = 0,
+        delay: float = 0.0,
         promisc: bool = True,
+        immediate: bool = False,
         group: str | None = None,
         program: str = "pyffpf",
         socket: Path | None = None,
         engine: str = "shared",
     ) -> None:
-        super().__init__(
+        super().__init__(  # ffpfd keeps no packet to itself: a source that is silent holds no other back for long
             snaplen=snaplen, promisc=promisc, group=group, program=program, socket=socket, immediate=True
         )  # fmt: skip
+        self.linger = linger_of(delay, immediate)
 
     def flow(
         self,

@@ -45,6 +45,7 @@ class Opened:
     live: bool
     file: Any = ffi.NULL  # FILE *
     stream: bool = False
+    linger: float = 0.0  # as of pyffpf.pulled.Pulled
     at_end: list[Callable[[], None]] = field(default_factory=list)  # called at the end of the packets, and at close
 
 
@@ -94,7 +95,7 @@ def _shared(name: str, options: LiveOptions, why: str = "") -> Opened:
     out, error = ffi.new("struct ffpf_reader **"), new_error()
     if lib.ffpf_shared_open(out, config, error):
         raise exception_of(error, why + name)
-    return Opened(out[0], name, "shared", lib.FFPF_FORM_LIVE, live=True)
+    return _opened_live(out[0], name, "shared", options)
 
 
 def _embedded(name: str, options: LiveOptions) -> Opened:
@@ -113,7 +114,12 @@ def _embedded(name: str, options: LiveOptions) -> Opened:
     out, error = ffi.new("struct ffpf_reader **"), new_error()
     if lib.ffpf_live_open(out, config, ffi.NULL, error):
         raise exception_of(error, name)
-    return Opened(out[0], name, "embedded", lib.FFPF_FORM_LIVE, live=True)
+    return _opened_live(out[0], name, "embedded", options)
+
+
+def _opened_live(reader: Any, name: str, engine: str, options: LiveOptions) -> Opened:
+    linger = 0.0 if options.immediate else options.delay
+    return Opened(reader, name, engine, lib.FFPF_FORM_LIVE, live=True, linger=linger)
 
 
 def _board(name: str, options: LiveOptions) -> Opened:

@@ -93,6 +93,14 @@ shared_settle(struct ffpf_reader *r)
 	s->lanes->ops->settle(s->lanes);
 }
 
+static void
+shared_pace(struct ffpf_reader *r, uint32_t want, uint64_t until_ns)
+{
+	struct shared *s = (struct shared *)r;
+
+	s->lanes->ops->pace(s->lanes, want, until_ns);
+}
+
 static int
 shared_poll_fd(const struct ffpf_reader *r)
 {
@@ -239,6 +247,7 @@ const struct ffpf_reader_ops shared_ops = {
 	.set_link_type = shared_set_link_type,
 	.set_direction = shared_set_direction,
 	.set_nonblock = shared_set_nonblock,
+	.pace = shared_pace,
 	.inject = shared_inject,
 	.counters = shared_counters,
 	.poll_fd = shared_poll_fd,

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "columns/pull.h"
-
-#include "bpf/bpf.h"
+#include "columns/pull_internal.h"
 
 #include <sched.h>
 #include <stdatomic.h>
@@ -9,40 +7,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SLICE 128 /* rows that are made at a time, when the caller wants none */
-
-struct ffpf_pull {
-	struct ffpf_reader *reader; /* NULL: closed, and no view lived */
-	FILE *fp;
-	struct ffpf_bpf_prog *prog;
-	pid_t owner;
-	bool stream, nonblock;
-	_Atomic uint32_t holders;
-	_Atomic uint32_t views;
-	_Atomic bool busy;         /* somebody is in it */
-	_Atomic bool closed;       /* set by whoever is in it */
-	_Atomic uint32_t stopping; /* calls of stop that may look at the reader */
-	_Atomic bool gone;         /* the reader is closed, or being closed */
-	_Atomic bool stopped;      /* set by stop, from anywhere */
-
-	struct ffpf_batch batch;
-	uint32_t at;                /* descriptors of it that were taken */
-	uint32_t racing;            /* the last of which may be overwritten until they are checked */
-	bool races;                 /* the reader serves in place what a writer may overwrite */
-	enum ffpf_outcome deferred; /* what ended the gathering before; FFPF_BATCH: nothing */
-	struct ffpf_row slice[SLICE];
-};
-
 /* ---- who is in it ---- */
 
-static void
-leave(struct ffpf_pull *pull)
+void
+pull_leave(struct ffpf_pull *pull)
 {
 	atomic_store(&pull->busy, false);
 }
 
-static int
-enter(struct ffpf_pull *pull, struct ffpf_error *err)
+int
+pull_enter(struct ffpf_pull *pull, struct ffpf_error *err)
 {
 	if (getpid() != pull->owner)
 		return ffpf_error_set(err, FFPF_E_BUSY,
@@ -52,21 +26,20 @@ enter(struct ffpf_pull *pull, struct ffpf_error *err)
 		return ffpf_error_set(err, FFPF_E_BUSY,
 				      "another thread is reading this capture: one at a time may use it");
 	if (atomic_load(&pull->closed)) {
-		leave(pull);
+		pull_leave(pull);
 		return ffpf_error_set(err, FFPF_E_CLOSED, "the capture is closed");
 	}
 	return 0;
 }
 
-/* For calls that make the reader serve again, or go on. */
-static int
-enter_without_views(struct ffpf_pull *pull, struct ffpf_error *err)
+int
+pull_enter_without_views(struct ffpf_pull *pull, struct ffpf_error *err)
 {
-	int rc = enter(pull, err);
+	int rc = pull_enter(pull, err);
 
 	if (rc || !atomic_load(&pull->views))
 		return rc;
-	leave(pull);
+	pull_leave(pull);
 	return ffpf_error_set(err, FFPF_E_VIEWED,
 			      "a view of the packets before still lives, and they would be overwritten: let go of it, "
 			      "or copy");
@@ -136,20 +109,20 @@ ffpf_pull_close(struct ffpf_pull *pull, struct ffpf_error *err)
 	atomic_store(&pull->closed, true); /* pairs with forget: one of both sees the other's store */
 	if (!atomic_load(&pull->views))
 		close_reader(pull);
-	leave(pull);
+	pull_leave(pull);
 	return 0;
 }
 
 int
 ffpf_pull_view(struct ffpf_pull *pull, struct ffpf_error *err)
 {
-	int rc = enter(pull, err);
+	int rc = pull_enter(pull, err);
 
 	if (rc)
 		return rc;
 	ffpf_pull_hold(pull);
 	atomic_fetch_add(&pull->views, 1);
-	leave(pull);
+	pull_leave(pull);
 	return 0;
 }
 
@@ -166,30 +139,29 @@ ffpf_pull_forget(struct ffpf_pull *pull)
 int
 ffpf_pull_overwritten(struct ffpf_pull *pull, uint8_t *marks, struct ffpf_error *err)
 {
-	int rc = enter(pull, err);
+	int rc = pull_enter(pull, err);
 
 	if (rc)
 		return rc;
 	if (pull->racing)
 		rc = (int)pull->reader->ops->overwritten(pull->reader, pull->at - pull->racing, pull->racing, marks);
-	leave(pull);
+	pull_leave(pull);
 	return rc;
 }
 
-/* The reader's descriptors begin anew. */
-static void
-forget_batch(struct ffpf_pull *pull)
+void
+pull_forget_batch(struct ffpf_pull *pull)
 {
 	pull->batch.count = pull->at = pull->racing = 0;
 }
 
-static void
-serve_in_place(struct ffpf_pull *pull, bool on)
+void
+pull_serve_in_place(struct ffpf_pull *pull, bool on)
 {
 	if (on == pull->races || !pull->reader->ops->set_in_place)
 		return;
 	if (pull->reader->ops->set_in_place(pull->reader, on)) {
-		forget_batch(pull);
+		pull_forget_batch(pull);
 		pull->races = on;
 	}
 }
@@ -225,6 +197,8 @@ take(struct ffpf_pull *pull, struct ffpf_rows *out)
 		n = SLICE;
 	wanted = n;
 	ffpf_rows_describe(rows, pkts, n, base, pull->reader);
+	if (!out->count && n)
+		pull->first_ns = rows[0].ts_ns;
 	if (out->heads)
 		ffpf_rows_heads(out->heads + (size_t)out->count * out->head_bytes, out->head_bytes, rows, n, base);
 	if (out->column_count)
@@ -249,7 +223,25 @@ take(struct ffpf_pull *pull, struct ffpf_rows *out)
 	return false;
 }
 
-/* Packets that are there, without a wait once there are some. */
+/* There are some packets, and no more at once: the reader waits for company, or for nothing any more. */
+static void
+wait_for_company(struct ffpf_pull *pull, const struct ffpf_rows *out)
+{
+	struct ffpf_reader *r = pull->reader;
+
+	if (pull->nonblock)
+		return;
+	if (r->ops->pace) {
+		if (!pull->until_ns)
+			pull->until_ns = ffpf_linger_until(&pull->linger, out->linger_ns, out->count, pull->first_ns);
+		r->ops->pace(r, out->room - out->count, pull->until_ns);
+		pull->paced = true;
+	} else if (r->ops->set_nonblock && r->ops->set_nonblock(r, true) == 0) {
+		pull->nonblock = true; /* until this pull is over */
+	}
+}
+
+/* Packets that are there, and those that come while it lingers. */
 static enum ffpf_outcome
 gather(struct ffpf_pull *pull, struct ffpf_rows *out)
 {
@@ -267,8 +259,8 @@ gather(struct ffpf_pull *pull, struct ffpf_rows *out)
 		}
 		if (out->count && (pull->stream || out->in_place))
 			return FFPF_BATCH;
-		if (out->count && !pull->nonblock && r->ops->set_nonblock && r->ops->set_nonblock(r, true) == 0)
-			pull->nonblock = true; /* until this pull is over */
+		if (out->count)
+			wait_for_company(pull, out);
 		pull->batch.count = pull->at = 0;
 		outcome = r->ops->next(r, &pull->batch);
 		if (outcome == FFPF_BATCH && out->count && r->info.link_type != out->link_type)
@@ -300,7 +292,7 @@ settle(struct ffpf_pull *pull, const struct ffpf_rows *out)
 		ops->settle(pull->reader);
 	if (!out->in_place && left && ops->give_back) {
 		ops->give_back(pull->reader);
-		forget_batch(pull);
+		pull_forget_batch(pull);
 	}
 }
 
@@ -310,11 +302,17 @@ pull_entered(struct ffpf_pull *pull, struct ffpf_rows *out, struct ffpf_error *e
 	const bool waits = !pull->nonblock;
 	enum ffpf_outcome outcome = pull->deferred;
 
-	serve_in_place(pull, out->in_place);
+	pull_serve_in_place(pull, out->in_place);
 	pull->racing = 0;
 	pull->deferred = FFPF_BATCH;
 	if (outcome == FFPF_BATCH) {
+		pull->until_ns = 0;
 		outcome = gather(pull, out);
+		pull->linger.seen += out->count;
+		if (pull->paced) {
+			pull->reader->ops->pace(pull->reader, 0, 0);
+			pull->paced = false;
+		}
 		if (waits && pull->nonblock) {
 			pull->reader->ops->set_nonblock(pull->reader, false);
 			pull->nonblock = false;
@@ -346,7 +344,7 @@ ffpf_pull_next(struct ffpf_pull *pull, struct ffpf_rows *out, struct ffpf_error 
 		ffpf_error_set(err, FFPF_E_INVALID, "there is no room for a row");
 		return FFPF_FAILED;
 	}
-	if (enter_without_views(pull, err))
+	if (pull_enter_without_views(pull, err))
 		return FFPF_FAILED;
 	if (atomic_load(&pull->stopped))
 		outcome = FFPF_END;
@@ -354,7 +352,7 @@ ffpf_pull_next(struct ffpf_pull *pull, struct ffpf_rows *out, struct ffpf_error 
 		outcome = pull_entered(pull, out, err);
 	if ((outcome == FFPF_INTERRUPTED || outcome == FFPF_TIMEOUT) && atomic_load(&pull->stopped))
 		outcome = FFPF_END;
-	leave(pull);
+	pull_leave(pull);
 	return outcome;
 }
 
@@ -366,134 +364,4 @@ ffpf_pull_stop(struct ffpf_pull *pull)
 	if (!atomic_load(&pull->closed)) /* pairs with close: its store comes before it waits for us */
 		pull->reader->ops->wake(pull->reader);
 	atomic_fetch_sub(&pull->stopping, 1);
-}
-
-/* ---- settings and facts ---- */
-
-static int
-done(struct ffpf_pull *pull, int rc, struct ffpf_error *err)
-{
-	if (rc < 0)
-		*err = pull->reader->err;
-	leave(pull);
-	return rc;
-}
-
-static int
-cannot(struct ffpf_pull *pull, const char *what, struct ffpf_error *err)
-{
-	leave(pull);
-	return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "%s is not supported by this source", what);
-}
-
-/* The reader serves again what was not released. */
-static int
-again(struct ffpf_pull *pull, struct ffpf_bpf_prog *prog)
-{
-	int rc = pull->reader->ops->set_filter(pull->reader, prog);
-
-	if (rc == 0)
-		forget_batch(pull);
-	return rc;
-}
-
-int
-ffpf_pull_set_filter(struct ffpf_pull *pull, struct ffpf_bpf_prog *prog, struct ffpf_error *err)
-{
-	int rc = enter_without_views(pull, err);
-
-	if (rc)
-		return rc;
-	rc = again(pull, prog);
-	if (rc == 0) {
-		ffpf_bpf_prog_destroy(pull->prog);
-		pull->prog = prog;
-	}
-	return done(pull, rc, err);
-}
-
-int
-ffpf_pull_set_direction(struct ffpf_pull *pull, enum ffpf_direction direction, struct ffpf_error *err)
-{
-	int rc = enter_without_views(pull, err);
-
-	if (rc)
-		return rc;
-	if (!pull->reader->ops->set_direction)
-		return cannot(pull, "a direction", err);
-	rc = pull->reader->ops->set_direction(pull->reader, direction);
-	return done(pull, rc ? rc : again(pull, pull->prog), err);
-}
-
-int
-ffpf_pull_set_link_type(struct ffpf_pull *pull, int dlt, struct ffpf_error *err)
-{
-	int rc = enter_without_views(pull, err);
-
-	if (rc)
-		return rc;
-	if (!pull->reader->ops->set_link_type)
-		return cannot(pull, "another link type", err);
-	serve_in_place(pull, false); /* of another link type, packets may be made anew from copies */
-	rc = pull->reader->ops->set_link_type(pull->reader, dlt);
-	return done(pull, rc ? rc : again(pull, pull->prog), err);
-}
-
-int
-ffpf_pull_set_nonblock(struct ffpf_pull *pull, bool on, struct ffpf_error *err)
-{
-	int rc = enter(pull, err);
-
-	if (rc)
-		return rc;
-	if (!pull->reader->ops->set_nonblock)
-		return cannot(pull, "reading without waiting", err);
-	rc = pull->reader->ops->set_nonblock(pull->reader, on);
-	if (rc == 0)
-		pull->nonblock = on;
-	return done(pull, rc, err);
-}
-
-int
-ffpf_pull_inject(struct ffpf_pull *pull, const void *data, size_t len, struct ffpf_error *err)
-{
-	int rc = enter(pull, err);
-
-	if (rc)
-		return rc;
-	if (!pull->reader->ops->inject)
-		return cannot(pull, "sending packets", err);
-	return done(pull, pull->reader->ops->inject(pull->reader, data, len), err);
-}
-
-int
-ffpf_pull_counters(struct ffpf_pull *pull, struct ffpf_counters *out, struct ffpf_error *err)
-{
-	int rc = enter(pull, err);
-
-	if (rc)
-		return rc;
-	if (!pull->reader->ops->counters)
-		return cannot(pull, "counting", err);
-	return done(pull, pull->reader->ops->counters(pull->reader, out), err);
-}
-
-int
-ffpf_pull_info(struct ffpf_pull *pull, struct ffpf_reader_info *out, struct ffpf_error *err)
-{
-	int rc = enter(pull, err);
-
-	if (rc)
-		return rc;
-	*out = pull->reader->info;
-	leave(pull);
-	return 0;
-}
-
-int
-ffpf_pull_poll_fd(struct ffpf_pull *pull)
-{
-	if (atomic_load(&pull->closed) || !pull->reader->ops->poll_fd)
-		return -1;
-	return pull->reader->ops->poll_fd(pull->reader);
 }

@@ -34,6 +34,12 @@ struct ffpf_rows {
 	/* Packets are not copied: they stay where they are until the next call of pull, which the caller does not make
 	 * before he is done with them. The rows are those of one batch of the reader. */
 	bool in_place;
+	/*
+	 * Where packets come fast (columns/linger.h) and the reader can be paced, the pull waits for company of those
+	 * that are there until its arrays are full, or the first of them is so old by CLOCK_REALTIME; with in_place
+	 * never. 0: it takes what is there.
+	 */
+	uint64_t linger_ns;
 
 	/* what was had */
 	uint32_t count;
@@ -71,9 +77,9 @@ void ffpf_pull_forget(struct ffpf_pull *pull);
 int ffpf_pull_overwritten(struct ffpf_pull *pull, uint8_t *marks, struct ffpf_error *err);
 
 /*
- * Waits as the reader was told to, for the first packet only. FFPF_BATCH: out->count rows. What ended the gathering
- * comes with the next call; FFPF_LAPPED does not come: the counters have it. FFPF_INTERRUPTED: a signal came.
- * FFPF_END: the end, or stop was called, now or before. FFPF_FAILED: *err says why.
+ * Waits as the reader was told to, for the first packet only, but for linger_ns. FFPF_BATCH: out->count rows. What
+ * ended the gathering comes with the next call; FFPF_LAPPED does not come: the counters have it. FFPF_INTERRUPTED: a
+ * signal came. FFPF_END: the end, or stop was called, now or before. FFPF_FAILED: *err says why.
  */
 enum ffpf_outcome ffpf_pull_next(struct ffpf_pull *pull, struct ffpf_rows *out, struct ffpf_error *err);
 void ffpf_pull_stop(struct ffpf_pull *pull);

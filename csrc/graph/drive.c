@@ -153,9 +153,20 @@ struct polled {
 	bool held;  /* packets are at hand that must not pass yet */
 };
 
+/* What all who wait, and this one, are content with. */
+static uint32_t
+least_wanted(const struct ffpf_engine *engine, uint32_t want)
+{
+	for (const struct waiter *waiter = engine->waiters; waiter; waiter = waiter->next) {
+		if (waiter->want < want)
+			want = waiter->want;
+	}
+	return want;
+}
+
 /* The devices that can be waited for; those whose packets are out are not: their descriptor would be readable. */
 static int
-collect(struct ffpf_engine *engine, struct polled *polled)
+collect(struct ffpf_engine *engine, struct polled *polled, uint32_t want)
 {
 	const bool out = find_holder(engine) != NULL;
 
@@ -172,6 +183,8 @@ collect(struct ffpf_engine *engine, struct polled *polled)
 		polled->held |= device->consumed < device->batch.count;
 		if (device->consumed < device->batch.count)
 			continue;
+		if (device->reader->ops->pace)
+			device->reader->ops->pace(device->reader, want, 0);
 		if (device->reader->ops->settle)
 			device->reader->ops->settle(device->reader);
 		polled->fds[polled->count++] = (struct pollfd){
@@ -219,11 +232,11 @@ wait_on(struct ffpf_engine *engine, struct polled *polled, struct waiter *self, 
 }
 
 enum ffpf_outcome
-engine_wait(struct ffpf_engine *engine, uint64_t until_ns, struct ffpf_error *err)
+engine_wait(struct ffpf_engine *engine, uint32_t want, uint64_t until_ns, struct ffpf_error *err)
 {
 	enum ffpf_outcome outcome = FFPF_BATCH;
 	struct polled polled = { 0 };
-	struct waiter self;
+	struct waiter self = { .want = want };
 
 	if (was_woken(engine))
 		return FFPF_INTERRUPTED;
@@ -232,7 +245,7 @@ engine_wait(struct ffpf_engine *engine, uint64_t until_ns, struct ffpf_error *er
 		ffpf_error_set_errno(err, FFPF_E_SYSTEM, errno, "eventfd");
 		return FFPF_FAILED;
 	}
-	if (collect(engine, &polled)) {
+	if (collect(engine, &polled, least_wanted(engine, want))) {
 		ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
 		outcome = FFPF_FAILED;
 	} else if (!polled.ready) {
@@ -361,7 +374,7 @@ ffpf_engine_run(struct ffpf_engine *engine, uint64_t max_packets, int timeout_ms
 			if (timeout_ms > 0 && engine_clock(CLOCK_MONOTONIC) >= until)
 				outcome = FFPF_TIMEOUT;
 		} else {
-			outcome = engine_wait(engine, until, err);
+			outcome = engine_wait(engine, 0, until, err);
 		}
 	}
 	if (packets)

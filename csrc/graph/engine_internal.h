@@ -139,6 +139,7 @@ struct queue {
 struct waiter {
 	struct waiter *next;
 	int event_fd;
+	uint32_t want; /* packets of a device that are worth a wake-up; 0: one */
 };
 
 struct ffpf_engine {
@@ -209,8 +210,9 @@ enum step { STEP_BATCH, STEP_NOTHING, STEP_END, STEP_HELD, STEP_FAILED };
 /* One batch of at most `max` packets. HELD: *holder has packets of a device out that must be given back first. */
 enum step engine_step(struct ffpf_engine *engine, uint32_t max, uint32_t *packets, const struct queue **holder,
 		      struct ffpf_error *err);
-/* Until a device has something, something changed, or the time is over. FFPF_BATCH: look again. */
-enum ffpf_outcome engine_wait(struct ffpf_engine *engine, uint64_t until_ns, struct ffpf_error *err);
+/* Until a device has something (of readers that can be paced: `want` packets, unless somebody else waits for fewer),
+ * something changed, or the time is over. FFPF_BATCH: look again. */
+enum ffpf_outcome engine_wait(struct ffpf_engine *engine, uint32_t want, uint64_t until_ns, struct ffpf_error *err);
 void engine_callbacks(struct ffpf_engine *engine); /* calls those that are due; the lock is open meanwhile */
 
 /* added.c: of the table, or one of the application's own; NULL: there is none. */

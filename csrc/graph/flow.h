@@ -118,6 +118,10 @@ int ffpf_graph_read_begin(struct ffpf_graph_flow *flow, uint32_t node, struct ff
  */
 enum ffpf_outcome ffpf_graph_getnext_pkt(struct ffpf_graph_flow *flow, uint32_t node, uint32_t max, int timeout_ms,
 					 struct ffpf_graph_batch *out, struct ffpf_error *err);
+/* The same for who has packets, and can wait for more: where its devices' readers can be paced (reader/reader.h), it is
+ * not woken for fewer than `want` of them, unless others of this graph wait for fewer. */
+enum ffpf_outcome ffpf_graph_getnext_paced(struct ffpf_graph_flow *flow, uint32_t node, uint32_t max, uint32_t want,
+					   int timeout_ms, struct ffpf_graph_batch *out, struct ffpf_error *err);
 /* wait_for_n_pkts: until n packets wait to be read, or the time is over, or the end: how many there are then, or -code
  * (-FFPF_E_INVALID: more than the queue has room for). *outcome, may be NULL: FFPF_BATCH, FFPF_TIMEOUT, FFPF_END,
  * FFPF_INTERRUPTED. */

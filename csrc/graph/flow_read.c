@@ -234,6 +234,13 @@ deadline(int timeout_ms)
 	return engine_clock(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * NS_PER_MS;
 }
 
+/* How a reader waits: for so many packets of its queue, and at most until then. want: of a device, see engine_wait. */
+struct patience {
+	uint32_t packets, want;
+	int timeout_ms;
+	uint64_t until_ns;
+};
+
 static enum ffpf_outcome
 nothing(int timeout_ms)
 {
@@ -245,7 +252,7 @@ nothing(int timeout_ms)
  * may be another one, or none.
  */
 static enum ffpf_outcome
-advance(struct ffpf_graph_flow *flow, const struct queue *queue, uint64_t until_ns, int timeout_ms,
+advance(struct ffpf_graph_flow *flow, const struct queue *queue, const struct patience *patience,
 	struct ffpf_error *err)
 {
 	struct ffpf_engine *engine = flow->engine;
@@ -272,22 +279,23 @@ advance(struct ffpf_graph_flow *flow, const struct queue *queue, uint64_t until_
 	switch (step) {
 	case STEP_BATCH:
 	case STEP_END:
-		if (until_ns == UINT64_MAX || engine_clock(CLOCK_MONOTONIC) < until_ns)
+		if (patience->until_ns == UINT64_MAX || engine_clock(CLOCK_MONOTONIC) < patience->until_ns)
 			return FFPF_BATCH;
-		return nothing(timeout_ms);
+		return nothing(patience->timeout_ms);
 	case STEP_FAILED:
 		return FFPF_FAILED;
 	default:
-		return timeout_ms == 0 ? FFPF_WOULD_BLOCK : engine_wait(engine, until_ns, err);
+		if (patience->timeout_ms == 0)
+			return FFPF_WOULD_BLOCK;
+		return engine_wait(engine, patience->want, patience->until_ns, err);
 	}
 }
 
-/* Until `n` packets wait in the queue. FFPF_BATCH: they do. *queue is the flow's, or NULL with FFPF_FAILED. */
+/* FFPF_BATCH: the packets wait in the queue. *queue is the flow's, or NULL with FFPF_FAILED. */
 static enum ffpf_outcome
-wait_for(struct ffpf_graph_flow *flow, uint32_t place, uint32_t n, int timeout_ms, struct queue **queue,
+wait_for(struct ffpf_graph_flow *flow, uint32_t place, const struct patience *patience, struct queue **queue,
 	 struct ffpf_error *err)
 {
-	const uint64_t until_ns = deadline(timeout_ms);
 	struct node *node;
 
 	for (;;) {
@@ -297,12 +305,12 @@ wait_for(struct ffpf_graph_flow *flow, uint32_t place, uint32_t n, int timeout_m
 		if (flow_check(flow, "reading", INSTANCES, err) || flow_node_at(flow, place, &node, err) ||
 		    queue_to_read(flow, node, queue, err))
 			return FFPF_FAILED;
-		if ((*queue)->w - (*queue)->g >= n)
+		if ((*queue)->w - (*queue)->g >= patience->packets)
 			return FFPF_BATCH;
-		outcome = advance(flow, *queue, until_ns, timeout_ms, err);
+		outcome = advance(flow, *queue, patience, err);
 		if (outcome != FFPF_BATCH) {
 			*queue = flow->state == FFPF_GRAPH_CLOSED ? NULL : queue_find(node, flow);
-			if (*queue && (*queue)->w - (*queue)->g >= n)
+			if (*queue && (*queue)->w - (*queue)->g >= patience->packets)
 				return FFPF_BATCH;
 			return outcome;
 		}
@@ -313,6 +321,16 @@ enum ffpf_outcome
 ffpf_graph_getnext_pkt(struct ffpf_graph_flow *flow, uint32_t place, uint32_t max, int timeout_ms,
 		       struct ffpf_graph_batch *out, struct ffpf_error *err)
 {
+	return ffpf_graph_getnext_paced(flow, place, max, 0, timeout_ms, out, err);
+}
+
+enum ffpf_outcome
+ffpf_graph_getnext_paced(struct ffpf_graph_flow *flow, uint32_t place, uint32_t max, uint32_t want, int timeout_ms,
+			 struct ffpf_graph_batch *out, struct ffpf_error *err)
+{
+	const struct patience patience = {
+		.packets = 1, .want = want, .timeout_ms = timeout_ms, .until_ns = deadline(timeout_ms)
+	};
 	enum ffpf_outcome outcome = FFPF_BATCH;
 	struct queue *queue;
 	struct node *node;
@@ -326,7 +344,7 @@ ffpf_graph_getnext_pkt(struct ffpf_graph_flow *flow, uint32_t place, uint32_t ma
 	}
 	queue_release(flow->engine, queue);
 	do {
-		outcome = wait_for(flow, place, 1, timeout_ms, &queue, err);
+		outcome = wait_for(flow, place, &patience, &queue, err);
 	} while (outcome == FFPF_BATCH && !queue_give(flow->engine, queue, max, out)); /* the store had no room */
 	engine_leave(flow->engine);
 	return outcome;
@@ -336,6 +354,7 @@ int
 ffpf_graph_wait_for_n_pkts(struct ffpf_graph_flow *flow, uint32_t place, uint32_t n, int timeout_ms,
 			   enum ffpf_outcome *outcome, struct ffpf_error *err)
 {
+	const struct patience patience = { .packets = n, .timeout_ms = timeout_ms, .until_ns = deadline(timeout_ms) };
 	enum ffpf_outcome how;
 	struct queue *queue;
 	struct node *node;
@@ -351,7 +370,7 @@ ffpf_graph_wait_for_n_pkts(struct ffpf_graph_flow *flow, uint32_t place, uint32_
 	}
 	if (!status) {
 		queue_release(flow->engine, queue);
-		how = wait_for(flow, place, n, timeout_ms, &queue, err);
+		how = wait_for(flow, place, &patience, &queue, err);
 		if (how == FFPF_FAILED)
 			status = -(int)(err && err->code ? err->code : FFPF_E_GENERIC);
 		else

@@ -3,8 +3,11 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define SNAP_LEN_MAX 262144u
+#define NS_PER_S     1000000000u
+#define NS_PER_MS    1000000u
 #define LOOK_MS      250 /* wake may have ended the wait of another thread of the graph: it is looked for that often */
 
 struct node_reader {
@@ -12,6 +15,8 @@ struct node_reader {
 	struct ffpf_graph_flow *flow;
 	uint32_t node;
 	int timeout_ms;
+	uint32_t pace_want;
+	uint64_t pace_until_ns; /* CLOCK_MONOTONIC; 0: timeout_ms */
 	bool nonblock;
 	struct ffpf_graph_batch batch;
 	uint32_t served, released; /* of the batch */
@@ -40,11 +45,27 @@ serve(struct node_reader *n, struct ffpf_batch *out)
 	n->served = end;
 }
 
+/* Milliseconds that next() waits; < 0: for ever. */
+static int
+patience(const struct node_reader *n)
+{
+	struct timespec now;
+	uint64_t now_ns;
+
+	if (n->nonblock)
+		return 0;
+	if (!n->pace_until_ns)
+		return n->timeout_ms;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	now_ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+	return n->pace_until_ns > now_ns ? (int)((n->pace_until_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS) : 0;
+}
+
 static enum ffpf_outcome
 next(struct ffpf_reader *r, struct ffpf_batch *out)
 {
 	struct node_reader *n = of(r);
-	int left = n->nonblock ? 0 : n->timeout_ms;
+	int left = patience(n);
 
 	if (n->served < n->batch.count) {
 		serve(n, out);
@@ -57,7 +78,7 @@ next(struct ffpf_reader *r, struct ffpf_batch *out)
 
 		if (atomic_exchange(&n->woken, false))
 			return FFPF_INTERRUPTED;
-		outcome = ffpf_graph_getnext_pkt(n->flow, n->node, 0, slice, &n->batch, &r->err);
+		outcome = ffpf_graph_getnext_paced(n->flow, n->node, 0, n->pace_want, slice, &n->batch, &r->err);
 		if (outcome == FFPF_BATCH)
 			serve(n, out);
 		if (outcome != FFPF_TIMEOUT || left == slice)
@@ -101,6 +122,13 @@ set_nonblock(struct ffpf_reader *r, bool on)
 }
 
 static void
+pace(struct ffpf_reader *r, uint32_t want, uint64_t until_ns)
+{
+	of(r)->pace_want = want;
+	of(r)->pace_until_ns = until_ns;
+}
+
+static void
 wake(struct ffpf_reader *r)
 {
 	atomic_store(&of(r)->woken, true);
@@ -128,6 +156,7 @@ static const struct ffpf_reader_ops ops = {
 	.give_back = give_back,
 	.set_filter = set_filter,
 	.set_nonblock = set_nonblock,
+	.pace = pace,
 	.wake = wake,
 	.close = close_reader,
 };

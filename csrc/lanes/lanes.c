@@ -176,8 +176,12 @@ lanes_next(struct ffpf_reader *r, struct ffpf_batch *batch)
 		pass_turned_away(l);
 	l->again = l->open < l->count; /* packets that were not released come again */
 	give_back(l, false);
-	if (!over && l->cfg.timeout_ms > 0)
+	if (!over && l->pace_until_ns) {
+		deadline = l->pace_until_ns;
+		over = lanes_now_ns() >= deadline;
+	} else if (!over && l->cfg.timeout_ms > 0) {
 		deadline = lanes_now_ns() + (uint64_t)l->cfg.timeout_ms * 1000000u;
+	}
 	for (;;) {
 		enum ffpf_outcome outcome;
 
@@ -271,6 +275,13 @@ lanes_set_nonblock(struct ffpf_reader *r, bool on)
 	return 0;
 }
 
+static void
+lanes_pace(struct ffpf_reader *r, uint32_t want, uint64_t until_ns)
+{
+	((struct lanes *)r)->pace_want = want;
+	((struct lanes *)r)->pace_until_ns = until_ns;
+}
+
 static int
 lanes_poll_fd(const struct ffpf_reader *r)
 {
@@ -322,6 +333,7 @@ const struct ffpf_reader_ops lanes_ops = {
 	.overwritten = lanes_overwritten,
 	.set_direction = lanes_set_direction,
 	.set_nonblock = lanes_set_nonblock,
+	.pace = lanes_pace,
 	.inject = lanes_inject,
 	.counters = lanes_counters,
 	.poll_fd = lanes_poll_fd,

@@ -82,14 +82,16 @@ struct lanes {
 	uint64_t last_pos;
 
 	/* waiting */
-	_Atomic bool woken; /* set by wake, pairs with the exchange in lanes_next */
-	uint32_t sleeps;    /* count for page->sleep */
-	bool armed;         /* page->sleep says that we sleep on the event descriptor */
-	uint32_t want;      /* ... until so many packets are there */
-	bool rung;          /* ... which we have rung ourselves */
-	bool due;           /* ... and somebody woke us */
-	bool held;          /* there are packets that the merge must hold back, or a lane that moves */
-	uint64_t owed;      /* packets that were there when we stopped waiting: they come before the next wait */
+	_Atomic bool woken;     /* set by wake, pairs with the exchange in lanes_next */
+	uint32_t sleeps;        /* count for page->sleep */
+	uint32_t pace_want;     /* 0: as configured */
+	uint64_t pace_until_ns; /* CLOCK_MONOTONIC; 0: as configured */
+	bool armed;             /* page->sleep says that we sleep on the event descriptor */
+	uint32_t want;          /* ... until so many packets are there */
+	bool rung;              /* ... which we have rung ourselves */
+	bool due;               /* ... and somebody woke us */
+	bool held;              /* there are packets that the merge must hold back, or a lane that moves */
+	uint64_t owed;          /* packets that were there when we stopped waiting: they come before the next wait */
 
 	uint64_t delivered, filtered, misdirected, lapped, invalid, evicted;
 	bool lapped_news;          /* to be reported */
@@ -144,7 +146,8 @@ bool lane_has_moved(const struct lane *lane);
 void lanes_retire_all(struct lanes *l); /* what was given by `succeed` */
 
 /* wait.c */
-bool lanes_ready(const struct lanes *l); /* next() has something to return */
+bool lanes_ready(const struct lanes *l);    /* next() has something to return */
+uint32_t lanes_want(const struct lanes *l); /* packets that next() waits for */
 /* The event descriptor is readable when, and once, next() would not wait; or, if there is less than the configuration
  * wants, `want` packets are there. */
 void lanes_arm(struct lanes *l, uint32_t want);

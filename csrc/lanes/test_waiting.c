@@ -142,6 +142,48 @@ next_waits_for_its_packets_or_its_timeout(void **state)
 	}
 }
 
+/* A reader that is paced waits for as many as it was told, and until then; then as it was opened. */
+static void
+a_paced_reader_waits_for_company(void **state)
+{
+	struct ffpf_hook *hook = test_hook(FFPF_BMS_SRP, 64);
+	struct ffpf_flow *flow = test_flow(hook, 64, NULL);
+	struct ffpf_lanes_config cfg = { .snap_len = 100, .want = 1, .wait = FFPF_LANES_WAIT_FD };
+	struct ffpf_reader *r = NULL;
+	struct ffpf_batch batch;
+	struct timespec now;
+
+	(void)state;
+	must(ffpf_lanes_open_flow(&r, flow, &cfg, &test_err));
+	r->ops->pace(r, 3, 1);
+	assert_int_equal(r->ops->next(r, &batch), FFPF_TIMEOUT); /* that has passed */
+	r->ops->settle(r);
+	for (uint64_t i = 0; i < 3; i++) {
+		assert_false(test_is_readable(r));
+		test_send(hook, i, 16);
+	}
+	assert_true(test_is_readable(r));
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	r->ops->pace(r, 3, (uint64_t)(now.tv_sec + 3600) * 1000000000u);
+	assert_int_equal(r->ops->next(r, &batch), FFPF_BATCH);
+	assert_int_equal(batch.count, 3);
+	r->ops->release(r, 3);
+	test_send(hook, 3, 16);
+	r->ops->pace(r, 3, 1); /* fewer than it wants, but the time is over */
+	assert_int_equal(r->ops->next(r, &batch), FFPF_BATCH);
+	assert_int_equal(batch.count, 1);
+	r->ops->release(r, 1);
+	r->ops->pace(r, 0, 0);
+	r->ops->settle(r);
+	assert_false(test_is_readable(r));
+	test_send(hook, 4, 16);
+	assert_true(test_is_readable(r));
+	assert_int_equal(r->ops->next(r, &batch), FFPF_BATCH);
+	r->ops->release(r, 1);
+	test_law(flow, r);
+	test_close(hook, flow, r);
+}
+
 static void
 on_alarm(int signal)
 {
@@ -267,6 +309,7 @@ main(void)
 		cmocka_unit_test(descriptor_is_readable_while_next_would_not_wait),
 		cmocka_unit_test(an_event_without_a_packet_ends_the_wait),
 		cmocka_unit_test(next_waits_for_its_packets_or_its_timeout),
+		cmocka_unit_test(a_paced_reader_waits_for_company),
 		cmocka_unit_test(a_wake_up_is_for_all_that_is_there),
 		cmocka_unit_test(signal_ends_a_wait),
 		cmocka_unit_test(lanes_are_merged_by_time),

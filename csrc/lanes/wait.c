@@ -34,10 +34,16 @@ must_look(const struct lane *lane)
 	return !lane->ended && lane->stage.head == lane->stage.count && !ffpf_view_pending(&lane->view);
 }
 
+uint32_t
+lanes_want(const struct lanes *l)
+{
+	return l->pace_want ? l->pace_want : l->cfg.want;
+}
+
 bool
 lanes_ready(const struct lanes *l)
 {
-	uint32_t want = l->armed ? l->want : l->cfg.want;
+	uint32_t want = l->armed ? l->want : lanes_want(l);
 	uint64_t pending = l->count - l->open;
 	uint32_t closed = 0;
 
@@ -81,7 +87,7 @@ say_awake(struct lanes *l)
 void
 lanes_arm(struct lanes *l, uint32_t want)
 {
-	if (!l->armed) {
+	if (!l->armed || l->want != want) {
 		l->want = want;
 		say_sleep(l, FFPF_SLEEPS_ON_FD, want);
 	}
@@ -92,11 +98,11 @@ lanes_arm(struct lanes *l, uint32_t want)
 	lanes_event_ring(&l->event);
 }
 
-/* The kernel's hook keeps no time for readers: who waits outside is told of every packet. */
+/* The kernel's hook keeps no time for readers: who waits outside is told of every packet, unless he keeps the time. */
 void
 lanes_arm_for_caller(struct lanes *l)
 {
-	lanes_arm(l, l->counts ? 1 : l->cfg.want);
+	lanes_arm(l, l->pace_want || !l->counts ? lanes_want(l) : 1);
 }
 
 void
@@ -116,7 +122,7 @@ wait_fd(struct lanes *l, uint64_t ns)
 	struct timespec limit = { (time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S) };
 	int rc;
 
-	lanes_arm(l, l->cfg.want);
+	lanes_arm(l, lanes_want(l));
 	rc = ppoll(&fd, 1, &limit, NULL);
 	if (rc < 0 && errno == EINTR) {
 		lanes_disarm(l);
@@ -138,7 +144,7 @@ wait_futex(struct lanes *l, uint64_t ns)
 	uint32_t wakes = atomic_load_explicit(&l->page->wakes, memory_order_acquire);
 	enum ffpf_outcome outcome = FFPF_BATCH;
 
-	say_sleep(l, FFPF_SLEEPS_ON_FUTEX, l->cfg.want);
+	say_sleep(l, FFPF_SLEEPS_ON_FUTEX, lanes_want(l));
 	if (!lanes_ready(l) && syscall(SYS_futex, &l->page->wakes, FUTEX_WAIT, wakes, &limit, NULL, 0) == -1) {
 		if (errno == EINTR)
 			outcome = FFPF_INTERRUPTED;

@@ -17,6 +17,7 @@
  *   give_back     when the consumer returns to its own caller: see below
  *   set_filter    at any time, also from within the handling of a packet: see below
  *   set_in_place  at any time: see below
+ *   pace          at any time: see below
  *   overwritten   after release, before next and all that gives descriptors back
  *   wake          at any time before close, from anywhere (async-signal-safe)
  *   close         last; NULL is legal
@@ -142,6 +143,15 @@ struct ffpf_reader_ops {
 	 * it on; whoever never asks is taken to have used his packets until the following next() or close().
 	 */
 	uint32_t (*overwritten)(struct ffpf_reader *r, uint32_t first, uint32_t n, uint8_t *marks);
+
+	/*
+	 * May be NULL: the reader waits as it was opened to. A consumer that can wait for company, so as not to wake
+	 * for every few packets. want > 0: whoever waits, in next() or for poll_fd, need not be woken for fewer
+	 * packets, as long as there is memory for more. until_ns > 0, of CLOCK_MONOTONIC: next() waits until then, be
+	 * it long past, instead of its timeout, and then returns what is there, or FFPF_TIMEOUT; non-blocking readers
+	 * do not wait for it. 0: as opened.
+	 */
+	void (*pace)(struct ffpf_reader *r, uint32_t want, uint64_t until_ns);
 
 	/* Each may be NULL: not supported by this kind of reader. 0 or -code, r->err set. */
 	int (*set_link_type)(struct ffpf_reader *r, int dlt);

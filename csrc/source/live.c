@@ -54,7 +54,11 @@ live_next(struct ffpf_reader *r, struct ffpf_batch *batch)
 			return FFPF_BATCH;
 		}
 		live_give_back(l);
-		if (!limit && l->timeout_ms > 0 && !l->nonblock) {
+		if (!limit && !l->nonblock && l->pace_until_ns) {
+			deadline.tv_sec = (time_t)(l->pace_until_ns / 1000000000);
+			deadline.tv_nsec = (long)(l->pace_until_ns % 1000000000);
+			limit = &deadline;
+		} else if (!limit && l->timeout_ms > 0 && !l->nonblock) {
 			start_clock(&deadline, l->timeout_ms);
 			limit = &deadline;
 		}
@@ -104,6 +108,14 @@ live_poll_fd(const struct ffpf_reader *r)
 }
 
 /* ---- changes while reading ---- */
+
+/* The kernel wakes for a block; how much of one it fills was settled when the ring was made. */
+static void
+live_pace(struct ffpf_reader *r, uint32_t want, uint64_t until_ns)
+{
+	(void)want;
+	((struct live *)r)->pace_until_ns = until_ns;
+}
 
 static int
 live_set_link_type_op(struct ffpf_reader *r, int dlt)
@@ -185,6 +197,7 @@ static const struct ffpf_reader_ops live_ops = {
 	.set_link_type = live_set_link_type_op,
 	.set_direction = live_set_direction,
 	.set_nonblock = live_set_nonblock,
+	.pace = live_pace,
 	.inject = live_inject,
 	.counters = live_counters,
 	.poll_fd = live_poll_fd,

@@ -82,8 +82,9 @@ struct live {
 	char filter_warning_text[128];
 
 	/* waiting */
-	_Atomic bool woken; /* set by wake, pairs with the exchange in live_next */
-	bool netdown;       /* ENETDOWN seen, and since then neither a packet nor the interface's end */
+	_Atomic bool woken;     /* set by wake, pairs with the exchange in live_next */
+	uint64_t pace_until_ns; /* CLOCK_MONOTONIC; 0: timeout_ms */
+	bool netdown;           /* ENETDOWN seen, and since then neither a packet nor the interface's end */
 	int netdown_wait_ms;
 
 	/* counts */
