@@ -86,9 +86,10 @@ class Backend:
         )
 
     def compile(self, text: str, library: bytes) -> Object:
-        module = self._llvm.parse_assembly(text)
+        context = self._llvm.create_context()  # with a name and a constant for each, a context grows for ever
+        module = self._llvm.parse_assembly(text, context)
         if library:
-            module.link_in(self._llvm.parse_bitcode(library))
+            module.link_in(self._llvm.parse_bitcode(library, context))
             for function in module.functions:
                 if not function.is_declaration and function.name != ENTRY:
                     function.linkage = "internal"  # what is not called goes, and all else is put in line

@@ -83,13 +83,13 @@ class Classifier:
         state: Mapping[str, Any] | None = None,
         compiler: Compiler | None = None,
         preparing: Compilers | None = None,
-        filters: Mapping[int, Filter] | None = None,
+        filters: Mapping[int, bytes | Filter] | None = None,
     ) -> None:
         """With a state that export_state() gave, also another process's: the same filters stand in the same columns,
-        and take over from the programs of that process without a gap. filters: by column, those in other languages than
-        BPF, which the state does not have. What cannot run in the hook any more is in `refused`, and its column accepts
-        everything. Compilers that are given are shared, and stay their owner's: one
-        for what must be done at once, others for what is prepared.
+        and take over from the programs of that process without a gap. filters: by column, more of them: those in other
+        languages than BPF a state does not have. What cannot run in the hook any more is in `refused`, and its column
+        accepts everything. Compilers that are given are shared, and stay their owner's: one for what must be done at
+        once, others for what is prepared.
         """
         self._maps = maps
         self._columns: dict[int, _Column] = {}
@@ -142,7 +142,7 @@ class Classifier:
         except FileNotFoundError:
             return None
 
-    def _restore(self, state: Mapping[str, Any], others: Mapping[int, Filter]) -> None:
+    def _restore(self, state: Mapping[str, Any], others: Mapping[int, bytes | Filter]) -> None:
         columns: Mapping[str, str | None] = state.get("columns", {})
         filters: dict[int, bytes | Filter | None] = {
             int(name): base64.b64decode(text) if text is not None else None for name, text in columns.items()
@@ -166,7 +166,7 @@ class Classifier:
         for known in filters:
             with contextlib.suppress(NotTable, ClassifyRefused):
                 if known is not None:
-                    rules += (BpfFilter(known) if isinstance(known, bytes) else known).rules()
+                    rules += (BpfFilter(known) if isinstance(known, bytes) else known).as_table().rules
         with contextlib.suppress(ClassifyRefused):
             self._tables.prepare(rules)
 
@@ -250,9 +250,9 @@ class Classifier:
         if prepared.filter is None:
             self._tables.put_always(column)
             return "table", Cost(0, 0)
-        if prepared.rules is not None:
+        if prepared.table is not None:
             try:
-                self._tables.put(column, prepared.rules)
+                self._tables.put(column, prepared.table.rules)
             except ClassifyRefused as error:
                 prepared.be_code(str(error))
                 raise NotReady from error

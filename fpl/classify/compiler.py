@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The compiler process as its owner sees it: a call that returns eBPF, or raises, and never hangs or dies.
 
-The process is kept, since its start takes longer than a compilation; after its death the next call starts another.
+The process is kept, since its start takes longer than a compilation; after its death, and before its memory has grown
+to the limit, the next call starts another.
 Of programs made of functions, each function is compiled by itself, and kept: the next program that has it finds it.
 """
 
@@ -28,6 +29,7 @@ SECONDS = 5  # of processor time
 START_S = 60  # until the process has loaded LLVM and answered once, on a machine that is slow or has much to do
 MEMORY_BYTES = 2 << 30
 WORDS_SHOWN = 300
+RENEWED = 1000  # modules that a process compiles: its memory grows by 0.25 MB with each, in LLVM's passes
 KEPT_MAX = 512  # objects, of some kilobytes each
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -44,7 +46,7 @@ class Compiler:
     def __init__(self, seconds: int = SECONDS, memory_bytes: int = MEMORY_BYTES) -> None:
         self._seconds, self._memory_bytes = seconds, memory_bytes
         self._child: subprocess.Popen[bytes] | None = None
-        self._answered = False  # the process that there is now
+        self._answered, self._given = False, 0  # by and to the process that there is now: an answer, modules
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as this object)
         self._lock = threading.Lock()  # classifiers of several sources may share one
         self._objects: dict[bytes, Object] = {}  # by content, the last used behind
@@ -65,7 +67,7 @@ class Compiler:
     def _warm(self) -> None:
         if self._child is None:
             self._child = self._start()
-            self._answered = False
+            self._answered, self._given = False, 0
 
     def compile(self, text: str, library: bytes = b"", functions: Mapping[str, Module] | None = None) -> bytes:
         """eBPF of an LLVM module, and of what it calls of a library of bitcode. functions: those that the text only
@@ -89,9 +91,12 @@ class Compiler:
         return found
 
     def _compile(self, text: str, library: bytes) -> Object:
+        if self._given >= RENEWED:
+            self._buried()
         self._warm()
         assert self._child is not None
         self.count += 1
+        self._given += 1
         octets = text.encode()
         try:
             assert self._child.stdin is not None
@@ -109,6 +114,11 @@ class Compiler:
         if status != 0:
             raise ClassifyRefused(f"the compiler refused: {answer.decode(errors='replace')[:WORDS_SHOWN]}")
         return Object.unpacked(answer)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that there is now."""
+        return self._child.pid if self._child is not None else None
 
     def interrupt(self) -> None:
         """From another thread: what is being compiled is given up, as by the process's death."""

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from fpl.classify import bytecode, lower_bpf
 from fpl.classify.bytecode import Program
-from fpl.classify.filters import Filter, Lines
-from fpl.classify.rules import Rule, rules_of
+from fpl.classify.filters import Filter, Lines, Table
+from fpl.classify.rules import rules_of
 from fpl.classify.symbolic import graph
 
 
@@ -37,8 +35,8 @@ class BpfFilter(Filter):
         self._program = bytecode.decode(octets)
         self.fetch_len, self.result = bytecode.fetch_len(self._program), one_result(self._program)
 
-    def rules(self) -> Sequence[Rule]:
-        return rules_of(graph(self._program))
+    def as_table(self) -> Table:
+        return Table(rules_of(graph(self._program)), self.fetch_len)
 
     def lower(self, name: str, out: Lines) -> str:
         return lower_bpf.lower(self._program, name, out)

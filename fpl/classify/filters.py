@@ -30,9 +30,18 @@ class Lines:
     uses_work: bool = False
 
 
+@dataclass(frozen=True)
+class Table:
+    """fetch_len: octets of a packet that must be there for the rules to say what the filter does."""
+
+    rules: Sequence[Rule]
+    fetch_len: int
+
+
 class Filter(ABC):
     """key: the same for filters that do the same. octets: of struct sock_filter[], for a filter in BPF; else b"".
-    fetch_len: octets of a packet that it may look at. result: what it returns when it accepts; 0: several values."""
+    fetch_len: octets of a packet that it may look at, as code. result: what it returns when it accepts; 0: several
+    values."""
 
     key: bytes
     octets: bytes = b""
@@ -40,7 +49,7 @@ class Filter(ABC):
     result: int
 
     @abstractmethod
-    def rules(self) -> Sequence[Rule]:
+    def as_table(self) -> Table:
         """Raises NotTable, with the reason."""
 
     @abstractmethod

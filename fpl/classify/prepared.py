@@ -10,14 +10,12 @@ close()
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 
 from fpl.classify import bytecode
 from fpl.classify.bytecode import ClassifyRefused
 from fpl.classify.chain import Chain, Ready
 from fpl.classify.compiler import Compiler, Compilers
-from fpl.classify.filters import Filter
-from fpl.classify.rules import Rule
+from fpl.classify.filters import Filter, Table
 from fpl.classify.symbolic import NotTable
 
 
@@ -31,8 +29,8 @@ class Prepared:
     def __init__(self, filter: Filter | None, chain: Chain, compilers: Compilers) -> None:
         """None accepts everything."""
         self.filter = filter
-        self.fetch_len, self.result = (filter.fetch_len, filter.result) if filter is not None else (0, bytecode.WORD)
-        self.rules: Sequence[Rule] | None = None  # None: not as tables
+        self.result = filter.result if filter is not None else bytecode.WORD
+        self.table: Table | None = None  # None: not as tables
         self.why_code = ""  # why it is not
         self.was_compiled = False
         self._chain, self._compilers = chain, compilers
@@ -42,18 +40,25 @@ class Prepared:
         self._is_cancelled = False
         if filter is not None:
             try:
-                self.rules = filter.rules()
+                self.table = filter.as_table()
             except NotTable as reason:
                 self.why_code = str(reason)
 
     @property
+    def fetch_len(self) -> int:
+        """Octets of a packet that it may look at."""
+        if self.filter is None:
+            return 0
+        return self.table.fetch_len if self.table is not None else self.filter.fetch_len
+
+    @property
     def is_slow(self) -> bool:
         """compile() has something to do."""
-        return self.filter is not None and self.rules is None and self._ready is None
+        return self.filter is not None and self.table is None and self._ready is None
 
     def be_code(self, why: str) -> None:
         """Not as tables: they are full."""
-        self.rules, self.why_code = None, why
+        self.table, self.why_code = None, why
 
     def compile(self) -> None:
         """Raises ClassifyRefused: too much for the verifier or the compiler, or cancelled."""

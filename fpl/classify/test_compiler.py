@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from fpl.classify import Classifier, ClassifyRefused, bpf, ir
+from fpl.classify import compiler as compiler_module
 from fpl.classify.compiler import Compiler, Module
 from fpl.classify.testing import Packet, TestSource, octets_of
 
@@ -65,6 +66,16 @@ def test_a_compilation_that_does_not_end() -> None:
         assert works(compiler)
     finally:
         compiler.close()
+
+
+def test_a_process_does_not_grow_until_it_dies(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The 8,000th of random programs was refused for want of memory, which those before had taken and not returned."""
+    monkeypatch.setattr(compiler_module, "RENEWED", 2)
+    seen = []
+    for _ in range(5):
+        assert works(compiler)
+        seen.append(compiler.pid)
+    assert seen[0] == seen[1] != seen[2] == seen[3] != seen[4]
 
 
 def test_too_little_memory() -> None:

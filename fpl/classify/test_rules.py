@@ -26,6 +26,8 @@ def value_of(field: Field, packet: Packet) -> int | None:
     source = field.source
     if source.kind == "length":
         raw = packet.whole_len
+    elif source.kind == "captured":
+        raw = len(packet.octets)
     elif not source.is_packet:
         tag = packet.vlan_tci
         raw = {

@@ -7,29 +7,20 @@ gives    the result (0: not delivered); memory is changed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from fpl.fpl2 import meaning, tree
-from fpl.fpl2.check import SCAN_MAX, loop_of
+from fpl.fpl2.check import SCAN_MAX
 from fpl.fpl2.externals import External, key_of
 from fpl.fpl2.found import HIDDEN
 from fpl.fpl2.meaning import ALL
+from fpl.fpl2.statements import DoneError, Statements
 
 # (packet, memory, offset of the input, offset of the output) -> value
 ExternalFunction = Callable[[bytes, bytearray, int, int], int]
 
 
-class _DoneError(Exception):
-    def __init__(self, result: int) -> None:
-        super().__init__(result)
-        self.result = result
-
-
-class _LeftError(Exception):
-    """BREAK."""
-
-
-class Machine:
+class Machine(Statements):
     """One packet's run."""
 
     def __init__(
@@ -48,44 +39,15 @@ class Machine:
         self._facts = {"LEN": len(packet), **facts, "CAPLEN": len(packet)}
         self._registers = [0] * (tree.REGISTERS + HIDDEN)
 
-    def run(self, program: Sequence[tree.Statement]) -> int:
-        try:
-            self._block(program)
-        except _DoneError as done:
-            return min(done.result, meaning.RESULT_MAX)
-        return 0
-
-    def _block(self, statements: Sequence[tree.Statement]) -> None:
-        for statement in statements:
-            self._statement(statement)
-
-    def _statement(self, statement: tree.Statement) -> None:
-        if isinstance(statement, tree.Assign):
-            self._assign(statement)
-        elif isinstance(statement, tree.If):
-            self._block(statement.then if self._value(statement.test) else statement.otherwise)
-        elif isinstance(statement, tree.For):
-            self._for(statement)
-        elif isinstance(statement, tree.Return):
-            raise _DoneError(self._value(statement.value))
-        elif isinstance(statement, tree.Call):
-            self._value(statement.extern)
-        elif isinstance(statement, tree.Break):
-            raise _LeftError
-
     def _for(self, statement: tree.For) -> None:
-        loop = loop_of(statement)
+        loop = self._begun(statement)
         assert statement.most is not None
-        if statement.first:
-            self._assign(statement.first)
         bound = self._value(loop.bound)
         test = meaning.OPERATORS[loop.op]
         for _ in range(statement.most):
             if not test(self._registers[loop.register], bound, False):
                 break
-            try:
-                self._block(statement.body)
-            except _LeftError:
+            if not self._round(statement):
                 break
             self._registers[loop.register] = self._registers[loop.register] + loop.step & ALL
 
@@ -135,14 +97,20 @@ class Machine:
         if at + octets > len(self._packet):
             if place.soft:
                 return 0, place.kind.bits
-            raise _DoneError(0)
+            raise DoneError(0)
         return int.from_bytes(self._packet[at : at + octets], "big"), place.kind.bits
 
     # ---- values, modulo 2^64 ----
 
+    def _number(self, expr: tree.Expr) -> int:
+        return self._value(expr)
+
+    def _holds(self, expr: tree.Expr) -> bool:
+        return bool(self._value(expr))
+
     def _operate(self, op: str, left: int, right: int, signed: bool) -> int:
         if op in ("/", "%") and right == 0:
-            raise _DoneError(0)
+            raise DoneError(0)
         return meaning.OPERATORS[op](left, right, signed) & ALL
 
     def _value(self, expr: tree.Expr) -> int:
@@ -180,7 +148,7 @@ class Machine:
         read_at, write_at = self._value(expr.read_at), self._value(expr.write_at)
         for offset, octets in ((read_at, self._calls[key].reads), (write_at, self._calls[key].writes)):
             if octets and offset + octets > len(self._memory):
-                raise _DoneError(0)
+                raise DoneError(0)
         return self._externals[key](self._packet, self._memory, read_at, write_at) & ALL
 
     def _binary(self, expr: tree.Binary) -> int:
@@ -209,5 +177,5 @@ class Machine:
         assert isinstance(expr.size, tree.Number)
         start = self._value(expr.start)
         if start + expr.length.value > len(self._packet):
-            raise _DoneError(0)
+            raise DoneError(0)
         return meaning.fnv(self._packet[start : start + expr.length.value]) % expr.size.value

@@ -21,7 +21,8 @@ def _everything(code: Code) -> str:
 def instance(node: Node) -> Lowered:
     if node.insns is None:
         return Lowered("", _everything)
-    return Lowered(hashlib.sha256(node.insns).hexdigest(), _emit, is_filter=True, insns=node.insns)
+    insns = node.insns
+    return Lowered(hashlib.sha256(insns).hexdigest(), _emit, filter=lambda _link, _library: insns)
 
 
-CLASS = KernelClass("BPF", stateful=False, instance=instance)
+CLASS = KernelClass("BPF", stateful=False, instance=instance, may_filter=True)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """(FPL-2,"IF (PKT.TCP_DPORT == 80) THEN MEM[0]++; RETURN 1; FI",8): a program, docs/fpl-2.md; csrc/graph/class_fpl2.c.
-All CPUs share MBuf, unless the program declares it PERCPU. A program sees the packet with its VLAN tag in place, as far
-as its first 65,536 octets.
+One without memory that calls nobody is a column of classify, as BPF is, if classify takes it. All CPUs share MBuf,
+unless the program declares it PERCPU. A program sees the packet with its VLAN tag in place, as far as its first 65,536
+octets.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from fpl.classify import backend, ir
+from fpl.classify import Filter, Module, backend, ir
 from fpl.fpl2 import FplError, check, ebpf
 from fpl.fpl2.check import Policy
 from fpl.fpl2.compile import Checked, mbuf_size
 from fpl.fpl2.externals import key_of
+from fpl.graph import filter_fpl2
 from fpl.graph.callees import externals
 from fpl.graph.classes import KernelClass, Lowered, NotInKernelError
 from fpl.graph.code import Code, Function
@@ -33,7 +35,14 @@ class _Program:
     text: str
     mbuf_bytes: int
 
+    def filter(self, link: int, library: bytes) -> Filter:
+        known = meant(self.text, self.mbuf_bytes, LINKS[link])
+        fetch = _kernel(*known).fetch
+        return filter_fpl2.Fpl2Filter(checked(*known), Module(_function(*known).text), fetch, link, library)
+
     def emit(self, code: Code) -> str:
+        if code.is_filter:
+            return code.accepted()
         return write(code, _function(*meant(self.text, self.mbuf_bytes, LINKS[code.link])), self.mbuf_bytes)
 
 
@@ -59,9 +68,14 @@ def function_of(kernel: ebpf.Kernel) -> Function:
     return Function(ir.of_functions(declarations, kernel.functions), calls_library=bool(declarations))
 
 
-def lowered(known: Checked, kernel: ebpf.Kernel, canonical: str, emit: Callable[[Code], str]) -> Lowered:
-    return Lowered(canonical, emit, known.mbuf_bytes, headers=bool(kernel.externs), own_result=True, fetch=kernel.fetch,
-                   links=frozenset(LINKS), alone=True, merges=known.merges)  # fmt: skip
+def lowered(known: Checked, kernel: ebpf.Kernel, canonical: str, emit: Callable[[Code], str],
+            filter: Callable[[int, bytes], Filter] | None = None) -> Lowered:  # fmt: skip
+    """filter: as of Lowered, for a program that may be one."""
+    is_filter = filter is not None and filter_fpl2.is_filter(known)
+    return Lowered(canonical, emit, known.mbuf_bytes, headers=bool(kernel.externs), own_result=True,
+                   filter=filter if is_filter else None, why_no_filter="it has memory, or calls functions",
+                   stateless=is_filter, fetch=kernel.fetch, links=frozenset(LINKS), alone=True,
+                   merges=known.merges)  # fmt: skip
 
 
 Interfaces = tuple[tuple[int, str], ...]
@@ -107,7 +121,8 @@ def instance(node: Node) -> Lowered:
         if node.calls:
             _refuse_calls(node, octets)
         known = meant(node.argument, octets, "ethernet")
-        return lowered(checked(*known), _kernel(*known), node.argument, _Program(node.argument, octets).emit)
+        program = _Program(node.argument, octets)
+        return lowered(checked(*known), _kernel(*known), node.argument, program.emit, program.filter)
     except FplError as error:
         # the process that asks may know files and functions that this one does not: it says what is wrong, if it is
         raise NotInKernelError(f"the compiler for the kernel: {str(error).splitlines()[0]}") from None
@@ -115,4 +130,4 @@ def instance(node: Node) -> Lowered:
         raise NotInKernelError(str(error)) from None
 
 
-CLASS = KernelClass("FPL-2", stateful=True, instance=instance, linkless=LINKLESS)
+CLASS = KernelClass("FPL-2", stateful=True, instance=instance, linkless=LINKLESS, may_filter=True)

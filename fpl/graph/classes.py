@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fpl.classify import Filter
 from fpl.graph.code import Code
 from fpl.graph.node import Node
 from fpl.percpu import Merge
@@ -22,10 +23,12 @@ class NotInKernelError(Exception):
 
 @dataclass(frozen=True)
 class Lowered:
-    """One node, ready to be written into a program. canonical: its argument, the same for all that do the same.
-    emit: writes what it does with a packet; an i1, whether the packet passes. insns: of a filter, for classify. fetch:
-    octets of a packet that it looks at. links: FFPF_NODE_* of node_layout.h that it takes; None: all. alone: a user's
-    own program, which the verifier is asked of before it comes to others."""
+    """One node, ready to be written into a program. canonical: its argument, the same for all that do the same. emit:
+    writes what it does with a packet; an i1, whether the packet passes. filter: of a node that is one, for classify:
+    what its Classifier.set() takes, made for a link (FFPF_NODE_*) with the library; where it is `alone`, too, and
+    classify does not take it, it runs as other nodes do. fetch: octets of a packet that it looks at then. stateless:
+    what its class does may depend on packets before, and this node does not. links: FFPF_NODE_* of node_layout.h that
+    it takes; None: all. alone: a user's own program, which the verifier is asked of before it comes to others."""
 
     canonical: str
     emit: Callable[[Code], str]
@@ -34,8 +37,9 @@ class Lowered:
     table_bytes: int = 0  # of memory of its own, behind the pages of its MBuf; see table_at
     headers: bool = False  # it asks for the headers and the flow of a packet
     own_result: bool = False  # it leaves a classification result in %work
-    is_filter: bool = False
-    insns: bytes | None = None
+    filter: Callable[[int, bytes], bytes | Filter] | None = None
+    why_no_filter: str = ""  # of an `alone` one
+    stateless: bool = False
     fetch: int = 0
     links: frozenset[int] | None = None
     alone: bool = False
@@ -55,6 +59,10 @@ class KernelClass:
     stateful: bool
     instance: Callable[[Node], Lowered]
     linkless: str = ""  # why it takes only Lowered.links
+    may_filter: bool = False  # nodes may have a Lowered.filter
+
+    def is_stateful(self, lowered: Lowered) -> bool:
+        return self.stateful and not lowered.stateless
 
 
 PAGE_BYTES = 4096

@@ -58,6 +58,11 @@ class Code:
             %{{n}}.{name}.p = getelementptr i8, ptr %scratch, i64 {offset}
             %{{n}}.{name} = load volatile i32, ptr %{{n}}.{name}.p, align 4""")
 
+    @property
+    def is_filter(self) -> bool:
+        """The node has a column of classify."""
+        return self._column is not None
+
     def accepted(self) -> str:
         """i1: the node's column of classify accepts the packet."""
         assert self._column is not None

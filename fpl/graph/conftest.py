@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -19,13 +20,26 @@ def compiler() -> Iterator[Compiler]:
     made.close()
 
 
-@pytest.fixture
-def one_processor() -> Iterator[None]:
+@contextlib.contextmanager
+def _on_one_processor() -> Iterator[None]:
     """Packets are handled where the test is."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     yield
     os.sched_setaffinity(0, before)
+
+
+@pytest.fixture
+def one_processor() -> Iterator[None]:
+    with _on_one_processor():
+        yield
+
+
+@pytest.fixture(scope="module")
+def shared(compiler: Compiler) -> Iterator[TestStage]:
+    """For tests of a module that leave it as it was."""
+    with _on_one_processor(), TestStage(compiler) as stage:
+        yield stage
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import base64
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from fpl.classify import Filter
 from fpl.graph.classes import NotInKernelError
 from fpl.graph.merge import DEVICE_NUMBER, Merged, Running, key_of
 from fpl.graph.node import DEVICE, NODES_MAX, Callee, GraphError, Instance, Level, Node, Placed, Read, check
@@ -20,7 +21,7 @@ from fpl.graph.table import CLASSES
 
 # Of these documents, and of the maps that they speak of: `work` (emit.py), the states, what a class has in its MBuf and
 # table. Another number is not understood: who changes any of these raises it.
-FORMAT = 1
+FORMAT = 2
 
 
 class KeptError(Exception):
@@ -71,6 +72,7 @@ class KeptPlaced:
     shared: bool = False
     here: str = ""
     by_worker: bool = False
+    how: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,24 @@ class KeptStage:
     instances: list[KeptInstance] = field(default_factory=list)
     past: dict[str, list[int]] = field(default_factory=dict)  # by class: what nodes that are gone had counted
 
-    def columns(self, flows: Collection[int]) -> dict[int, bytes | None]:
+    def columns(self, flows: Collection[int]) -> dict[int, Node]:
         """Of the filters among these flows' nodes: what a Classifier must hold. KeptError."""
         of_numbers = {number: node for number, (_, _, node) in _first_users(self._of(flows)).items()}
-        return {known.column: of_numbers[known.number].insns
+        return {known.column: of_numbers[known.number]
                 for known in self.running if known.column is not None and known.number in of_numbers}  # fmt: skip
+
+    def filters(self, flows: Collection[int], link: int, library: bytes) -> dict[int, bytes | Filter]:
+        """Likewise, made for a link (FFPF_NODE_*) with bitcode of csrc/kernel/nodes.bpf.c. KeptError."""
+        found = dict[int, bytes | Filter]()
+        for column, node in self.columns(flows).items():
+            try:
+                lowered = CLASSES[node.kind].instance(node)
+                if lowered.filter is None:
+                    raise KeptError(f"{node} is no filter")
+                found[column] = lowered.filter(link, library)
+            except (KeyError, GraphError, NotInKernelError) as error:
+                raise KeptError(f"{node}: {error}") from error
+        return found
 
     def delivers_to(self, flow: int) -> int | None:
         """The flow's column; None: it has none, or is not known."""
@@ -179,7 +194,9 @@ def keep(
                 instance.flow,
                 [keep_node(node) for node in instance.nodes],
                 [
-                    KeptPlaced(where.level, where.reason, where.number, where.shared, where.here, where.by_worker)
+                    KeptPlaced(
+                        where.level, where.reason, where.number, where.shared, where.here, where.by_worker, where.how
+                    )
                     for where in instance.placed
                 ],
                 list(instance.delivered),
@@ -225,12 +242,15 @@ def _running(known: KeptRunning, instance: Instance, position: int, node: Node, 
     in_place = 0 < known.number <= NODES_MAX and known.number not in seen and seen.issuperset(inputs)
     if what is None or lowered is None or not in_place:
         raise KeptError(f"{node} of flow {instance.flow} is no node that this ffpfd can run")
-    whole = (known.column is not None) == lowered.is_filter and bool(known.mbuf) == bool(lowered.mbuf_bytes)
+    may_have, must_have = lowered.filter is not None, lowered.filter is not None and not lowered.alone
+    has_column = may_have if known.column is not None else not must_have
+    whole = has_column and bool(known.mbuf) == bool(lowered.mbuf_bytes)
     if not whole:
         raise KeptError(f"{node} of flow {instance.flow} lacks its column or its MBuf")
     key = key_of(instance.flow, position, node, what, lowered, inputs, "")
     key = type(key)(key.kind, key.canonical, key.inputs, key.mbuf_bytes, known.scope)
-    return Running(known.number, key, lowered, node.private, known.column, mbuf_serial=known.mbuf)
+    how = instance.placed[position].how
+    return Running(known.number, key, lowered, node.private, known.column, mbuf_serial=known.mbuf, how=how)
 
 
 def _instance(kept: KeptInstance) -> Instance:
@@ -239,7 +259,7 @@ def _instance(kept: KeptInstance) -> Instance:
         nodes = [node_of(node) for node in kept.nodes]
         check(nodes)
         placed = [
-            Placed(Level(where.level), where.reason, where.number, where.shared, where.by_worker, where.here)
+            Placed(Level(where.level), where.reason, where.number, where.shared, where.by_worker, where.here, where.how)
             for where in kept.placed
         ]
     except (GraphError, ValueError) as error:

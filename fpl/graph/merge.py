@@ -44,6 +44,7 @@ class Running:
     column: int | None = None
     mbuf: int = -1
     mbuf_serial: int = 0
+    how: str = ""  # it runs in the kernel, where there are several ways
     users: set[int] = field(default_factory=set)
     on: set[int] = field(default_factory=set)
 
@@ -68,10 +69,9 @@ class Running:
 
 def key_of(flow: int, position: int, node: Node, what: KernelClass, lowered: Lowered, inputs: Iterable[int],
            group: str) -> Key:  # fmt: skip
-    if node.private and (what.stateful or lowered.mbuf_bytes):
-        scope = f"flow {flow}, node {position}"
-    else:
-        scope = f"group {group}" if what.stateful or lowered.mbuf_bytes else ""
+    scope = ""
+    if what.is_stateful(lowered) or lowered.mbuf_bytes:
+        scope = f"flow {flow}, node {position}" if node.private else f"group {group}"
     return Key(node.kind, lowered.canonical, frozenset(inputs), lowered.mbuf_bytes, scope)
 
 

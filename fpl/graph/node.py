@@ -130,9 +130,9 @@ def last(nodes: Sequence[Node]) -> list[int]:
 
 @dataclass(frozen=True)
 class Placed:
-    """Where a node runs. reason: why not in the kernel; "" there. number: of the node that runs; shared: it ran for
-    somebody before. Of one in userspace: by_worker, it is for its group's worker; here, why it is for the application
-    itself."""
+    """Where a node runs. reason: why not in the kernel; "" there. how: in the kernel, where there are several ways.
+    number: of the node that runs; shared: it ran for somebody before. Of one in userspace: by_worker, it is for its
+    group's worker; here, why it is for the application itself."""
 
     level: Level
     reason: str = ""
@@ -140,6 +140,7 @@ class Placed:
     shared: bool = False
     by_worker: bool = False
     here: str = ""
+    how: str = ""
 
 
 def in_userspace(node: Node, reason: str, pins: Pins) -> Placed:

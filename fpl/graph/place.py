@@ -41,3 +41,8 @@ def why_not(position: int, nodes: Sequence[Node], placed: Sequence[Placed], pins
     if outside is not None:
         return f"its input {nodes[outside]} runs in userspace"
     return ""
+
+
+def filters_among(nodes: Sequence[Node]) -> int:
+    """How many of them may be columns of classify."""
+    return sum(node.kind in CLASSES and CLASSES[node.kind].may_filter for node in nodes)

@@ -13,7 +13,6 @@ All calls are of one thread, that of the Classifier. Each leaves everything as i
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import mmap
 import os
@@ -24,9 +23,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fpl.classify import Classifier, ClassifyRefused, Compiler, Maps, NotReady, bpf, bytecode, ir, layout
+from fpl.classify import Classifier, ClassifyRefused, Compiler, Maps, bpf, bytecode, ir, layout
 from fpl.graph import deliver, emit, kept, merge, place
 from fpl.graph.classes import MAP_BYTES_MAX, Lowered
+from fpl.graph.columns import Columns
 from fpl.graph.emit import Delivery, Said
 from fpl.graph.kept import KeptError, KeptStage
 from fpl.graph.merge import DEVICE_NUMBER, Merged, Running
@@ -44,11 +44,11 @@ from fpl.graph.node import (
     in_userspace,
 )
 from fpl.graph.table import CLASSES
+from fpl.graph.verified import Verified
 
 DELIVERIES_MAX = 64  # flows of a source whose graphs deliver: bits of a word
 RESULT_BITS = 32
 MBUF_PLACEHOLDER = 0x7FFF0000  # and a node's number: stands for the descriptor of its MBuf in text
-ALONE_KEPT = 1024  # programs of which it is known what the verifier says
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,9 @@ class Stage:
         self._past: dict[str, list[int]] = {}  # by class: what nodes that are gone had counted, came and out
         self._prog = -1
         self._filters: Mapping[bytes, Any] = {}
-        self._alone: dict[bytes, str] = {}  # by content: why the verifier does not take a program, "": it does
+        self._columns = Columns(classifier, link, library)
+        self._alone = Verified(lambda nodes: self._body(nodes, []), lambda nodes: self._loaded_program(nodes, []),
+                            self._mbuf_map)  # fmt: skip
         self._loaded: set[Running] = set()  # what the program in force has, and is wanted
         self._lanes = bpf.possible_cpus() * maps.place.lanes
         with contextlib.ExitStack() as made:
@@ -175,6 +177,11 @@ class Stage:
 
     # ---- one graph
 
+    @staticmethod
+    def filters_among(nodes: Sequence[Node]) -> int:
+        """How many may need a column."""
+        return place.filters_among(nodes)
+
     def prepare(
         self,
         flow: int,
@@ -216,78 +223,53 @@ class Stage:
         nodes, placed = instance.nodes, instance.placed
         node = nodes[position]
         reason = place.why_not(position, nodes, placed, pins)
-        if not reason and without_state and node.kind != DEVICE and CLASSES[node.kind].stateful:
-            reason = without_state
         if reason:
             return in_userspace(node, reason, pins)
         if node.kind == DEVICE:
             return Placed(Level.KERNEL, number=DEVICE_NUMBER, shared=True)
         what = CLASSES[node.kind]
         lowered = what.instance(node)
+        if without_state and what.is_stateful(lowered):
+            return in_userspace(node, without_state, pins)
         inputs = [placed[number].number for number in node.inputs]
         key = merge.key_of(instance.flow, position, node, what, lowered, inputs, group)
         running = self._merged.find(key)
         if running is not None:
             running.users.add(instance.flow)
-            return Placed(Level.KERNEL, number=running.number, shared=True)
+            return Placed(Level.KERNEL, number=running.number, shared=True, how=running.how)
         number = self._merged.free_number()
         if number is None:
             return in_userspace(node, "as many nodes run on this source as the kernel takes", pins)
         running = Running(number, key, lowered, node.private, users={instance.flow})
-        reason = self._why_not(running) or self._make(running, lowered, columns)
+        reason = self._why_not(running) or self._make(running, lowered, columns, without_state)
         if reason:
             return in_userspace(node, reason, pins)
         self._states[number] = 0
         self._counters[:, number] = 0  # nobody's: who had the number is off, and a grace period was waited for
         self._merged.add(running)
-        return Placed(Level.KERNEL, number=number)
+        return Placed(Level.KERNEL, number=number, how=running.how)
 
     def _why_not(self, running: Running) -> str:
-        """Why this source cannot run a new node. A program of a user's is shown to the verifier alone, so that what is
-        refused is its own fault, and nobody else's."""
+        """Why this source cannot run a new node."""
         lowered = running.lowered
         if self._map_bytes(running) > MAP_BYTES_MAX:
             return (f"it takes {running.map_bytes} octets for each of {self._lanes} processors: "
                     f"the kernel has {MAP_BYTES_MAX} for a node at most")  # fmt: skip
         if lowered.links is not None and self._link not in lowered.links:
             return str(CLASSES[running.key.kind].linkless)
-        if not lowered.alone:
-            return ""
-        # as the first of nodes that come from the device, whichever it will be: so its text says all of it
-        tried = replace(running, number=1, key=replace(running.key, inputs=frozenset([DEVICE_NUMBER])), mbuf=-1)
-        if lowered.mbuf_bytes:
-            tried.mbuf = self._mbuf_map(tried)
-        try:
-            return self._refusal_alone(tried)
-        finally:
-            if tried.mbuf >= 0:
-                os.close(tried.mbuf)
+        return ""
 
-    def _refusal_alone(self, tried: Running) -> str:
-        """What the verifier says of it, now or before."""
-        body = self._body([tried], [])
-        known = hashlib.sha256(repr((body, tried.map_bytes)).encode()).digest()
-        if known not in self._alone:
-            try:
-                os.close(self._loaded_program([tried], []))
-                self._alone[known] = ""
-            except bpf.VerifierError as error:
-                self._alone[known] = f"the kernel refuses it: {error}"
-            except ClassifyRefused as error:
-                return f"the kernel refuses it: {error}"  # or the compiler died, and will not another time
-            if len(self._alone) > ALONE_KEPT:
-                del self._alone[next(iter(self._alone))]
-        return self._alone[known]
-
-    def _make(self, running: Running, lowered: Lowered, columns: list[int]) -> str:
+    def _make(self, running: Running, lowered: Lowered, columns: list[int], without_state: str) -> str:
         """Column and MBuf of a new node; why it cannot be."""
-        if lowered.is_filter:
-            if not columns:
-                return "the source has no column left for its filter"
-            reason = self._set(columns[-1], lowered.insns)
-            if reason:
-                return reason
-            running.column = columns.pop()
+        reason = lowered.why_no_filter
+        if lowered.filter is not None:
+            reason = self._columns.give(running, columns, self._filters)
+        if running.column is None and lowered.alone:
+            running.how = f"in the program of all nodes: {reason}"
+            reason = without_state if lowered.stateless else ""
+            reason = reason or self._alone.refusal(running)
+        if reason and running.column is None:
+            return reason
         if lowered.mbuf_bytes:
             running.mbuf, running.mbuf_serial = self._mbuf_map(running), self._serial()
             if lowered.mbuf_begin:
@@ -305,21 +287,6 @@ class Stage:
 
     def _map_bytes(self, running: Running) -> int:
         return running.map_bytes * self._mbufs_of(running)
-
-    def _set(self, column: int, insns: bytes | None) -> str:
-        """Puts a filter into a column; why it cannot be there."""
-        known = self._filters.get(insns) if insns is not None else None
-        if known is not None and known.reason:
-            return str(known.reason)
-        try:
-            if known is not None and known.ready is not None:
-                with contextlib.suppress(NotReady):  # the tables are full, and it must be code now
-                    self._classifier.set(column, known.ready)
-                    return ""
-            self._classifier.set(column, insns)
-        except ClassifyRefused as refused:
-            return str(refused)
-        return ""
 
     def commit(self, flow: int, column: int | None) -> None:
         """column: the flow's, reserved by the Classifier; None when nothing is delivered. GraphError when the program
@@ -347,7 +314,8 @@ class Stage:
     @property
     def _fetch_len(self) -> int:
         """Octets of a packet that nodes look at."""
-        asked = (max(node.lowered.fetch, emit.HEADERS_BYTES * node.lowered.headers) for node in self._merged)
+        asked = (max(node.lowered.fetch, emit.HEADERS_BYTES * node.lowered.headers)
+                 for node in self._merged if node.column is None)  # fmt: skip
         return max(asked, default=0)
 
     def _delivery(self, instance: Instance, column: int) -> Delivery:

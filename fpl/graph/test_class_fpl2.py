@@ -29,15 +29,6 @@ from fpl.graph.testing import DEVICE, TestStage
 from fpl.graph.testing_fpl2 import KernelPrograms, Seen, expected, seen
 
 
-@pytest.fixture(scope="module")
-def shared(compiler: Compiler) -> Iterator[TestStage]:
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
-    with TestStage(compiler) as made:
-        yield made
-    os.sched_setaffinity(0, before)
-
-
 def test_layout_is_that_of_the_header(root: Path) -> None:
     text = (root / "csrc" / "kernel" / "node_layout.h").read_text()
     offsets = dict(re.findall(r"FFPF_AT\(ffpf_node_program, (\w+), (\d+)\)", text))
@@ -64,12 +55,14 @@ def test_cases(shared: TestStage, declared: str) -> None:
         loaded.close()
 
 
+@pytest.mark.parametrize("columns", [True, False])
 @pytest.mark.parametrize("tag", [None, 0x6064])
-def test_fields(shared: TestStage, tag: int | None) -> None:
-    """With a tag beside the packet, which programs see in place, too."""
+def test_fields(shared: TestStage, tag: int | None, columns: bool) -> None:
+    """With a tag beside the packet, which programs see in place, too; as columns of classify, and as nodes' code."""
     packets = [seen(packet, tag) for packet in PACKETS]
-    loaded = KernelPrograms(shared, [text for text, _ in FIELDS], 0)
+    loaded = KernelPrograms(shared, [text for text, _ in FIELDS], 0, columns=columns)
     try:
+        assert all(("in the program of all nodes" not in how) == columns for how in loaded.how.values())
         for number, (text, results) in enumerate(FIELDS):
             wanted, _ = expected(text, packets, 0)
             assert loaded.run(number, packets) == wanted, text

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import mmap
 import os
@@ -63,14 +62,10 @@ class TestStage:
         bank = self.classifier.export_state()["bank"]
         self.stage.close()
         self.classifier.close()
-        columns = kept.columns(flows)
-        state = {
-            "bank": bank,
-            "columns": {str(n): None if octets is None else base64.b64encode(octets).decode()
-                        for n, octets in columns.items()},
-            "reserved": [self.flow_columns[flow] for flow in flows if flow in self.flow_columns],
-        }  # fmt: skip
-        self.classifier = Classifier(self.source.maps, state, self.compiler)
+        filters = kept.filters(flows, self._link, nodes_library())
+        reserved = [self.flow_columns[flow] for flow in flows if flow in self.flow_columns]
+        state = {"bank": bank, "reserved": reserved}
+        self.classifier = Classifier(self.source.maps, state, self.compiler, filters=filters)
         try:
             self.stage = self._stage(Inherited(kept, flows, files))
         except KeptError:

@@ -43,15 +43,24 @@ def seen(octets: bytes, tag: int | None = None, *, ifindex: int = 3, pkt_type: i
 
 
 class KernelPrograms:
-    """Programs in one program of the kernel. Those that it refused are in `refused`, by number, with the reason."""
+    """Programs in one program of the kernel, but for those that are columns of classify. Those that it refused are in
+    `refused`, by number, with the reason; `how` says how the others run."""
 
-    def __init__(self, made: TestStage, programs: Sequence[str], mbuf: int) -> None:
+    def __init__(self, made: TestStage, programs: Sequence[str], mbuf: int, *, columns: bool = True) -> None:
+        """columns: whether there are some."""
         self._made, self.refused = made, dict[int, str]()
         self._numbers: dict[int, int] = {}
+        self._columns: dict[int, int] = {}  # by number of the node: equal programs may be one
+        self.how: dict[int, str] = {}
+        free = made.columns if columns else []
         for flow, text in enumerate(programs):
             made.flows.add(flow)
             node = Node("FPL-2", text, (0,), mbuf or None, private=True, deliver=False)
-            placed = made.stage.prepare(flow, [DEVICE, node], "g", {}, made.columns).placed[1]
+            before = list(free)
+            placed = made.stage.prepare(flow, [DEVICE, node], "g", {}, free).placed[1]
+            for column in set(before).difference(free):
+                self._columns[placed.number] = column
+            self.how[flow] = placed.how
             if placed.level is not Level.KERNEL:
                 self.refused[flow] = placed.reason
             self._numbers[flow] = placed.number
@@ -91,17 +100,31 @@ class KernelPrograms:
         made = self._made
         (cpu,) = os.sched_getaffinity(0)
         made.source.place(each.packet, cpu)
-        before = made.source.verdicts(cpu)[1]
+        before = self._not_said(made.source.verdicts(cpu)[1])
         yield
-        after = made.source.verdicts(cpu)[1]
-        assert after[SCRATCH_FIRST:] == before[SCRATCH_FIRST:], "the packet was changed"
+        assert self._not_said(made.source.verdicts(cpu)[1]) == before, "the packet was changed"
+
+    def _not_said(self, scratch: bytes) -> bytes:
+        """What nobody may change: all but the verdict, and results of columns."""
+        left = bytearray(scratch[SCRATCH_FIRST:])
+        for column in self._columns.values():
+            struct.pack_into("=I", left, 4 * column, 0)
+        return bytes(left)
 
     def _run(self, numbers: Sequence[int]) -> list[int]:
         self._made.source.run()
         (cpu,) = os.sched_getaffinity(0)
         work = bpf.map_lookup(self._made.stage.work, cpu, emit.WORK_BYTES)
-        places = (emit.WORK_RESULTS + 4 * self._numbers[number] for number in numbers)
-        return [int(struct.unpack_from("=I", work, place)[0]) for place in places]
+        bits, scratch = self._made.source.verdicts(cpu)
+        return [self._result(number, work, bits, scratch) for number in numbers]
+
+    def _result(self, number: int, work: bytes, bits: int, scratch: bytes) -> int:
+        column = self._columns.get(self._numbers[number])
+        if column is None:
+            return int(struct.unpack_from("=I", work, emit.WORK_RESULTS + 4 * self._numbers[number])[0])
+        said = self._made.source.result(column)
+        said = said or int(struct.unpack_from("=I", scratch, layout.SCRATCH_RESULTS + 4 * column)[0])
+        return said if bits >> column & 1 else 0
 
     def memory(self, number: int) -> bytes:
         return self._made.mbuf(number, 1)

@@ -128,7 +128,7 @@ class GraphOperations:
         without_state: str,
     ) -> Instance:
         source = graph.source
-        needed = sum(node.insns is not None for node in nodes)
+        needed = stage.filters_among(nodes)
         while len(source.node_columns) < needed:
             slot = source.slots.take()
             source.node_columns += [2 * slot, 2 * slot + 1]

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from fpl.classify import NETFILTER, SOCKET, Classifier, ColumnInfo, Compiler, Compilers, Maps
+from fpl.classify import NETFILTER, SOCKET, Classifier, ColumnInfo, Compiler, Compilers, Filter, Maps
 from fpl.classify.bpf import prog_insns
 from fpl.graph.kept import KeptError, KeptStage
 from fpl.graph.node import Instance
@@ -58,12 +58,11 @@ class KernelSource:
         compilers: tuple[Compiler, Compilers],
         prepared: Callable[[EngineSource], None],
         classifier_state: Mapping[str, Any] | None = None,
-        *,
-        graphs_go_on: bool = False,
+        kept_filters: Callable[[int, bytes], Mapping[int, bytes | Filter]] | None = None,
     ) -> None:
         """compilers: for what is done at once, and for what is prepared. prepared: see Engine.on_prepared.
-        classifier_state: of the predecessor's, for a source that is adopted; graphs_go_on: take_over_graphs() is
-        called next."""
+        classifier_state: of the predecessor's, for a source that is adopted; kept_filters: KeptStage.filters() of
+        graphs that go on: take_over_graphs() is called next."""
         self._prepared = prepared
         self._kernel = kernel
         self._name = name
@@ -86,12 +85,13 @@ class KernelSource:
         place = NETFILTER if kind == netfilter.KIND else SOCKET
         maps = Maps(fds["progs"], fds["scratch"], fds["control"], fds["columns"], column_bytes, place)
         self._forget_graphs = functools.partial(Stage.forget, maps)
-        if classifier_state is not None and not graphs_go_on:
+        if classifier_state is not None and kept_filters is None:
             self._forget_graphs()
-        self._classifier = Classifier(maps, classifier_state, *compilers)
-        link = kernel_sources.link_of(self.facts.link_type)
-        self._new_stage = functools.partial(Stage, self._classifier, compilers[0], maps, link,
-                                            kernel_sources.nodes_library(), self._next_serial)  # fmt: skip
+        link, library = kernel_sources.link_of(self.facts.link_type), kernel_sources.nodes_library()
+        filters = kept_filters(link, library) if kept_filters is not None else None
+        self._classifier = Classifier(maps, classifier_state, *compilers, filters)
+        self._new_stage = functools.partial(Stage, self._classifier, compilers[0], maps, link, library,
+                                            self._next_serial)  # fmt: skip
         self._stage: Stage | None = None
         self._serial = 0  # of the files of groups and flows
         self._columns: dict[int, ColumnInfo] = {}

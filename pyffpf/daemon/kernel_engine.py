@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -102,10 +103,11 @@ class KernelEngine:
         if stage is None:
             flows = [flow for flow in flows if not flow.reserved]
         active = {graph.id: graph.active for graph in graphs} if stage is not None else {}
-        state = _classifier_state(text["bank"], stage, active, flows)
+        state = _classifier_state(text["bank"], flows)
+        filters = functools.partial(stage.filters, active) if stage is not None else None
         try:
             source = KernelSource(resolved.name, made[0], self._compilers, self._tell_prepared, state,
-                                  graphs_go_on=stage is not None)  # fmt: skip
+                                  filters)  # fmt: skip
         except BaseException:
             lib.ffpf_kernel_close(made[0])
             close_all(list(files.values()))
@@ -130,12 +132,9 @@ class KernelEngine:
         self._preparing.close()
 
 
-def _classifier_state(
-    bank: int, stage: KeptStage | None, graphs: Collection[int], flows: Sequence[KeptFlow]
-) -> dict[str, Any]:
+def _classifier_state(bank: int, flows: Sequence[KeptFlow]) -> dict[str, Any]:
     """As Classifier.export_state() gives it."""
     columns = {flow.column: flow.insns for flow in flows if not flow.reserved}
-    columns |= stage.columns(graphs) if stage is not None else {}
     in_text = {str(n): None if insns is None else base64.b64encode(insns).decode() for n, insns in columns.items()}
     return {"bank": bank, "columns": in_text, "reserved": [flow.column for flow in flows if flow.reserved]}
 
