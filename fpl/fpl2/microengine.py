@@ -21,7 +21,7 @@ from fpl.fpl2.meaning import ALL, RESULT_MAX
 from fpl.fpl2.microengine_lines import NotForBoardError as NotForBoardError
 from fpl.fpl2.microengine_lines import Value
 from fpl.fpl2.microengine_values import Values, extended
-from fpl.fpl2.ranges import WORD, Ranges
+from fpl.fpl2.ranges import WORD, Ranges, without_unread
 from ixp_driver import framework
 from ixp_driver.microc import CompileError, Object, compile_text
 
@@ -31,8 +31,8 @@ HEADER = "fpl2.h"
 
 class Emitter(Values):
     def __init__(self, checked: Checked) -> None:
-        super().__init__(Ranges(checked.program), checked.mbuf_bytes)
-        self._program = checked.program
+        self._program = without_unread(checked.program)
+        super().__init__(Ranges(self._program), checked.mbuf_bytes)
 
     def text(self) -> str:
         self._declare()

@@ -291,9 +291,12 @@ class Values(Lines):
 
     def _load(self, offset: str, size: int, soft: bool) -> Value:
         if size == 8:
+            assert not soft  # the prologue reads no quad words
             return self.let(f"octets8({offset})", ALL)
-        call = f"soft({offset}, {size}u)" if soft else f"octets({offset})"
-        return self.let(call + (f" >> {32 - 8 * size}" if size < 4 else ""), (1 << 8 * size) - 1)
+        most = (1 << 8 * size) - 1
+        if soft:
+            return self.let(f"soft{8 * size}({offset})", most)
+        return self.let(f"octets({offset})" + (f" >> {32 - 8 * size}" if size < 4 else ""), most)
 
     # ---- sets, hashes, strings ----
 

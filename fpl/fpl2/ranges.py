@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """How large values can be, so that a processor of 32 bits need not count to 2^64: for microengine.py.
 
-largest(expr)   -> the largest value it may have, at most 2^64 - 1
-Ranges(program) -> ... with what is known of registers: nothing of the order in which statements run, but a FOR's count
+Ranges(program)         -> of registers and expressions: nothing of the order in which statements run, but a FOR's count
+without_unread(program) -> the program without what its prologue finds for nobody: there are few registers, too
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fpl.fpl2 import meaning, tree
 from fpl.fpl2.check import loop_of
@@ -31,6 +32,73 @@ def _hidden() -> dict[int, int]:
 
 
 HIDDEN = _hidden()
+
+
+def without_unread(program: Sequence[tree.Statement]) -> list[tree.Statement]:
+    """Without what the prologue finds and nobody looks at, but to find more of the same."""
+    kept, before = list(program), -1
+    while before != (before := sum(1 for _ in tree.within(kept))):  # a test that is gone has read something, too
+        roots: set[int] = set()
+        feeds: dict[int, set[int]] = {}  # a register of the prologue -> those that it is made of
+        _readers(kept, roots, feeds)
+        waiting = list(roots)
+        while waiting:
+            more = feeds.get(waiting.pop(), set()) - roots
+            roots |= more
+            waiting += more
+        kept = _kept(kept, roots)
+    return kept
+
+
+def _hidden_target(statement: tree.Statement) -> int | None:
+    target = statement.target if isinstance(statement, tree.Assign) else None
+    if isinstance(target, tree.Register) and isinstance(target.index, tree.Number) and target.index.value in HIDDEN:
+        return target.index.value
+    return None
+
+
+def _read(*roots: object) -> set[int]:
+    return {node.index.value for node in tree.within(*roots)
+            if isinstance(node, tree.Register) and isinstance(node.index, tree.Number)}  # fmt: skip
+
+
+def _readers(program: Sequence[tree.Statement], roots: set[int], feeds: dict[int, set[int]]) -> None:
+    for statement in program:
+        hidden = _hidden_target(statement)
+        if hidden is not None and isinstance(statement, tree.Assign):
+            feeds.setdefault(hidden, set()).update(_read(statement.value))
+        elif isinstance(statement, tree.If):
+            roots |= _read(statement.test)
+            _readers([*statement.then, *statement.otherwise], roots, feeds)
+        elif isinstance(statement, tree.For):
+            roots |= _read(statement.first, statement.test, statement.step)
+            _readers(statement.body, roots, feeds)
+        else:
+            roots |= _read(statement)
+
+
+def _kept(program: Sequence[tree.Statement], needed: set[int]) -> list[tree.Statement]:
+    found: list[tree.Statement] = []
+    for statement in program:
+        hidden = _hidden_target(statement)
+        if hidden is not None and hidden not in needed:
+            continue
+        if isinstance(statement, tree.If):
+            statement = replace(statement, then=_kept(statement.then, needed),
+                                otherwise=_kept(statement.otherwise, needed))  # fmt: skip
+            if not statement.then and not statement.otherwise and _has_no_guard(statement.test):
+                continue
+        elif isinstance(statement, tree.For):
+            statement = replace(statement, body=_kept(statement.body, needed))
+        found.append(statement)
+    return found
+
+
+def _has_no_guard(expr: tree.Expr) -> bool:
+    """It cannot end the filter: registers and numbers compared, and what the prologue reads."""
+    return all(isinstance(node, (tree.Number, tree.Register, tree.Unary, tree.Member, tree.Range)) or
+               (isinstance(node, tree.Packet) and node.soft) or
+               (isinstance(node, tree.Binary) and node.op not in ("/", "%")) for node in tree.within(expr))  # fmt: skip
 
 
 class Ranges:

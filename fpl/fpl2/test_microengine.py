@@ -180,7 +180,8 @@ def twice(text: str) -> Checked:
     [
         (lambda: twice("RETURN EXTERN(twice, 0, 4);"), "calls no external functions, such as twice"),
         (lambda: check("RETURN MEM[0];", mbuf_bytes=1 << 21), "1048576 of SRAM at most"),
-        (lambda: check(f"RETURN {' + '.join(f'DNS_QTYPE * {n} / LEN' for n in range(60))};"), "has 1024"),
+        (lambda: check(f"RETURN {' + '.join(f'DNS_QTYPE * {n} / LEN' for n in range(150))};"), "registers for"),
+        (lambda: check("".join(f"MEM[{n}] = HASH({n}, 4, 99) / LEN;" for n in range(99)), mbuf_bytes=512), "has 1024"),
     ],
 )
 def test_what_is_refused_says_why(checked: Callable[[], Checked], why: str) -> None:

@@ -38,9 +38,25 @@ octets8(uint32_t at)
 
 /* The prologue's: 0 where not so many were captured. */
 static uint32_t
-soft(uint32_t at, uint32_t size)
+soft8(uint32_t at)
 {
-	if (captured < at + size)
+	if (captured <= at)
+		return 0;
+	return octets(at) >> 24;
+}
+
+static uint32_t
+soft16(uint32_t at)
+{
+	if (captured < at + 2)
+		return 0;
+	return octets(at) >> 16;
+}
+
+static uint32_t
+soft32(uint32_t at)
+{
+	if (captured < at + 4)
 		return 0;
 	return octets(at);
 }

@@ -16,7 +16,7 @@ from ixp_driver.microc.ir import CompileError, Import, Jump, Operand, V
 from ixp_driver.microc.names import Imported, Scopes, Variable, type_of
 
 RELATIONS = ("==", "!=", "<", "<=", ">", ">=")
-INLINE_TERMS = 6  # a product with a number becomes so many shifts and sums at most
+INLINE_TERMS = 14  # a product with a number becomes so many shifts and sums at most: a call takes 300 cycles
 
 
 def promoted(kind: Type) -> Type:
@@ -298,7 +298,7 @@ class Expressions:
             terms = _terms(number, 64 if kind.wide else 32)
             if not terms:
                 return constant(0, kind)
-            if len(terms) * (1 + kind.wide) <= INLINE_TERMS:
+            if len(terms) * (1 + 2 * kind.wide) <= INLINE_TERMS:
                 return self._by_number(kind, a, terms, most)
         word = not kind.wide or (a.most is not None and b.most is not None and max(a.most, b.most) <= WORD and
                                  most is not None and most <= WORD)  # fmt: skip

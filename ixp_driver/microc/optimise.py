@@ -60,6 +60,44 @@ def optimise(program: Program) -> None:
             break
     for function in program.all():
         _merge(function)
+        _join_same(function)
+        _without_zero_tests(function)
+
+
+def _join_same(function: Function) -> None:
+    """Blocks that do the same, and go on alike, are one."""
+    while True:
+        first: dict[str, str] = {}
+        alias: dict[str, str] = {}
+        for block in function.blocks:
+            key = f"{block.body}{block.end}"
+            if block is not function.blocks[0] and key in first:
+                alias[block.label] = first[key]
+            first.setdefault(key, block.label)
+        if not alias:
+            return
+        for block in function.blocks:
+            end = block.end
+            if isinstance(end, Jump):
+                block.end = Jump(alias.get(end.target, end.target))
+            elif isinstance(end, (Cond, Bit, Byte)):
+                block.end = replace(end, yes=alias.get(end.yes, end.yes), no=alias.get(end.no, end.no))
+        _merge(function)
+
+
+def _without_zero_tests(function: Function) -> None:
+    """`v = a & b; v - 0` sets Z and N by its first half: nothing that folds numbers may come behind this."""
+    for block in function.blocks:
+        if not isinstance(block.end, Cond) or block.end.op not in ("EQ", "NE", "MI", "PL") or not block.body:
+            continue
+        last = block.body[-1]
+        if not isinstance(last, Alu) or last.op != "SUB" or last.dst is not None or last.b != 0:
+            continue
+        for ins in reversed(block.body[:-1]):
+            if isinstance(ins, (Alu, Call)) or last.a in set(writes(ins)):
+                if isinstance(ins, Alu) and ins.dst == last.a and isinstance(last.a, V):
+                    block.body.pop()
+                break
 
 
 def _cut(function: Function) -> None:
