@@ -55,7 +55,8 @@ def parse(text: str, name: str = "<microc>", files: Files = _no_files) -> c_ast.
 
 @lru_cache(maxsize=1)
 def _runtime() -> c_ast.FileAST:
-    return parse((Path(__file__).parent / RUNTIME).read_text(), RUNTIME)
+    folder = Path(__file__).parent
+    return parse((folder / RUNTIME).read_text(), RUNTIME, lambda name: (folder / name).read_text())
 
 
 def lower(text: str, name: str = "<microc>", files: Files = _no_files) -> Program:

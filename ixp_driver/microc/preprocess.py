@@ -4,8 +4,8 @@
 takes    text, and who gives the text of an included file
 gives    text for the parser, which lines it came from told by #line
 
-#define NAME words, without arguments; #include "file"; a guard of a header, #ifndef NAME, #define NAME, #endif around
-all of it. Nothing else begins with #.
+#define NAME words, without arguments, and #undef NAME; #include "file"; a guard of a header, #ifndef NAME, #define
+NAME, #endif around all of it. Nothing else begins with #.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class Preprocessor:
         """True: the rest of the file was there before."""
         if directive == "#define" and words and words[0].isidentifier():
             self._defined[words[0]] = self._expanded(" ".join(words[1:]))
+        elif directive == "#undef" and len(words) == 1:
+            self._defined.pop(words[0], None)
         elif directive == "#ifndef" and len(words) == 1:
             if words[0] in self._guarded:
                 return True

@@ -3,79 +3,20 @@
  * What microengines have no instruction for. The compiler calls these; a program has those alone that it needs.
  * Divisors are not 0.
  */
-static uint32_t
-__multiply32(uint32_t a, uint32_t b)
-{
-	uint32_t product = 0;
-
-	while (b) {
-		if (b & 1)
-			product += a;
-		a <<= 1;
-		b >>= 1;
-	}
-	return product;
-}
-
-static uint64_t
-__multiply64(uint64_t a, uint64_t b)
-{
-	uint64_t product = 0;
-
-	while (b) {
-		if (b & 1)
-			product += a;
-		a <<= 1;
-		b >>= 1;
-	}
-	return product;
-}
-
-/* The quotient, or the rest. */
-static uint32_t
-__divided32(uint32_t a, uint32_t b, uint32_t rest)
-{
-	uint32_t quotient = 0, shift = 0;
-
-	while (b <= a && !(b & 0x80000000)) {
-		b <<= 1;
-		shift++;
-	}
-	for (;;) {
-		quotient <<= 1;
-		if (a >= b) {
-			a -= b;
-			quotient++;
-		}
-		if (!shift)
-			return rest ? a : quotient;
-		b >>= 1;
-		shift--;
-	}
-}
-
-static uint64_t
-__divided64(uint64_t a, uint64_t b, uint32_t rest)
-{
-	uint64_t quotient = 0;
-	uint32_t shift = 0;
-
-	while (b <= a && !(b & 0x8000000000000000)) {
-		b <<= 1;
-		shift++;
-	}
-	for (;;) {
-		quotient <<= 1;
-		if (a >= b) {
-			a -= b;
-			quotient++;
-		}
-		if (!shift)
-			return rest ? a : quotient;
-		b >>= 1;
-		shift--;
-	}
-}
+#define WORD     uint32_t
+#define TOP_BIT  0x80000000
+#define MULTIPLY __multiply32
+#define DIVIDED  __divided32
+#include "runtime_words.h"
+#undef WORD
+#undef TOP_BIT
+#undef MULTIPLY
+#undef DIVIDED
+#define WORD     uint64_t
+#define TOP_BIT  0x8000000000000000
+#define MULTIPLY __multiply64
+#define DIVIDED  __divided64
+#include "runtime_words.h"
 
 static inline uint32_t
 __divide32(uint32_t a, uint32_t b)
