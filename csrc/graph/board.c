@@ -28,6 +28,20 @@ is_board(const struct node *node)
 	return node->device && node->device->kind == DEVICE_BOARD && node->device->session;
 }
 
+static void say(struct node *node, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Without memory for it there is no reason. */
+static void
+say(struct node *node, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	if (vasprintf(&node->reason, fmt, args) < 0)
+		node->reason = NULL;
+	va_end(args);
+}
+
 /* ---- the device ---- */
 
 int
@@ -100,20 +114,6 @@ board_run(struct device *device, bool on)
 	device->failed = err;
 }
 
-int
-board_need(const struct ffpf_engine *engine, struct node *node, struct ffpf_error *err)
-{
-	const struct ffpf_ixp_program everything = { .stopped = true };
-	int status;
-
-	if (!is_board(node) || node->device->reader)
-		return 0;
-	status = load(node->device, engine, node->device->board, everything, err);
-	if (!status && node->active)
-		board_run(node->device, true);
-	return status;
-}
-
 /* ---- its nodes ---- */
 
 bool
@@ -155,20 +155,6 @@ board_check_apart(const struct node *node, struct ffpf_error *err)
 		}
 	}
 	return 0;
-}
-
-static void say(struct node *node, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-/* Without memory for it there is no reason. */
-static void
-say(struct node *node, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	if (vasprintf(&node->reason, fmt, args) < 0)
-		node->reason = NULL;
-	va_end(args);
 }
 
 static int
@@ -262,4 +248,59 @@ board_place(const struct ffpf_engine *engine, struct node *node, bool apart)
 	say(node, "microengine %u of %s", ffpf_ixp_engine(node->device->reader),
 	    node->inputs[0]->device->session->name);
 	return true;
+}
+
+/* ---- everything, for the host ---- */
+
+/* A node that gives its engine back, the youngest that no active flow has; NULL: there is none. An MBuf stays where it
+ * is: its application may be looking at it. */
+static struct node *
+find_yielding(const struct ffpf_engine *engine, const char *board)
+{
+	for (uint32_t i = engine->node_count; i-- > 0;) {
+		struct node *node = engine->nodes[i];
+
+		if (node->device && node->device->kind == DEVICE_BOARD && node->device->results && !node->active &&
+		    !node->mbuf_bytes && strcmp(node->device->board, board) == 0)
+			return node;
+	}
+	return NULL;
+}
+
+static int
+yield(struct ffpf_engine *engine, const char *board, struct ffpf_error *err)
+{
+	struct node *node = find_yielding(engine, board);
+	int status;
+
+	if (!node)
+		return ffpf_error_set(err, FFPF_E_BUSY,
+				      "%.40s: every microengine has a filter, and the host needs one that lets "
+				      "everything through",
+				      board);
+	status = node_to_host(engine, node, err);
+	if (status)
+		return status;
+	free(node->reason);
+	say(node, "on the host: its microengine lets everything through, for what the board cannot run");
+	return 0;
+}
+
+int
+board_need(struct ffpf_engine *engine, struct node *node, struct ffpf_error *err)
+{
+	const struct ffpf_ixp_program everything = { .stopped = true };
+	int status;
+
+	if (!is_board(node) || node->device->reader)
+		return 0;
+	status = load(node->device, engine, node->device->board, everything, err);
+	if (status == -FFPF_E_BUSY) {
+		status = yield(engine, node->device->board, err);
+		if (!status)
+			status = load(node->device, engine, node->device->board, everything, err);
+	}
+	if (!status && node->active)
+		board_run(node->device, true);
+	return status;
 }

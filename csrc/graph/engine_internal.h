@@ -237,7 +237,7 @@ void board_close(struct device *device); /* what board_open made; zeros are lega
  * one node again. There they are one packet, which they would not be if a board ran the one, and the host the other. */
 bool board_meets(const struct ffpf_graph_text *text, uint32_t number);
 int board_check_apart(const struct node *node, struct ffpf_error *err); /* that this did not happen by a name */
-int board_need(const struct ffpf_engine *engine, struct node *node, struct ffpf_error *err);
+int board_need(struct ffpf_engine *engine, struct node *node, struct ffpf_error *err);
 bool board_place(const struct ffpf_engine *engine, struct node *node, bool apart);
 void board_run(struct device *device, bool on);       /* its filter sees packets, or none */
 uint64_t board_received(const struct device *device); /* packets that came to the board */
@@ -302,6 +302,9 @@ struct node_wanted {
 };
 int node_get(struct node **out, struct ffpf_engine *engine, const struct node_wanted *wanted, struct text_place *place,
 	     struct ffpf_error *err);
+/* A node without MBuf that a board runs, and no active flow has, runs in this process from now on: its board may have
+ * the engine back. On failure nothing has changed. */
+int node_to_host(struct ffpf_engine *engine, struct node *node, struct ffpf_error *err);
 int node_flush(struct node *node, struct ffpf_error *err);
 int node_free(struct ffpf_engine *engine, struct node *node, struct ffpf_error *err); /* flushes first */
 void node_counters(const struct node *node, struct ffpf_node_counters *out);

@@ -246,6 +246,26 @@ open_instance(const struct ffpf_engine *engine, struct node *node, struct text_p
 	return node->class && node->class->open ? node->class->open(node->instance, &env, err) : 0;
 }
 
+int
+node_to_host(struct ffpf_engine *engine, struct node *node, struct ffpf_error *err)
+{
+	struct device *device = node->device;
+	struct text_place place = { 0 };
+	int status = open_instance(engine, node, &place, err);
+
+	if (status)
+		return status;
+	node->device = NULL;
+	device_close(device);
+	for (uint32_t i = 0; i < engine->node_count; i++) {
+		for (uint32_t j = 0; j < engine->nodes[i]->source_count; j++) {
+			if (engine->nodes[i]->sources[j] == node)
+				engine->nodes[i]->sources[j] = node->inputs[0];
+		}
+	}
+	return 0;
+}
+
 static int
 make_ready(struct ffpf_engine *engine, struct node *node, const struct node_wanted *wanted, struct text_place *place,
 	   struct ffpf_error *err)

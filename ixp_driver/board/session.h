@@ -9,7 +9,8 @@
 
 #include <sys/types.h>
 
-#define BOARD_SESSIONS_MAX 8
+#define BOARD_SESSIONS_MAX                                                                                             \
+	16 /* a filter each, one for each graph with the device, lists of devices, the administrator */
 
 struct board_window {
 	void *base;

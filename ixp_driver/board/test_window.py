@@ -33,7 +33,7 @@ from source.live_frames import numbered
 LOAD, START, STOP, UNLOAD, COPY_MODE, RESET = range(1, 7)
 STAGE, MAILBOX_BYTES = 4096, 65536
 ANY_ENGINE = 0xFFFFFFFF
-SESSIONS_MAX = 8
+SESSIONS_MAX = 16
 
 
 class RawHost:

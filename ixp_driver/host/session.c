@@ -274,6 +274,14 @@ ffpf_ixp_start(struct ffpf_ixp_session *s, uint32_t engine, bool on, struct ffpf
 	return ffpf_ixp_request(s, &request, NULL, err);
 }
 
+int
+ffpf_ixp_unload(struct ffpf_ixp_session *s, uint32_t engine, struct ffpf_error *err)
+{
+	const struct ffpf_ixp_request request = { .op = FFPF_IXP_UNLOAD, .engine = engine };
+
+	return ffpf_ixp_request(s, &request, NULL, err);
+}
+
 void
 ffpf_ixp_advance(struct ffpf_ixp_session *s)
 {

@@ -58,6 +58,9 @@ int ffpf_ixp_request(struct ffpf_ixp_session *session, const struct ffpf_ixp_req
 /* A filter of this session's sees packets from the next one on, or none any more: they are not counted. */
 int ffpf_ixp_start(struct ffpf_ixp_session *session, uint32_t engine, bool on, struct ffpf_error *err);
 
+/* When this returns its engine is free for another filter. */
+int ffpf_ixp_unload(struct ffpf_ixp_session *session, uint32_t engine, struct ffpf_error *err);
+
 /* Loads and starts a filter, and maps its buffers. *out is untouched on failure. -FFPF_E_BUSY: every engine has one. */
 int ffpf_ixp_load(struct ffpf_ixp_session *session, const struct ffpf_ixp_program *program,
 		  struct ffpf_ixp_buffers *out, struct ffpf_error *err);

@@ -213,8 +213,10 @@ window_reader_open(struct window_reader *w, const struct ffpf_ixp_config *cfg, s
 void
 window_reader_close(struct window_reader *w)
 {
-	if (w->lanes)
+	if (w->lanes) { /* a board that is gone says so, and has nothing to free */
 		w->lanes->ops->close(w->lanes);
+		ffpf_ixp_unload(w->session, w->buffers.engine, NULL);
+	}
 	w->lanes = NULL;
 	ffpf_ixp_buffers_close(&w->buffers);
 	ffpf_ixp_session_close(w->session);
