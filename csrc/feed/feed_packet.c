@@ -7,28 +7,12 @@
  */
 #include "feed/feed_internal.h"
 #include "source/cooked.h"
-#include "source/savefile.h"
+#include "source/packet_time.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define TAG_BYTES 4
-#define NS_PER_S  1000000000
-
-static int64_t
-time_of(const struct ffpf_feed *feed, const struct ffpf_packet *from)
-{
-	int64_t frac = from->ts_frac, ns;
-
-	if (from->flags & FFPF_PACKET_FRAC_WIDE)
-		frac = ffpf_savefile_wide_frac(feed->reader, from);
-	if (feed->info.tick == FFPF_TICK_US && __builtin_mul_overflow(frac, 1000, &frac))
-		return frac < 0 ? INT64_MIN + 1 : FFPF_FLOOR_IDLE - 1;
-	if (__builtin_mul_overflow(from->ts_sec, NS_PER_S, &ns) || __builtin_add_overflow(ns, frac, &ns))
-		return from->ts_sec < 0 ? INT64_MIN + 1 : FFPF_FLOOR_IDLE - 1;
-	/* FFPF_FLOOR_IDLE is no time */
-	return ns == FFPF_FLOOR_IDLE ? ns - 1 : ns;
-}
 
 static uint16_t
 get16(const uint8_t *at)
@@ -80,7 +64,7 @@ feed_packet(struct ffpf_feed *feed, const struct ffpf_packet *from, struct ffpf_
 {
 	*out = (struct ffpf_hook_packet){
 		.data = from->data,
-		.time_ns = time_of(feed, from),
+		.time_ns = ffpf_packet_time_ns(feed->reader, from),
 		.cap_len = from->cap_len,
 		.wire_len = from->wire_len,
 		.ifindex = from->ifindex,

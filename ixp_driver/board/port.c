@@ -10,6 +10,7 @@
 #define FULL_AHEAD     4  /* packets that are kept when the board sets the pace */
 #define ELEMENT_OCTETS 64
 #define LEAST_CAPACITY 2048
+#define LONGEST_S      1e9 /* 30 years: captures may say anything */
 
 int
 board_port_create(struct board_port **out, const struct board_port_config *cfg, struct ffpf_error *err)
@@ -88,7 +89,7 @@ paced(struct board_port *port, const struct board_params *params, const struct b
 	switch (port->cfg.pace) {
 	case BOARD_PACE_RECORDED:
 		if (packet->time_ns > port->first_ns)
-			seconds = (double)(packet->time_ns - port->first_ns) / NS;
+			seconds = (double)((uint64_t)packet->time_ns - (uint64_t)port->first_ns) / NS;
 		break;
 	case BOARD_PACE_PPS:
 		seconds = (double)port->sent / (double)port->cfg.rate;
@@ -99,7 +100,7 @@ paced(struct board_port *port, const struct board_params *params, const struct b
 	default:
 		return now;
 	}
-	return port->base + (uint64_t)(seconds * params->clock_hz);
+	return port->base + (uint64_t)((seconds < LONGEST_S ? seconds : LONGEST_S) * params->clock_hz);
 }
 
 static void

@@ -4,6 +4,7 @@
 
 #include "board/generator.h"
 #include "source/live.h"
+#include "source/packet_time.h"
 #include "source/savefile.h"
 
 #include <errno.h>

@@ -229,6 +229,18 @@ def test_counters_add_up_whatever_comes(tmp_path: Path, seed: int, odd_lengths: 
     check_counters(played)
 
 
+def test_times_may_be_any(tmp_path: Path) -> None:
+    """Seconds of 32 bits that go back and forth, fractions of more than a second: played as recorded, in no time."""
+    stamps = [(0, 0), (2**32 - 1, 5), (7, 2**32 - 1), (2**31, 999_999_999), (1, 1)]
+    with (tmp_path / "in.pcap").open("wb") as out:
+        out.write(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262144, ETHERNET))
+        for seconds, fraction in stamps:
+            out.write(struct.pack("<IIII", seconds, fraction, 60, 60) + bytes(60))
+    played = play(tmp_path, [f"pcap:{tmp_path}/in.pcap,pace=recorded"])
+    check_counters(played)
+    assert played["readers"][0]["packets"] == len(stamps)
+
+
 @pytest.mark.parametrize(
     ("port", "what"),
     [
