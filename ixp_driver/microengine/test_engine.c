@@ -373,7 +373,7 @@ test_no_octet_of_an_object_can_be_changed_or_missing(void **state)
 static void
 test_words_that_are_no_instructions_are_named(void **state)
 {
-	static const struct {
+	const struct {
 		uint32_t word;
 		const char *fault;
 	} cases[] = {
@@ -388,8 +388,9 @@ test_words_that_are_no_instructions_are_named(void **state)
 		{ (uint32_t)IXP_OP_IMMED << 26 | 7u << 16, "no such way" },
 		{ (uint32_t)IXP_OP_IMMED << 26 | 32u << 20 | 6u << 16, "half of what is no GPR" },
 		{ (uint32_t)IXP_OP_REF << 26 | 7u << 23, "no such unit" },
-		{ (uint32_t)IXP_OP_REF << 26 | 1u << 23 | 4u << 14, "more transfer registers" },
-		{ (uint32_t)IXP_OP_REF << 26 | 7u << 17 | 1u << 14, "more transfer registers" },
+		{ sram(IXP_OP_REF, IXP_COMMAND_READ, 0) | 1u << 23 | 4u << 14, "more transfer registers" },
+		{ sram(IXP_OP_REF, IXP_COMMAND_READ, 0) | 7u << 17 | 1u << 14, "more transfer registers" },
+		{ (uint32_t)IXP_OP_REF << 26, "two registers of one bank" },
 		{ (uint32_t)IXP_OP_MOVE << 26 | 1, "bits that have no meaning" },
 	};
 	uint8_t octets[OCTETS];
