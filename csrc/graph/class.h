@@ -52,6 +52,10 @@ struct ffpf_class_env {
 	bool offline; /* all devices are files: packets come as fast as they are read, and time is theirs */
 	const struct ffpf_extern_scope *externs; /* the application's own external functions, and filters that it may
 						    call; the engine's, until close; NULL: none */
+	/* open, around what takes long and looks at neither packets nor MBuf: others use the graph meanwhile. away(arg,
+	 * true), and back: away(arg, false). NULL: nobody else has it. */
+	void (*away)(void *arg, bool on);
+	void *away_arg;
 	/* Packets that the class should have handled and could not (its table is full, its disk is): it adds to this,
 	 * and returns 0 for the packet. Those are `dropped`, not `filtered`, in the node's counters. */
 	uint64_t *dropped;

@@ -201,9 +201,10 @@ take_code(struct fpl2 *self, struct program *program, const struct ffpf_fplo *re
 
 /* With the application's own functions declared: the compiler is another process, which does not know them. */
 static int
-compile(struct ffpf_fplo_image *out, struct ffpf_fpl2_request *request, const struct ffpf_extern_scope *own,
+compile(struct ffpf_fplo_image *out, struct ffpf_fpl2_request *request, const struct ffpf_class_env *env,
 	const struct ffpf_fplo_policy *policy, struct ffpf_error *err)
 {
+	const struct ffpf_extern_scope *own = env->externs;
 	const uint32_t count = own ? own->count : 0;
 	char(*texts)[DECLARED_BYTES] = calloc(count + 1, sizeof(*texts));
 	const char **declared = calloc(count + 1, sizeof(*declared));
@@ -218,8 +219,13 @@ compile(struct ffpf_fplo_image *out, struct ffpf_fpl2_request *request, const st
 	}
 	request->declared = declared;
 	request->declared_count = count;
-	if (!status)
+	if (!status && env->away)
+		env->away(env->away_arg, true);
+	if (!status) {
 		status = ffpf_fplc_compile(out, request, policy, err);
+		if (env->away)
+			env->away(env->away_arg, false);
+	}
 	free(declared);
 	free(texts);
 	return status;
@@ -243,7 +249,7 @@ open_program(struct fpl2 *self, struct program *program, const struct ffpf_class
 		return take_code(self, program, &self->image.record, link->as, env->externs, err);
 	request.link = link->name;
 	ffpf_fplo_policy_of_environment(&policy);
-	status = compile(&compiled, &request, env->externs, &policy, err);
+	status = compile(&compiled, &request, env, &policy, err);
 	if (!status && compiled.record.mbuf_bytes != env->mbuf_bytes)
 		status = ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "the compiler of FPL-2 made code for another MBuf");
 	if (!status)

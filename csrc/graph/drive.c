@@ -38,7 +38,7 @@ engine_enter(struct ffpf_engine *engine, bool may_drive, struct ffpf_error *err)
 	atomic_fetch_add(&engine->at_door, 1);
 	pthread_mutex_lock(&engine->lock);
 	atomic_fetch_sub(&engine->at_door, 1);
-	while (engine->calling && !pthread_equal(engine->caller, pthread_self()))
+	while ((engine->calling && !pthread_equal(engine->caller, pthread_self())) || (engine->opening && !may_drive))
 		pthread_cond_wait(&engine->called, &engine->lock);
 	if (!engine->calling || !may_drive)
 		return 0;
@@ -50,6 +50,25 @@ void
 engine_leave(struct ffpf_engine *engine)
 {
 	pthread_mutex_unlock(&engine->lock);
+}
+
+/* While a class compiles, whoever only lets packets pass goes on; all others wait: what the new node hangs on stays.
+ * Back, this does not wait for a callback, which may be waiting for this. */
+void
+engine_away(void *arg, bool on)
+{
+	struct ffpf_engine *engine = arg;
+
+	if (on) {
+		engine->opening = true;
+		pthread_mutex_unlock(&engine->lock);
+		return;
+	}
+	atomic_fetch_add(&engine->at_door, 1);
+	pthread_mutex_lock(&engine->lock);
+	atomic_fetch_sub(&engine->at_door, 1);
+	engine->opening = false;
+	pthread_cond_broadcast(&engine->called);
 }
 
 /* One that runs batch after batch does not keep the others out. */

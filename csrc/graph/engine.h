@@ -16,8 +16,9 @@
  * ffpf_graph_wait_for_n_pkts (flow.h), or hands packets to a hook. A device is read while an active flow needs it.
  *
  * Threads: any thread may make any call at any time; one is inside at a time, and one that waits lets others in. (One
- * that reads a pipe does not, until octets come.) A graph belongs to the process that made it: in a forked child every
- * call fails, and closing does nothing.
+ * that reads a pipe does not, until octets come.) While a flow's program in FPL-2 is compiled packets pass and are
+ * read; other calls wait. A graph belongs to the process that made it: in a forked child every call fails, and closing
+ * does nothing.
  */
 #include "graph/class.h"
 #include "graph/parse.h"

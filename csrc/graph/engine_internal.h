@@ -146,9 +146,10 @@ struct ffpf_engine {
 	struct ffpf_engine_config cfg;
 	pid_t pid;
 	pthread_mutex_t lock;
-	pthread_cond_t called; /* a callback has returned */
+	pthread_cond_t called; /* a callback has returned, or a class was opened */
 	bool calling;
 	pthread_t caller;
+	bool opening; /* a class is, and the lock is open: packets pass, nodes neither come nor go */
 	int wake_fd;
 	atomic_int woken;
 	atomic_uint at_door; /* threads that want the lock */
@@ -202,6 +203,7 @@ struct ffpf_graph_flow {
  * are inside a callback. */
 int engine_enter(struct ffpf_engine *engine, bool may_drive, struct ffpf_error *err);
 void engine_leave(struct ffpf_engine *engine);
+void engine_away(void *engine, bool on);         /* struct ffpf_class_env.away */
 void engine_changed(struct ffpf_engine *engine); /* whoever waits looks again */
 bool engine_foreign(const struct ffpf_engine *engine);
 uint64_t engine_clock(int clock);

@@ -479,7 +479,8 @@ flow_node_at(struct ffpf_graph_flow *flow, uint32_t place, struct node **out, st
 		return status;
 	if (!is_member(flow, flow->last)) {
 		if (find_members(flow)) {
-			free_unused(flow->engine, NULL);
+			if (!flow->last->flows) /* and none of a flow that is being instantiated */
+				node_free(flow->engine, flow->last, NULL);
 			flow->last = NULL;
 			return ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
 		}

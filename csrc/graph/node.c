@@ -218,7 +218,7 @@ make_mbuf(const struct ffpf_engine *engine, struct node *node, struct ffpf_error
 }
 
 static int
-open_instance(const struct ffpf_engine *engine, struct node *node, struct text_place *place, struct ffpf_error *err)
+open_instance(struct ffpf_engine *engine, struct node *node, struct text_place *place, struct ffpf_error *err)
 {
 	struct ffpf_class_env env = {
 		.mbuf_bytes = node->mbuf_bytes,
@@ -227,6 +227,8 @@ open_instance(const struct ffpf_engine *engine, struct node *node, struct text_p
 		.link_type_count = node->link_type_count,
 		.offline = node->offline,
 		.externs = &engine->externs_scope,
+		.away = engine_away,
+		.away_arg = engine,
 		.dropped = &node->dropped,
 	};
 	int status;
@@ -322,10 +324,8 @@ node_get(struct node **out, struct ffpf_engine *engine, const struct node_wanted
 	int status;
 
 	*place = (struct text_place){ 0 };
-	if (!node || !room_for_one(engine)) {
-		free(node);
+	if (!node)
 		return no_memory(err);
-	}
 	if (wanted->class) {
 		status = parse(engine, node, wanted, place, err);
 	} else {
@@ -344,6 +344,8 @@ node_get(struct node **out, struct ffpf_engine *engine, const struct node_wanted
 	}
 	place->at = 0;
 	status = make_ready(engine, node, wanted, place, err);
+	if (!status && !room_for_one(engine)) /* behind it: others may have come while a class was opened */
+		status = no_memory(err);
 	if (status) {
 		destroy(node);
 		return status;

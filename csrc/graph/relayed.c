@@ -189,7 +189,7 @@ ffpf_graph_relay_look(struct ffpf_graph_relay *relay)
 {
 	struct device *device;
 
-	if (engine_enter(relay->engine, false, NULL))
+	if (engine_enter(relay->engine, true, NULL))
 		return;
 	device = relay->device ? relay->device->device : NULL;
 	if (device && device->consumed == device->batch.count) {
@@ -228,7 +228,7 @@ copy_of(struct ffpf_graph_relay *relay, enum which which, uint32_t lane, uint32_
 	struct ffpf_error *err)
 {
 	const struct ffpf_region *region = NULL;
-	int fd = -1, status = engine_enter(relay->engine, false, err);
+	int fd = -1, status = engine_enter(relay->engine, true, err);
 
 	if (status)
 		return status;

@@ -3,6 +3,7 @@
 #include "graph/testing_flow.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -146,6 +147,81 @@ a_forked_child_is_told(void **state)
 	test_engine_end(&t);
 }
 
+/* ---- a class that takes long to open ---- */
+
+static sem_t is_away, may_return;
+
+static int
+open_slowly(void *instance, const struct ffpf_class_env *env, struct ffpf_error *err)
+{
+	(void)instance;
+	(void)err;
+	env->away(env->away_arg, true);
+	sem_post(&is_away);
+	sem_wait(&may_return);
+	env->away(env->away_arg, false);
+	return 0;
+}
+
+static uint32_t
+let_pass(void *instance, const struct ffpf_node_pkt *in)
+{
+	(void)instance;
+	return in->result;
+}
+
+static const struct ffpf_class slow = {
+	.name = "slow", .levels = FFPF_LEVEL_USERSPACE, .open = open_slowly, .filter = let_pass
+};
+
+static void *
+open_one(void *arg)
+{
+	return test_flow(arg, "late", "(device,hook:h) -> (sampler,2) -> (slow)", FFPF_GRAPH_ACTIVE);
+}
+
+static void *
+close_another(void *arg)
+{
+	struct ffpf_error err = { 0 };
+
+	assert_int_equal(ffpf_graph_flow_close(arg, &err), 0);
+	return NULL;
+}
+
+/* What the new node hangs on stays, though its only flow closes meanwhile: that waits. */
+static void
+packets_pass_while_a_class_is_being_opened(void **state)
+{
+	struct ffpf_graph_batch batch;
+	struct ffpf_graph_flow *f;
+	struct ffpf_error err = { 0 };
+	struct test_engine t;
+	pthread_t opens, closes;
+	void *late;
+
+	(void)state;
+	assert_int_equal(sem_init(&is_away, 0, 0) | sem_init(&may_return, 0, 0), 0);
+	test_engine_begin(&t, NULL);
+	assert_int_equal(ffpf_engine_add_class(t.engine, &slow, &err), 0);
+	f = test_flow(&t, "f", FEED, FFPF_GRAPH_ACTIVE);
+	assert_int_equal(ffpf_graph_read_begin(f, FFPF_GRAPH_LAST, &err), 0);
+	assert_int_equal(pthread_create(&opens, NULL, open_one, &t), 0);
+	sem_wait(&is_away);
+	test_send(&t, 100, 10);
+	assert_int_equal(ffpf_graph_getnext_pkt(f, FFPF_GRAPH_LAST, 0, 0, &batch, &err), FFPF_BATCH);
+	assert_int_equal(batch.count, 50);
+	assert_int_equal(pthread_create(&closes, NULL, close_another, f), 0);
+	sem_post(&may_return);
+	assert_int_equal(pthread_join(opens, &late), 0);
+	assert_int_equal(pthread_join(closes, NULL), 0);
+	test_send(&t, 100, 10);
+	assert_int_equal(test_counters(late, 2).in, 50);
+	test_engine_end(&t);
+	sem_destroy(&is_away);
+	sem_destroy(&may_return);
+}
+
 int
 main(void)
 {
@@ -153,6 +229,7 @@ main(void)
 		cmocka_unit_test(threads_share_a_flow),
 		cmocka_unit_test(closing_ends_the_wait_of_another_thread),
 		cmocka_unit_test(a_forked_child_is_told),
+		cmocka_unit_test(packets_pass_while_a_class_is_being_opened),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
