@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compat_tests.captures import write_imix
 from ixp_driver.host import cost
+from ixp_driver.host.conftest import PACKETS
 from ixp_driver.host.cost import Load, Pci
 from ixp_driver.host.counting import counted_run
 from ixp_driver.host.running import running
 
-PACKETS = 2000
 PCI = Pci(read_ns=100, burst_ns=200, burst_word_ns=10, write_ns=7, host_ns=1)
 NOTHING = {"reads": 0.0, "bursts": 0.0, "burst_words": 0.0, "writes": 0.0}
 
@@ -57,9 +56,7 @@ def whole(counted: Mapping[str, int]) -> None:
     assert counted["writes"] > 0
 
 
-def test_what_the_driver_counts_is_what_the_mode_copies(tmp_path: Path) -> None:
-    imix = tmp_path / "imix.pcap"
-    write_imix(imix, PACKETS)
+def test_what_the_driver_counts_is_what_the_mode_copies(tmp_path: Path, imix: Path) -> None:
     copied = {}
     for mode in cost.MODES:
         with running(tmp_path, f"pcap:{imix}") as board:

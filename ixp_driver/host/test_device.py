@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 import pyffpf
-from compat_tests.captures import write_imix
 from compat_tests.harness import SHARED_CAPTURES, library_path, published
 from ixp_driver.host.cost import MODES
 from ixp_driver.host.counting import set_mode
@@ -36,13 +35,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FFPF_IXP_DIR", str(tmp_path))
     monkeypatch.setenv("FFPF_ENGINE", "embedded")
     return tmp_path
-
-
-@pytest.fixture(scope="module")
-def imix(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("imix") / "imix.pcap"
-    write_imix(path, 3000)
-    return path
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from compat_tests.captures import write_imix
 from ixp_driver.host.cost import MODES
 from ixp_driver.host.counting import set_mode
 from ixp_driver.host.running import running
@@ -48,13 +47,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fplc: Path) -> Path:
     monkeypatch.setenv("FFPF_IXP_DIR", str(tmp_path))
     monkeypatch.setenv("FFPF_FPLC", str(fplc))
     return tmp_path
-
-
-@pytest.fixture(scope="module")
-def imix(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("imix") / "imix.pcap"
-    write_imix(path, 2000)
-    return path
 
 
 def same(number: int) -> str:
