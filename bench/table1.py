@@ -74,7 +74,7 @@ class Node:
 
 def nodes_of(size: int, words: Path) -> dict[str, tuple[Node, bool | None]]:
     """By row: the node, and whether the packet must pass it."""
-    search = f'(FPL-2,"RETURN EXTERN(\\"ahocorasick file={words}\\", 0, 0);",8)'
+    search = f'(FPL-2,"RETURN EXTERN(\\"ahocorasick file={words.name}\\", 0, 0);",8)'
     made: dict[str, tuple[Node, bool | None]] = {"": (Node("(packetcount)", frame(size, found=False)), None)}
     if size > 100:
         made["Aho-Corasick, found"] = Node(search, frame(size, found=True)), True
@@ -110,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     os.environ.setdefault("FFPF_FPLC", str(Path(sys.executable).parent / "fplc"))
     with tempfile.TemporaryDirectory(prefix="ffpf-bench-") as folder:
+        os.environ["FFPF_FPL_PATH"] = folder
         words = Path(folder) / "words"
         words.write_bytes(b"\n".join(WORDS) + b"\n")
         rows = [row for size in SIZES for row in rows_of(size, args.rounds, words)]

@@ -64,6 +64,7 @@ static void
 make_sets(struct bench *b)
 {
 	char path[] = "/tmp/ffpf-patterns-XXXXXX", texts[2][64];
+	const char *name = strrchr(path, '/') + 1;
 	FILE *file = fdopen(mkstemp(path), "w");
 	struct ffpf_error err = { 0 };
 
@@ -71,8 +72,9 @@ make_sets(struct bench *b)
 	for (uint32_t i = 0; i < b->count; i++)
 		fprintf(file, "%s\n", b->patterns[i]);
 	fclose(file);
-	snprintf(texts[0], sizeof(texts[0]), "ahocorasick file=%s", path);
-	snprintf(texts[1], sizeof(texts[1]), "vectorscan file=%s literal", path);
+	setenv("FFPF_FPL_PATH", "/tmp", 1);
+	snprintf(texts[0], sizeof(texts[0]), "ahocorasick file=%s", name);
+	snprintf(texts[1], sizeof(texts[1]), "vectorscan file=%s literal", name);
 	for (unsigned i = 0; i < 2; i++) {
 		const char *text = texts[i];
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* EXTERN("ahocorasick file=/etc/ffpf/words", 0, w): which of many patterns a packet has. Without file= they are in
+/* EXTERN("ahocorasick file=words", 0, w): which of many patterns a packet has. Without file= they are in
  * MBuf, and read when their version is another one than at the last call. */
 #include "externs/aho_corasick.h"
+#include "externs/named_file.h"
 #include "externs/octets.h"
 #include "externs/table.h"
 
@@ -38,7 +39,8 @@ parse(struct ffpf_extern_use *use, struct ffpf_class_args *args, struct ffpf_err
 		if (ffpf_arg_is(&arg, "file")) {
 			free(self->file);
 			self->file = ffpf_arg_copy(&arg);
-			status = self->file ? 0 : ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
+			status = self->file ? named_file_check(self->file, args, &arg, err)
+					    : ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
 		} else if (ffpf_arg_is(&arg, "mbuf")) {
 			status = ffpf_arg_bytes(args, &arg, HEAD_BYTES, MOST_MBUF, &bytes, err);
 			use->reads = status ? 0 : (uint32_t)bytes;
@@ -129,7 +131,7 @@ call(struct ffpf_extern_use *use, const uint8_t *pkt, uint32_t cap_len, uint8_t 
 const struct ffpf_extern ffpf_extern_ahocorasick = {
 	.name = "ahocorasick",
 	.summary = "which of many patterns stands in a packet, by Aho and Corasick",
-	.arguments = "[file=PATH] [mbuf=4k] [of=packet|payload]",
+	.arguments = "[file=NAME] [mbuf=4k] [of=packet|payload]",
 	.value = "1 + the number of the pattern that ends first, of those the longest; 0: none",
 	.reads_what =
 	    "without file=: u32 version, u32 patterns, each u16 octets, those; read when version is another one",

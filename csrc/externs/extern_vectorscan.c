@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* EXTERN("vectorscan file=/etc/ffpf/expressions", 0, w): regular expressions, and large sets of patterns, by
+/* EXTERN("vectorscan file=expressions", 0, w): regular expressions, and large sets of patterns, by
  * vectorscan, which is loaded when the first use is opened. */
+#include "externs/named_file.h"
 #include "externs/octets.h"
 #include "externs/pattern_set.h"
 #include "externs/table.h"
@@ -52,7 +53,9 @@ parse_word(struct scanner *self, struct ffpf_class_args *args, struct ffpf_arg *
 	if (text) {
 		free(*text);
 		*text = ffpf_arg_copy(arg);
-		return *text ? 0 : ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
+		if (!*text)
+			return ffpf_error_set(err, FFPF_E_NO_MEMORY, "out of memory");
+		return text == &self->file ? named_file_check(self->file, args, arg, err) : 0;
 	}
 	if (ffpf_arg_is(arg, "of")) {
 		status = ffpf_arg_choice(args, arg, places, 2, &choice, err);
@@ -83,7 +86,7 @@ parse(struct ffpf_extern_use *use, struct ffpf_class_args *args, struct ffpf_err
 		return -(int)err->code;
 	if (!self->file == !self->regex || (self->literal && self->regex))
 		return ffpf_args_fail(args, 0, err,
-				      "which expressions? Either file=PATH, perhaps literal, or regex='...'");
+				      "which expressions? Either file=NAME, perhaps literal, or regex='...'");
 	return 0;
 }
 
@@ -233,7 +236,7 @@ call(struct ffpf_extern_use *use, const uint8_t *pkt, uint32_t cap_len, uint8_t 
 const struct ffpf_extern ffpf_extern_vectorscan = {
 	.name = "vectorscan",
 	.summary = "which of many regular expressions, or patterns, a packet matches, by vectorscan",
-	.arguments = "file=PATH [literal] | regex='...', [of=packet|payload]",
+	.arguments = "file=NAME [literal] | regex='...', [of=packet|payload]",
 	.value = "1 + the number of an expression that matches, the first that vectorscan reports; 0: none",
 	.reads_what = "",
 	.writes_what = "u32 octet of the packet behind the match; nothing when there is none",

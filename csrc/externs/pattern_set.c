@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "externs/pattern_set.h"
+#include "externs/named_file.h"
 #include "externs/pattern.h"
 
 #include <errno.h>
@@ -72,7 +73,7 @@ add_line(struct pattern_set *set, char *line, size_t len, bool literal, struct f
 }
 
 static int
-add_lines(struct pattern_set *set, const char *path, FILE *file, bool literal, struct ffpf_error *err)
+add_lines(struct pattern_set *set, const char *name, FILE *file, bool literal, struct ffpf_error *err)
 {
 	char *line = NULL;
 	size_t room = 0, total = 0;
@@ -91,21 +92,21 @@ add_lines(struct pattern_set *set, const char *path, FILE *file, bool literal, s
 	}
 	free(line);
 	if (status)
-		ffpf_error_append(err, " (%s, line %u)", path, number);
+		ffpf_error_append(err, " (%s, line %u)", name, number);
 	else if (ferror(file))
-		status = ffpf_error_set_errno(err, FFPF_E_SYSTEM, errno, "%s", path);
+		status = ffpf_error_set_errno(err, FFPF_E_SYSTEM, errno, "%s", name);
 	return status;
 }
 
 int
-pattern_set_read(struct pattern_set *set, const char *path, bool literal, struct ffpf_error *err)
+pattern_set_read(struct pattern_set *set, const char *name, bool literal, struct ffpf_error *err)
 {
-	FILE *file = fopen(path, "re");
-	int status;
+	FILE *file;
+	int status = named_file_open(&file, name, err);
 
-	if (!file)
-		return ffpf_error_set_errno(err, FFPF_E_SYSTEM, errno, "%s", path);
-	status = add_lines(set, path, file, literal, err);
+	if (status)
+		return status;
+	status = add_lines(set, name, file, literal, err);
 	fclose(file);
 	return status;
 }

@@ -20,9 +20,9 @@ struct pattern_set {
 
 /* -FFPF_E_NO_MEMORY, or -FFPF_E_INVALID: no octets, or one pattern too many. */
 int pattern_set_add(struct pattern_set *set, const uint8_t *octets, size_t len, struct ffpf_error *err);
-/* A pattern a line; empty lines are none. literal: octets with escapes (pattern.h), else as they are. Errors name the
- * file and the line. */
-int pattern_set_read(struct pattern_set *set, const char *path, bool literal, struct ffpf_error *err);
+/* Of a file in the folders for such (named_file.h). A pattern a line; empty lines are none. literal: octets with
+ * escapes (pattern.h), else as they are. Errors name the file and the line. */
+int pattern_set_read(struct pattern_set *set, const char *name, bool literal, struct ffpf_error *err);
 void pattern_set_free(struct pattern_set *set);
 
 #endif

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import struct
@@ -71,32 +72,62 @@ def test_sets_in_memory_that_lie(octets: bytes) -> None:
         assert function(b"", at, 0) == 0
 
 
-def test_files_of_patterns(tmp_path: Path) -> None:
-    path = tmp_path / "patterns"
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where programs' files are."""
+    monkeypatch.setenv("FFPF_FPL_PATH", f"/none:relative:{tmp_path}")
+    return tmp_path
+
+
+def test_files_of_patterns(folder: Path) -> None:
+    path = folder / "patterns"
     path.write_bytes(b"GET /\r\n\n\\x00\\xff\nwith blank\n")
-    with Use(f"ahocorasick file={path}", 16) as function:
+    with Use(f"ahocorasick file={path.name}", 16) as function:
         assert [function(text) for text in (b".with blank", b"..\0\xff", b"GET /", b"GET")] == [3, 2, 1, 0]
-    with Use(f"vectorscan file={path} literal", 16) as function:
+    with Use(f"vectorscan file={path.name} literal", 16) as function:
         assert [function(text) for text in (b".with blank", b"..\0\xff", b"GET /", b"GET")] == [3, 2, 1, 0]
     path.write_bytes(b"")
     for name in ("ahocorasick", "vectorscan"):
-        with Use(f"{name} file={path}", 16) as function:
+        with Use(f"{name} file={path.name}", 16) as function:
             assert function(b"anything") == 0
     path.write_bytes(b"good\n\\bad\n")
     with pytest.raises(ValueError, match=r"an escape that is none \(.*, line 2\)"):
-        Use(f"ahocorasick file={path}", 16)
+        Use(f"ahocorasick file={path.name}", 16)
     with pytest.raises(ValueError, match="No such file"):
-        Use(f"ahocorasick file={path}.not", 16)
+        Use(f"ahocorasick file={path.name}.not", 16)
 
 
-def test_ten_thousand_patterns_in_both(tmp_path: Path) -> None:
+def test_files_are_those_of_the_folders_for_programs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "words").write_text("GET\n")
+    (folder / "inner").mkdir()
+    (folder / "inner" / "words").write_text("secret\n")
+    os.mkfifo(folder / "pipe")
+    for name in ("ahocorasick", "vectorscan"):
+        for file in (folder / "words", "inner/words", "../words", ".", "..", "./words", "''"):
+            with pytest.raises(ValueError, match="a file is named without its folder"):
+                Use(f"{name} file={file}", 16)
+        for file in ("inner", "pipe"):
+            with pytest.raises(ValueError, match=f"{file} is no ordinary file"):
+                Use(f"{name} file={file}", 16)
+        with Use(f"{name} file=words", 16) as function:
+            assert [function(text) for text in (b"GET", b"secret")] == [1, 0]
+        monkeypatch.setenv("FFPF_FPL_PATH", "")
+        with pytest.raises(ValueError, match="no files may be used here"):
+            Use(f"{name} file=words", 16)
+        monkeypatch.setenv("FFPF_FPL_PATH", f"{folder}/inner:{folder}")
+        with Use(f"{name} file=words", 16) as function:
+            assert [function(text) for text in (b"GET", b"secret")] == [0, 1]  # the first that there is
+        monkeypatch.setenv("FFPF_FPL_PATH", str(folder))
+
+
+def test_ten_thousand_patterns_in_both(folder: Path) -> None:
     chance = random.Random(10_000)
     patterns = list(dict.fromkeys(chance.randbytes(chance.randrange(5, 15)) for _ in range(10_000)))
-    path = tmp_path / "patterns"
+    path = folder / "patterns"
     path.write_text("\n".join(map(escaped, patterns)))
     with (
-        Use(f"ahocorasick file={path}", 16) as automaton,
-        Use(f"vectorscan file={path} literal", 16) as vectorscan,
+        Use(f"ahocorasick file={path.name}", 16) as automaton,
+        Use(f"vectorscan file={path.name} literal", 16) as vectorscan,
     ):
         for _ in range(300):
             number, text = chance.randrange(len(patterns)), chance.randbytes(1400)
@@ -106,12 +137,12 @@ def test_ten_thousand_patterns_in_both(tmp_path: Path) -> None:
             assert automaton(text) == vectorscan(text) == number + 1
 
 
-def test_a_set_that_is_too_large_is_refused(tmp_path: Path) -> None:
+def test_a_set_that_is_too_large_is_refused(folder: Path) -> None:
     chance = random.Random(1)
-    path = tmp_path / "patterns"
+    path = folder / "patterns"
     path.write_text("\n".join(escaped(chance.randbytes(60)) for _ in range(6_000)))
     with pytest.raises(ValueError, match=r"6000 patterns need a table of .* more than 256: take vectorscan"):
-        Use(f"ahocorasick file={path}", 16)
+        Use(f"ahocorasick file={path.name}", 16)
 
 
 @settings(max_examples=150, deadline=None)

@@ -25,7 +25,7 @@ from pyffpf.daemon.privileges import Cap
 RIGHTS = frozenset({Cap.SETUID, Cap.SETGID})
 TIMEOUT_S = 10.0
 NOBODY = 65534  # also of the group of root, whose files are not a worker's business
-KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "FFPF_FPLC", "ASAN_OPTIONS")  # of the environment
+KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "FFPF_FPLC", "FFPF_FPL_PATH", "ASAN_OPTIONS")  # of the environment
 
 
 class StartError(Exception):
