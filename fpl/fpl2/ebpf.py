@@ -117,6 +117,8 @@ def lower(checked: Checked, name: str = "program") -> Kernel:
 
 
 class KernelGuards(Guards):
+    LIKELY = ""
+
     def __init__(self, out: KernelLines, mbuf_bytes: int) -> None:
         super().__init__(out, mbuf_bytes)
         self._lines = out

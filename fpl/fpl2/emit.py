@@ -34,8 +34,9 @@ class Lines:
     def goto(self, label: str) -> None:
         self.say(f"br label %{label}")
 
-    def branch(self, condition: str, yes: str, no: str) -> None:
-        self.say(f"br i1 {condition}, label %{yes}, label %{no}")
+    def branch(self, condition: str, yes: str, no: str, known: str = "") -> None:
+        """known: metadata, how often which way is gone."""
+        self.say(f"br i1 {condition}, label %{yes}, label %{no}{known}")
 
     def flag(self, condition: str) -> str:
         return self.let(f"zext i1 {condition} to i64")
@@ -43,6 +44,8 @@ class Lines:
 
 class Guards:
     """Every access goes through here."""
+
+    LIKELY = ", !prof !0"  # lower.py defines it: packets are mostly as long as a filter looks at them
 
     def __init__(self, out: Lines, mbuf_bytes: int) -> None:
         self._out, self._mbuf = out, mbuf_bytes
@@ -60,7 +63,7 @@ class Guards:
     def require(self, condition: str) -> None:
         """Ends the filter with 0 unless it holds."""
         ahead = self._out.label("ok")
-        self._out.branch(condition, ahead, "reject")
+        self._out.branch(condition, ahead, "reject", self.LIKELY)
         self._out.block(ahead)
 
     def inside(self, offset: str, octets: int) -> str:

@@ -48,7 +48,7 @@ class Lower(Values):
             *(f"  store i64 0, ptr %r{at}, align 8" for at in (*range(tree.REGISTERS), *hidden)),
             "  %captured.wide = zext i32 %captured to i64", "  %wire.wide = zext i32 %wire to i64",
             *body, "  ret i32 0",
-            "reject:", "  ret i32 0", "}", "",
+            "reject:", "  ret i32 0", "}", '!0 = !{!"branch_weights", i32 1000, i32 1}', "",
         ])  # fmt: skip
 
     # ---- statements ----

@@ -54,6 +54,12 @@ def narrow(at: int, value: tree.Expr, spans: Sequence[Ends], others: list[tree.R
     return tree.Member(at, value, ordered + large + others, negated)
 
 
+def leaves_out_zero(elements: Sequence[tree.Range]) -> bool:
+    """All are numbers, and 0 is in none."""
+    return all(isinstance(element.low, tree.Number) and isinstance(element.high, tree.Number)
+               and 0 < element.low.value <= element.high.value < SIGN for element in elements)  # fmt: skip
+
+
 def known(elements: Sequence[tree.Range]) -> tuple[list[Ends], list[tree.Range]]:
     """Ranges between numbers that mean the same signed and unsigned, in order; and what is no such, nor one number."""
     spans, others = [], []

@@ -83,6 +83,10 @@ FIELDS = [
     ("RETURN PKT.IP_SRC IN {10.0.0.0/8};", [1, 1, 1, 0, 0, 0, 1, 0]),
     ("RETURN PKT.IP_SRC NOT IN {10.0.0.1, 10.0.0.9} && IS_IP;", [0, 0, 0, 0, 0, 0, 0, 0]),
     ("RETURN PKT.TCP_FLAGS == 0x18 && PKT.TCP_ACK && !PKT.TCP_SYN;", [1, 0, 0, 1, 0, 0, 1, 0]),
+    (
+        "RETURN (TCP_DPORT IN {80, 443..450}) + 2 * (UDP_DPORT NOT IN {7, 53}) + 4 * (IP_TTL IN {0, 9});",
+        [3, 2, 2, 7, 6, 6, 2, 6],
+    ),
 ]
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from fpl.fpl2 import bounds, meaning, sets, tables, tree
 from fpl.fpl2.check import SCAN_MAX, Cost
@@ -78,7 +79,7 @@ class Values:
         here, there, end = out.label("soft"), out.label("read"), out.label("had")
         out.goto(here)
         out.block(here)
-        out.branch(inside, there, end)
+        out.branch(inside, there, end, self._guards.LIKELY)
         out.block(there)
         value = self._octets(offset, bits)
         out.goto(end)
@@ -228,7 +229,10 @@ class Values:
         return self._operate(expr.op, left, right, signed)
 
     def _member(self, expr: tree.Member) -> str:
-        out = self._out
+        out, when = self._out, expr.value
+        if isinstance(when, tree.When) and sets.leaves_out_zero(expr.elements):
+            asked = replace(expr, value=when.value)  # of a header that is not there nothing need be looked up
+            return self._choice(when.test, lambda: self._member(asked), str(int(expr.negated)), on=True)
         value = self._value(expr.value)
         single = sorted({e.low.value for e in expr.elements if isinstance(e.low, tree.Number) and e.high == e.low})
         spans, others = sets.known(expr.elements)
