@@ -14,6 +14,8 @@ from ixp_driver.microengine import isa
 
 LATENCIES = {"SRAM": 20, "SDRAM": 40, "SCRATCH": 14, "HASH": 30, "FIFO": 20}  # cycles: parameters, nothing measured
 FAULT = 0xFFFFFFFF
+HASH_FNV = 0  # ../framework/frame.h; the other function is the mix
+FNV_FACTOR, MIX = 16777619, ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1))
 STOPS = ("none", "HALT", "done", "a word beyond the program", "a word that is no instruction",
          "a reference that cannot be", "a register of control that is not there")  # fmt: skip
 _U32 = ctypes.c_uint32
@@ -110,6 +112,9 @@ class Machine:
     def _refer(self, _board: int, at: ctypes._Pointer[_Reference], out: ctypes._Pointer[_U32],
                into: ctypes._Pointer[_U32]) -> int:  # fmt: skip
         ref = at.contents
+        if ref.unit == isa.UNITS["HASH"]:
+            into[0] = _hashed(ref.address, out)
+            return LATENCIES["HASH"] + int(ref.count)
         memory, sdram = self.memories.of(ref.unit), ref.unit == isa.UNITS["SDRAM"]
         address = ref.address & ~(7 if sdram else 3)
         words = ref.count << sdram
@@ -135,6 +140,18 @@ class Machine:
         else:
             value[0] = self.csrs[number]
         return True
+
+
+def _hashed(function: int, words: ctypes._Pointer[_U32]) -> int:
+    """As the board's hash unit: of one to four octets, the first one highest, behind what was hashed; or the mix."""
+    value = int(words[0])
+    if function == HASH_FNV:
+        for octet in int(words[1]).to_bytes(4, "big")[: words[2]]:
+            value = (value ^ octet) * FNV_FACTOR & 0xFFFFFFFF
+        return value
+    for shift, factor in MIX:
+        value = (value ^ value >> shift) * factor & 0xFFFFFFFF
+    return value
 
 
 def _after(command: int, before: int, given: int) -> int:
