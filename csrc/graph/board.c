@@ -184,13 +184,15 @@ load_object(struct device *device, const struct ffpf_engine *engine, const struc
 
 /* The engine's registers tell of it what the node's counters do. */
 static int
-load_node(const struct ffpf_engine *engine, struct node *node, struct ffpf_error *err)
+load_node(struct ffpf_engine *engine, struct node *node, struct ffpf_error *err)
 {
 	const struct device *board = node->inputs[0]->device;
 	struct device *device;
-	int object = -1;
-	int status = node->class->microcode(node->instance, board->link_type, node->mbuf_bytes, &object, err);
+	int object = -1, status;
 
+	engine_away(engine, true);
+	status = node->class->microcode(node->instance, board->link_type, node->mbuf_bytes, &object, err);
+	engine_away(engine, false);
 	if (status)
 		return status;
 	device = calloc(1, sizeof(*device));
@@ -226,7 +228,7 @@ take_mbuf(struct node *node)
 }
 
 bool
-board_place(const struct ffpf_engine *engine, struct node *node, bool apart)
+board_place(struct ffpf_engine *engine, struct node *node, bool apart)
 {
 	struct ffpf_error why = { 0 };
 

@@ -240,7 +240,7 @@ void board_close(struct device *device); /* what board_open made; zeros are lega
 bool board_meets(const struct ffpf_graph_text *text, uint32_t number);
 int board_check_apart(const struct node *node, struct ffpf_error *err); /* that this did not happen by a name */
 int board_need(struct ffpf_engine *engine, struct node *node, struct ffpf_error *err);
-bool board_place(const struct ffpf_engine *engine, struct node *node, bool apart);
+bool board_place(struct ffpf_engine *engine, struct node *node, bool apart);
 void board_run(struct device *device, bool on);       /* its filter sees packets, or none */
 uint64_t board_received(const struct device *device); /* packets that came to the board */
 
