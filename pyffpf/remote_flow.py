@@ -439,7 +439,7 @@ class RemoteFlow(Delivers, Flow):
             return "packets of several sources come to it"
         if state.here and state.here != state.reason:
             return f"{state.reason}; in this process, since {state.here}"
-        return state.reason or BY_HOOK
+        return state.reason or (f"{BY_HOOK}, {state.how}" if state.how else BY_HOOK)
 
 
 def _counters_of_worker(state: NodeState, lost_here: Mapping[str, int]) -> Counters:

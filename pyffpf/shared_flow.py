@@ -38,9 +38,9 @@ KERNEL = "kernel"
 
 @dataclass(frozen=True)
 class NodeState:
-    """A node of a flow. level: "kernel" or "userspace", reason: why not lower. number: of all that run on the source;
-    two flows that share a node have the same. shared: it ran before this flow came. came, out: packets since it began
-    to run; None where ffpfd does not count: the device, and what the application runs. filtered = came - out, but for
+    """A node of a flow. level: "kernel" or "userspace", reason: why not lower; how: of the kernel's ways, which and why.
+    number: of all that run on the source; two flows that share a node have the same. shared: it ran before this flow
+    came. came, out: packets since it began to run; None where ffpfd does not count: the device, and what the application runs. filtered = came - out, but for
     dropped, of a worker's: packets for which the class had no room. worker: the group whose worker runs it; here: why
     the application does; lost: what the worker lost of the packets that lead to it, by cause. merges: of
     an MBuf of which each of so many lanes has its own, `stride` octets from the one before."""
@@ -61,6 +61,7 @@ class NodeState:
     lanes: int = 1
     stride: int = 0
     merges: tuple[percpu.Merge, ...] = ()
+    how: str = ""
 
     @property
     def in_ffpfd(self) -> bool:
@@ -106,6 +107,7 @@ def _state_of(said: Mapping[str, Any]) -> NodeState:
         int(said.get("lanes", 1)),
         int(said.get("stride", 0)),
         tuple(percpu.of_json(merge) for merge in said.get("merges", ())),
+        str(said.get("how", "")),
     )
 
 
@@ -225,7 +227,8 @@ class SharedFlow(Closing):
         lines = []
         for node, state in zip(self.nodes, self._states, strict=True):
             shared = ", shared" if state.shared and state.number else ""
-            lines.append(f"{node}: {state.where}{shared}" + (f": {state.reason}" if state.reason else ""))
+            why = state.reason or state.how
+            lines.append(f"{node}: {state.where}{shared}" + (f": {why}" if why else ""))
         return "\n".join(lines)
 
     def _ask(self, operation: str, **fields: object) -> Answer:

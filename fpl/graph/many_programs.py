@@ -6,8 +6,10 @@ are FPL-2 as the kernel has room for and the others BPF flows. In a union they a
 then all on each packet, and do what the reference does with each alone: results, and memory, to which both come.
 Says what was refused, and how many differed: 0 and 0 is what should be. test_class_fpl2.py has about a hundred.
 
-Seen on Linux 6.18, x86-64, --seed 3, as far as time allowed: 1,307 programs in 50 unions with 665 BPF flows, none
-refused, none different. What earlier runs found was mended: loops of no rounds, and divisors that are powers of two.
+Seen on Linux 6.18, x86-64, --seed 11, seeds 11,000,000 to 11,010,063: 10,043 programs in 389 unions with 5,497 BPF
+flows, none different, and none refused by the verifier. One, 11,007,850, was refused since the compiler's process had
+no memory left: it is renewed now (test_compiler.py). What earlier runs found was mended: loops of no rounds, and
+divisors that are powers of two.
 """
 
 from __future__ import annotations

@@ -293,7 +293,7 @@ class GraphService:
         for position, (placed, count) in enumerate(zip(graph.placed, counts, strict=True)):
             said: dict[str, Any] = {"level": str(placed.level), "reason": placed.reason}
             if placed.level is Level.KERNEL:
-                said |= {"number": placed.number, "shared": placed.shared}
+                said |= {"number": placed.number, "shared": placed.shared} | ({"how": placed.how} if placed.how else {})
             elif position in graph.by_worker:
                 said |= self._by_worker(graph, position)
             elif placed.here:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import re
 import resource
 import socket
 import time
@@ -242,7 +243,7 @@ def test_a_flow_is_what_its_text_says(ns: Netns, running: Ffpfd) -> None:
     with flow_at(running) as flow:
         flow.populate(f'(device,{ns.left}) -> (BPF,"ip") | (BPF,"ip6") -> n=(packetcount) -> (sampler,2,4)')
         assert flow.explain().splitlines()[1:] == [
-            "(BPF,ip): kernel", "(BPF,ip6): kernel", "n: kernel", "(sampler,2): kernel",
+            "(BPF,ip): kernel: in tables", "(BPF,ip6): kernel: in tables", "n: kernel", "(sampler,2): kernel",
         ]  # fmt: skip
         assert flow.delivered == [4]
         flow.activate()
@@ -251,6 +252,22 @@ def test_a_flow_is_what_its_text_says(ns: Netns, running: Ffpfd) -> None:
         assert flow.mbuf(4)["seen"] == 10
         with pytest.raises(BadGraph, match="1:"):
             flow.populate("(device,a -> (packetcount)")
+
+
+def test_explain_says_how_the_kernel_runs_filters_and_programs(ns: Netns, running: Ffpfd) -> None:
+    with flow_at(running) as flow:
+        flow.populate(
+            f'(device,{ns.left}) -> a=(FPL-2,"RETURN IS_IP && UDP_DPORT == 9;") | b=(FPL-2,"RETURN UDP_DPORT == 9;") '
+            '| c=(FPL-2,"MEM[0]++; RETURN 1;",8) -> (packetcount)'
+        )
+        a, b, c, _ = flow.explain().splitlines()[1:]
+        assert a == "a: kernel: in tables"
+        assert re.fullmatch(r"b: kernel: as code of \d+ instructions: it computes with fields", b)
+        assert c == "c: kernel: in the program of all nodes: it has memory, or calls functions"
+        flow.activate()
+        ns.send(ns.right, frames(IPV4, 5))
+        wait_until(lambda: flow.counters()[3].out == 5, "five packets")
+        assert [state.out for state in flow.counters()[1:4]] == [0, 0, 5]
 
 
 def test_refusals_have_reasons(ns: Netns, running: Ffpfd) -> None:
