@@ -38,12 +38,13 @@ KERNEL = "kernel"
 
 @dataclass(frozen=True)
 class NodeState:
-    """A node of a flow. level: "kernel" or "userspace", reason: why not lower; how: of the kernel's ways, which and why.
+    """A node of a flow. level: "kernel" or "userspace", reason: why not lower; how: which of the kernel's ways, why.
     number: of all that run on the source; two flows that share a node have the same. shared: it ran before this flow
-    came. came, out: packets since it began to run; None where ffpfd does not count: the device, and what the application runs. filtered = came - out, but for
-    dropped, of a worker's: packets for which the class had no room. worker: the group whose worker runs it; here: why
-    the application does; lost: what the worker lost of the packets that lead to it, by cause. merges: of
-    an MBuf of which each of so many lanes has its own, `stride` octets from the one before."""
+    came. came, out: packets since it began to run; None where ffpfd does not count: the device, and what the
+    application runs. filtered = came - out, but for dropped, of a worker's: packets for which the class had no room.
+    worker: the group whose worker runs it; here: why the application does; lost: what the worker lost of the packets
+    that lead to it, by cause. merges: of an MBuf of which each of so many lanes has its own, `stride` octets from the
+    one before."""
 
     level: str
     reason: str
