@@ -25,7 +25,7 @@ from fpl.fpl2.ranges import WORD, Ranges, without_unread
 from ixp_driver import framework
 from ixp_driver.microc import CompileError, Object, compile_text
 
-MBUF_MAX = 1 << 20  # octets: the board has 8 MiB of SRAM, for all
+MBUF_MAX = 1 << 18  # octets of SRAM that a filter has for it: BOARD_MBUF_BYTES of ixp_driver/board/memory.h
 HEADER = "fpl2.h"
 
 

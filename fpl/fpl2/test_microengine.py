@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from fpl.fpl2 import FplError, check
 from fpl.fpl2.check import Policy
 from fpl.fpl2.compile import Checked
 from fpl.fpl2.externals import External
-from fpl.fpl2.microengine import NotForBoardError, emit
+from fpl.fpl2.microengine import MBUF_MAX, NotForBoardError, emit
 from fpl.fpl2.microengine_testing import OnEngine
 from fpl.fpl2.packets import ethernet, ip4, tcp
 from fpl.fpl2.random_programs import Programs
@@ -179,7 +180,7 @@ def twice(text: str) -> Checked:
     ("checked", "why"),
     [
         (lambda: twice("RETURN EXTERN(twice, 0, 4);"), "calls no external functions, such as twice"),
-        (lambda: check("RETURN MEM[0];", mbuf_bytes=1 << 21), "1048576 of SRAM at most"),
+        (lambda: check("RETURN MEM[0];", mbuf_bytes=2 * MBUF_MAX), "262144 of SRAM at most"),
         (lambda: check(f"RETURN {' + '.join(f'DNS_QTYPE * {n} / LEN' for n in range(150))};"), "registers for"),
         (lambda: check("".join(f"MEM[{n}] = HASH({n}, 4, 99) / LEN;" for n in range(99)), mbuf_bytes=512), "has 1024"),
     ],
@@ -187,6 +188,16 @@ def twice(text: str) -> Checked:
 def test_what_is_refused_says_why(checked: Callable[[], Checked], why: str) -> None:
     with pytest.raises(NotForBoardError, match=why):
         OnEngine(checked())
+
+
+def test_a_filter_has_as_much_memory_as_the_board_gives() -> None:
+    header = (Path(framework.FOLDER).parent / "board" / "memory.h").read_text()
+    found = re.search(r"#define BOARD_MBUF_BYTES +(\w+)u", header)
+    assert found
+    assert int(found[1], 16) == MBUF_MAX
+    engine, memory = OnEngine(check("MEM.B[LEN - 1]++; RETURN MEM.B[LEN - 1];", mbuf_bytes=1024)), bytearray(1024)
+    assert engine.run(b"x", {"LEN": 1024}, memory) == 1
+    assert memory[1023] == 1
 
 
 def test_contexts_that_count_in_one_place_lose_nothing() -> None:
