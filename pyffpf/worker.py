@@ -272,7 +272,7 @@ class Worker:
             nodes.close()
             raise
         self._flows[int(said["flow"])] = nodes
-        return {"nodes": nodes.described}, nodes.files
+        return {"nodes": nodes.described, "relay": nodes.relay is not None}, nodes.files
 
     def _switch(self, said: Mapping[str, Any], fds: dict[str, int]) -> Answer:
         flow, on = int(said["flow"]), bool(said["on"])

@@ -195,6 +195,8 @@ class Workers:
             relay = self._said_relay(worker, graph)
             reply, fds = await worker.ask("run", flow=graph.id, nodes=nodes, relay=relay)
             octets = take_nodes(worker, graph, reply["nodes"], fds)
+            if bool(relay) is not bool(reply.get("relay")):
+                raise WorkerError("it is of an earlier version, and hands no packets on")
             if graph.relayed:
                 octets += self._relay_octets(graph)
             policy.check_memory(graph.client.peer, self._captures.usage(graph.client.peer.uid), octets)
@@ -219,7 +221,7 @@ class Workers:
         front, kernel = self._relay_front(worker, graph)
         names = [at if graph.placed[at].by_worker else self._device(graph, at, front, kernel) for at in graph.relayed]
         return {"front": front.name, "nodes": names, "ibuf_bytes": self._relay_ibuf(graph),
-                "limit_ms": graph.right.plan.stall_ms // 2}  # fmt: skip
+                "limit_ms": (graph.right.plan.stall_ms + 1) // 2}  # fmt: skip
 
     def _relay_front(self, worker: Worker, graph: GraphFlow) -> tuple[Front, Sequence[int]]:
         """Of what a flow's process reads, and the nodes in the kernel that deliver to it."""
