@@ -24,6 +24,7 @@ struct callee {
 	uint64_t mbuf_bytes;
 	uint64_t dropped;
 	bool wanted;
+	bool is_open; /* not where the node itself runs elsewhere, on a board */
 };
 
 struct callees {
@@ -287,6 +288,7 @@ open_one(struct callee *callee, const struct ffpf_class_env *of_caller, const st
 	if (callee->class->steps)
 		steps = callee->class->steps(callee->instance);
 	callee->row.steps = steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX;
+	callee->is_open = true;
 	return 0;
 }
 
@@ -332,7 +334,7 @@ callees_tick(struct callees *callees, uint64_t now_ns)
 	for (uint32_t i = 0; i < callees->count; i++) {
 		const struct callee *callee = &callees->callees[i];
 
-		if (callee->instance && callee->class->tick)
+		if (callee->is_open && callee->class->tick)
 			callee->class->tick(callee->instance, now_ns);
 	}
 }
@@ -346,7 +348,7 @@ callees_flush(struct callees *callees, struct ffpf_error *err)
 		const struct callee *callee = &callees->callees[i];
 		int status = 0;
 
-		if (callee->instance && callee->class->flush)
+		if (callee->is_open && callee->class->flush)
 			status = callee->class->flush(callee->instance, first ? NULL : err);
 		first = first ? first : status;
 	}
