@@ -32,7 +32,7 @@ class OnEngine:
     def __init__(self, checked: Checked, text: str = "") -> None:
         """text: of the slot, where it is another than the program's."""
         self.object = around(text, MAIN) if text else microcode(checked, MAIN)
-        self._machine = machine()
+        self.checked, self._machine = checked, machine()
         self._machine.load(self.object.words, self.object.imports, {"mbuf": MBUF, "spill": SPILL})
 
     @property

@@ -10,6 +10,7 @@ import random
 import re
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from fpl.fpl2.compile import Checked
 from fpl.fpl2.externals import External
 from fpl.fpl2.microengine import MBUF_MAX, NotForBoardError, emit
 from fpl.fpl2.microengine_testing import OnEngine
-from fpl.fpl2.packets import ethernet, ip4, tcp
+from fpl.fpl2.packets import ethernet, ip4, tcp, udp
 from fpl.fpl2.random_programs import Programs
 from fpl.fpl2.reference import Machine
 from fpl.fpl2.test_back_ends import CASES, FACTS, FIELDS, MBUF, PACKETS, WEB
@@ -96,6 +97,38 @@ def test_random_programs(seed: int) -> None:
     except AssertionError as error:
         raise AssertionError(f"seed {seed}:\n{text}\n{error}") from error
     event("some accepted" if any(results) else "all turned away")
+
+
+@pytest.mark.parametrize("link", ["raw", "sll", "sll2"])
+def test_other_link_headers(link: str) -> None:
+    head = {"raw": b"", "sll": bytes(14) + b"\x08\0", "sll2": b"\x08\0" + bytes(18)}[link]
+    packets = [head + ip4(6, tcp(1, 80)), head[:-1], head + ip4(17, udp(2, 53))]
+    assert run_all(check("RETURN DPORT;", link=link), packets) == [80, 0, 53]
+
+
+# of what finds headers, as much as an engine holds at once
+FOUND = (
+    "L3 + L4 + L5 + VLAN_TAGS + DNS_ASKED + OPTION_MSS + IP_OPTIONS",
+    "EXTENSIONS + FRAGMENT6 + INNER.L3 + INNER.L4",
+)
+
+
+@lru_cache(maxsize=2)
+def finder(text: str) -> OnEngine:
+    return OnEngine(check(f"RETURN {text};"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from([packet for packet, _ in TRUE_OF]), st.data())
+def test_cut_and_damaged_packets(packet: bytes, data: st.DataObject) -> None:
+    octets = bytearray(packet[: data.draw(st.integers(0, len(packet)))])
+    for _ in range(data.draw(st.integers(0, 4))):
+        if octets:
+            octets[data.draw(st.integers(0, len(octets) - 1))] = data.draw(st.integers(0, 255))
+    for text in FOUND:
+        found = finder(text)
+        assert found.run(bytes(octets), {}, bytearray()) == Machine(bytes(octets), {}, bytearray()).run(
+            found.checked.program), text  # fmt: skip
 
 
 # ---- the paper's figures, and others: what is emitted, and what it costs ----
