@@ -15,7 +15,7 @@
  *
  *     READY --start--> RUNNING --stop--> STOPPED      the hooks are open: what becomes of them is the control plane's
  *                         |----end----> ENDED        the hooks were closed: their readers see the end behind the rest
- *                         +----error--> FAILED       the same; ffpf_feed_error() says why
+ *                         +----error--> FAILED       the same, or open (tells_failure); ffpf_feed_error() says why
  *
  * The flows of a hook come and go, and change their filters, at any time (hook/hook.h); its hooks do so by add and
  * remove. The thread blocks all signals.
@@ -55,6 +55,7 @@ struct ffpf_feed_config {
 	uint64_t patience_ns; /* FFPF_FEED_WAITS: at most so long for one packet, which is dropped then; UINT64_MAX */
 	uint64_t loops;       /* how often a savefile is played, at least once; 1 for other readers */
 	uint16_t hatype;      /* ARPHRD_* of the interface, 0: unknown; cooked packets say it themselves */
+	bool tells_failure;   /* its hooks stay open when it fails: the control plane tells their readers, and closes */
 };
 
 enum ffpf_feed_state {

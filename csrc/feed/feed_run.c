@@ -321,6 +321,7 @@ play(struct ffpf_feed *feed)
 static void
 finish(struct ffpf_feed *feed, enum ffpf_feed_state state)
 {
+	const bool open = state == FFPF_FEED_STOPPED || (state == FFPF_FEED_FAILED && feed->cfg.tells_failure);
 	const uint64_t one = 1;
 	struct ffpf_hook *hook;
 	ssize_t rc;
@@ -328,7 +329,7 @@ finish(struct ffpf_feed *feed, enum ffpf_feed_state state)
 	if (feed->reader)
 		take_losses(feed);
 	for (uint32_t i = 0; (hook = next_hook(feed, &i));) {
-		if (state == FFPF_FEED_STOPPED)
+		if (open)
 			ffpf_hook_flush(hook);
 		else
 			ffpf_hook_close(hook);

@@ -144,6 +144,18 @@ def test_a_killed_board_is_an_error_that_says_so(folder: Path, mode: str) -> Non
     assert "ixp0: the board is gone, and its window with it" in err.decode()
 
 
+def test_ffpfd_tells_its_clients_that_a_board_is_gone(folder: Path) -> None:
+    source = SourceConfig(board=str(folder / "ixp0"))
+    with running(folder, "generator:2000pps") as board, serving(folder / "ffpfd", {"wire": source}) as server:
+        process = shared_tcpdump({"FFPF_ENGINE": "shared", "FFPF_SOCKET": str(server.path)}, "")
+        assert process.stdout is not None
+        process.stdout.read(4096)
+        board.kill()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "The interface disappeared" in err.decode()
+
+
 def test_a_killed_board_ends_no_other_source(folder: Path, imix: Path) -> None:
     with (
         running(folder, "generator:2000pps") as board,

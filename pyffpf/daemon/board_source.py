@@ -21,7 +21,7 @@ def open_board(board: Board, pbuf_bytes: int) -> UserspaceSource:
     reader = ffi.new("struct ffpf_reader **")
     core_call(lib.ffpf_ixp_open, reader, config)
     feed_config = ffi.new("struct ffpf_feed_config *")
-    feed_config.loops = 1
+    feed_config.loops, feed_config.tells_failure = 1, True
     feed_config.full = lib.FFPF_FEED_WAITS if board.lossless else lib.FFPF_FEED_DROPS
     feed_config.patience_ns = board.patience_ms * 1_000_000
     feed = ffi.new("struct ffpf_feed **")
@@ -30,4 +30,4 @@ def open_board(board: Board, pbuf_bytes: int) -> UserspaceSource:
     except BaseException:
         reader[0].ops.close(reader[0])
         raise
-    return UserspaceSource(KIND, 0, feed[0], pbuf_bytes, board.readers, None)
+    return UserspaceSource(KIND, 0, feed[0], pbuf_bytes, board.readers, None, tells_failure=True)

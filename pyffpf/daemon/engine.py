@@ -256,6 +256,9 @@ class EngineSource(Protocol):
     def lane_descriptors(self, slot: int, lane: int) -> list[NamedFd]:
         """The same for one lane, as it is now."""
 
+    def failure(self) -> str:
+        """Why no packet will come any more, though its readers do not know yet; "": some may."""
+
     def set_state(self, state: str) -> None:
         """Tells readers that the interface is "up", "down" or "gone"."""
 

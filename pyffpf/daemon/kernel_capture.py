@@ -226,6 +226,10 @@ class KernelSource:
 
     # ---- the source
 
+    def failure(self) -> str:
+        """Of an interface that goes the kernel tells."""
+        return ""
+
     def set_state(self, state: str) -> None:
         call(lib.ffpf_kernel_set_state, self._kernel, STATES[state])
 

@@ -346,13 +346,14 @@ class Operations:
     async def set_state(self, source: Source, state: SourceState) -> None:
         """Readers and clients hear of it. A source that is gone takes no more flows: its number does not come back."""
         source.state = state
-        await engine_call(source.open.set_state, str(state))
         log.info("%s is %s", source.name, state)
         for flow in source.flows.values():
             flow.client.send(event("source", flow.id, state=str(state), name=source.name))
         for graph in source.graphs.values():
             if graph.delivery is None:
                 graph.client.send(event("source", graph.id, state=str(state), name=source.name))
+        # behind the events: a reader that comes to the end of its lanes finds there why
+        await engine_call(source.open.set_state, str(state))
         self._changed(source)
 
     async def update_promiscuous(self, source: Source) -> None:

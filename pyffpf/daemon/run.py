@@ -146,6 +146,7 @@ class Daemon:
             await self._capturing.wait()
             await asyncio.sleep(TICK_S)
             await self._slow.tick()
+            await self.service.look_for_failures()
             if not self.service.captures.sources and not self._ending.is_set():
                 self._capturing.clear()
 

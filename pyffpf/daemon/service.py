@@ -111,6 +111,17 @@ class Service:
         for link in links:
             await self.link_changed(link)
 
+    async def look_for_failures(self) -> None:
+        """Sources that ended by themselves, as a board that is gone: no link tells of them."""
+        for source in list(self.captures.sources.values()):
+            async with self.operations.locked(source):
+                if source.engine is None or source.state is SourceState.GONE:
+                    continue
+                failure = source.engine.failure()
+                if failure:
+                    log.error("%s: %s", source.name, failure)
+                    await self.operations.set_state(source, SourceState.GONE)
+
     async def clock_changed(self) -> None:
         for source in list(self.captures.sources.values()):
             async with self.operations.locked(source):

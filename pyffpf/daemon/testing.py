@@ -183,6 +183,9 @@ class FakeSource:
         flow = self.flows[slot]
         return [(f"lane:{lane}", self.groups[flow.group][lane]), (f"ibuf:{lane}", flow.ibufs[lane])]
 
+    def failure(self) -> str:
+        return ""
+
     def set_state(self, state: str) -> None:
         self.state = state
 

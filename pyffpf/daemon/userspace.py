@@ -133,13 +133,17 @@ class UserspaceSource:
         readers: int,
         live_fd: int | None,
         reason: str = "",
+        *,
+        tells_failure: bool = False,
     ) -> None:
-        """Takes the feed over. readers: it starts when so many flows are active. live_fd: the packet socket's."""
+        """Takes the feed over. readers: it starts when so many flows are active. live_fd: the packet socket's.
+        tells_failure: of the feed's configuration."""
         link_type = int(lib.ffpf_feed_info(feed).link_type)
         self.facts = SourceFacts(kind, ifindex, link_type, 1, lane_bytes(pbuf_bytes, 1), "timerfd", reason=reason)
         self._feed = feed
         self._readers = readers
         self._live_fd = live_fd
+        self._tells_failure = tells_failure
         self._groups: dict[int, _Group] = {}
         self._flows: dict[int, _Flow] = {}
         self._columns: dict[int, Any] = {}
@@ -318,6 +322,12 @@ class UserspaceSource:
         return status
 
     # ---- the source
+
+    def failure(self) -> str:
+        """Of a feed that tells: a board's."""
+        if not self._tells_failure or lib.ffpf_feed_state(self._feed) != lib.FFPF_FEED_FAILED:
+            return ""
+        return ffi.string(lib.ffpf_feed_error(self._feed).text).decode(errors="replace") or "it failed"
 
     def set_state(self, state: str) -> None:
         """The reader sees for itself that its interface went; but not always at once."""
