@@ -144,9 +144,10 @@ class Placed:
 
 
 def in_userspace(node: Node, reason: str, pins: Pins) -> Placed:
-    """GraphError when the administrator wants its class in the kernel or nowhere."""
-    if pins.get(node.kind) is Level.KERNEL:
-        raise GraphError(f"{node}: the administrator wants {node.kind} in the kernel, where it cannot run: {reason}")
+    """GraphError when the administrator wants its class, or one that it calls, in the kernel or nowhere."""
+    pinned = [kind for kind in (node.kind, *(callee.kind for callee in node.calls)) if pins.get(kind) is Level.KERNEL]
+    if pinned:
+        raise GraphError(f"{node}: the administrator wants {pinned[0]} in the kernel, where it cannot run: {reason}")
     return Placed(Level.USERSPACE, reason)
 
 

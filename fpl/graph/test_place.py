@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
 
 from fpl.graph import deliver
-from fpl.graph.node import DEVICE, Level, Node, Placed
+from fpl.graph.node import DEVICE, Callee, GraphError, Level, Node, Pins, Placed, Read, in_userspace
+from fpl.graph.place import why_not
 
 EVERY = "the kernel has none"
 
@@ -53,3 +57,21 @@ def test_a_flow_that_shares_nothing_runs_its_nodes_itself() -> None:
 def test_each_of_the_kernels_delivers_to_whom_it_leads() -> None:
     nodes = [Node(DEVICE), Node("BPF", "tcp", (0,)), Node("distinct", "", (0,)), Node("file", "", (1,))]
     assert where(nodes, 2) == ("kkwa", [1], [])
+
+
+def test_who_reads_memory_and_whose_it_is_are_in_one_process() -> None:
+    """Also where what is read would be the worker's, and stands far before."""
+    nodes = [Node(DEVICE), Node("distinct", "", (0,)), Node("rate", "", (1,)), Node("file", "", (0,)),
+             Node("FPL-2", "MEM@d[0]", (3,), reads=(Read("d", 1),))]  # fmt: skip
+    assert where(nodes) == ("kaaaa", [0], [])
+    assert where([*nodes[:2], replace(nodes[4], inputs=(0,), reads=(Read("d", 1),))]) == ("kww", [], [2])
+    no_pins: Pins = {}
+    assert "userspace, reads its MBuf" in why_not(1, nodes, [Placed(Level.KERNEL)] * 5, no_pins)
+    assert "it reads the MBuf of (distinct)" in why_not(4, nodes, [Placed(Level.KERNEL)] * 5, no_pins)
+
+
+def test_what_is_pinned_to_the_kernel_is_not_called() -> None:
+    node = Node("FPL-2", "EXTERN(a,0,0);", (0,), calls=(Callee("a", "BPF", "tcp"),))
+    assert in_userspace(node, "it calls a", {"sampler": Level.KERNEL}).level is Level.USERSPACE
+    with pytest.raises(GraphError, match="wants BPF in the kernel, where it cannot run: it calls a"):
+        in_userspace(node, "it calls a", {"BPF": Level.KERNEL})
