@@ -60,7 +60,9 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Loaded]:
 
 @pytest.mark.parametrize("text", PROGRAMS, ids=range(len(PROGRAMS)))
 def test_it_is_the_verifiers(text: str, made: TestStage, compiler: Compiler, loaded: Callable[[], Loaded]) -> None:
-    """The verifier counts in words, and gives a function that calls bpf_loop three more, where it puts it in line."""
+    """The verifier counts in words, and gives a function that calls bpf_loop three more, where it puts it in line.
+    Memory makes a program a node: without it, it would be a filter among others."""
+    text = f"MEM.Q[7] = 1; {text}"
     placed = made.open(1, [DEVICE, Node("FPL-2", text, (0,), MBUF, deliver=False)]).placed[1]
     assert placed.level is Level.KERNEL, placed.reason
     alone = program_of(check(text, mbuf_bytes=MBUF, policy=POLICY), compiler, nodes_library())

@@ -46,6 +46,8 @@ def test_format(tmp_path: Path) -> None:
 def test_what_the_kernel_gets_is_shown_and_why_it_cannot_run_a_program() -> None:
     shown = fplc("explain", text="RETURN PKT.B[0];").stdout
     assert "in the kernel                  yes, if its verifier agrees; of a packet it needs 16 octets\n" in shown
+    assert "one of a source's filters      as code: " in shown
+    assert "one of a source's filters      as tests on fields\n" in fplc("explain", text="RETURN IS_IP;").stdout
     assert re.search(r"^instructions there +[1-9]\d* in 1 function; with what is around them [1-9]\d*$", shown, re.M)
     assert re.search(r"^octets of stack there +(32|64) of 512$", shown, re.M)
     assert re.search(r"^octets of code, x86-64 +[1-9]\d*, [1-9]\d* instructions$", shown, re.M)
