@@ -223,11 +223,12 @@ print_ports(const struct bench *bench)
 	for (uint32_t i = 0; i < bench->board->params.ports; i++) {
 		const struct ffpf_ixp_port_registers *port = &from->port[i];
 
-		printf("%s{\"state\": %u, \"offered\": %" PRIu64 ", \"offered_octets\": %" PRIu64
-		       ", \"rx_lost\": %" PRIu64 ", \"no_descriptor\": %" PRIu64 ", \"no_room\": %" PRIu64
-		       ", \"oversize\": %" PRIu64 ", \"unwanted\": %" PRIu64 ", \"received\": %" PRIu64 "}",
-		       i ? ", " : "", port->state, port->offered, port->offered_octets, port->rx_lost,
-		       port->no_descriptor, port->no_room, port->oversize, port->unwanted, port->received);
+		printf(
+		    "%s{\"state\": %u, \"offered\": %" PRIu64 ", \"offered_octets\": %" PRIu64 ", \"rx_lost\": %" PRIu64
+		    ", \"no_descriptor\": %" PRIu64 ", \"no_room\": %" PRIu64 ", \"oversize\": %" PRIu64
+		    ", \"unwanted\": %" PRIu64 ", \"received\": %" PRIu64 ", \"failed\": \"%s\"}",
+		    i ? ", " : "", port->state, port->offered, port->offered_octets, port->rx_lost, port->no_descriptor,
+		    port->no_room, port->oversize, port->unwanted, port->received, bench->board->ports[i]->err.text);
 	}
 }
 

@@ -310,3 +310,10 @@ board_pass(struct board *board, uint64_t ns)
 {
 	board->cycle += (uint64_t)((double)ns * board->params.clock_hz / 1e9);
 }
+
+void
+board_ask_sockets(struct board *board)
+{
+	for (uint32_t port = 0; port < board->params.ports; port++)
+		board->ports[port]->socket_lost = board_source_lost(board->ports[port]->source);
+}

@@ -132,6 +132,8 @@ enum board_pace_now {
 enum board_pace_now board_step(struct board *board);
 /* Time goes by in which nothing happens. */
 void board_pass(struct board *board, uint64_t ns);
+/* Asks the sockets of live ports what they lost: a system call each, for now and then. */
+void board_ask_sockets(struct board *board);
 
 /* Fresh lanes, empty rings, all descriptors free, receive engines and ports from their beginning. There is no filter.
  * On failure the board is DEAD. */

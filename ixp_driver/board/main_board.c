@@ -26,6 +26,7 @@ struct process {
 	struct board_server server;
 	struct board *board;
 	int signals;
+	bool told[FFPF_IXP_PORTS_MAX]; /* that the port failed */
 };
 
 static uint64_t
@@ -126,6 +127,20 @@ rest(struct process *process, enum board_pace_now how)
 	return fds[n].revents != 0;
 }
 
+/* Of ports that ended otherwise than they should, once. */
+static void
+tell_failures(struct process *process)
+{
+	for (uint32_t port = 0; port < process->board->params.ports; port++) {
+		const struct board_port *it = process->board->ports[port];
+		bool failed = it->state == BOARD_PORT_FAILED;
+
+		if (failed && !process->told[port])
+			fprintf(stderr, "%s: port %s: %s\n", process->cfg.name, it->cfg.text, it->err.text);
+		process->told[port] = failed;
+	}
+}
+
 static void
 work(struct process *process)
 {
@@ -136,6 +151,8 @@ work(struct process *process)
 
 		for (int i = 0; i < STEPS_BETWEEN && how == BOARD_WORKED; i++)
 			how = board_step(process->board);
+		board_ask_sockets(process->board);
+		tell_failures(process);
 		if (board_server_serve(&process->server))
 			how = BOARD_WORKED;
 		ended = rest(process, how);

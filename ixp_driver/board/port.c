@@ -67,6 +67,7 @@ board_port_begin(struct board_port *port, uint64_t cycle)
 	port->sent = port->octets = 0;
 	port->offered = port->offered_octets = port->lost = port->taken = 0;
 	port->loops_left = port->cfg.loops;
+	port->err = (struct ffpf_error){ 0 };
 	port->state = BOARD_PORT_RUNS;
 	if (board_source_rewind(port->source, &err) != 0)
 		fail(port, &err);

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ixp_driver import framework
-from ixp_driver.board.testing import AT_END, DEAD, FAULTED, HUNG, LOST, PORT_ENDED, RUNS, play
+from ixp_driver.board.testing import AT_END, DEAD, FAULTED, HUNG, LOST, PORT_ENDED, PORT_FAILED, RUNS, play
 from ixp_driver.microc import Object, compile_text
 
 FNV_START, FNV_FACTOR, WIDE = 14695981039346656037, 1099511628211, (1 << 64) - 1
@@ -227,6 +227,18 @@ def test_counters_add_up_whatever_comes(tmp_path: Path, seed: int, odd_lengths: 
         tmp_path, specs, filters, bms=chance.choice(["srp", "frp"]), read=chance.choice([1, 100, 5000]), params=params
     )
     check_counters(played)
+
+
+def test_a_capture_that_is_cut_ends_with_what_it_has(tmp_path: Path) -> None:
+    packets = random_packets(3, 50)
+    write_capture(tmp_path / "in.pcap", packets)
+    whole = (tmp_path / "in.pcap").read_bytes()
+    (tmp_path / "in.pcap").write_bytes(whole[:-1] if packets[-1][1] else whole[:-3])
+    played = play(tmp_path, [f"pcap:{tmp_path}/in.pcap"])
+    check_counters(played)
+    assert played["ports"][0]["state"] == PORT_FAILED
+    assert "truncated" in played["ports"][0]["failed"]
+    assert played["readers"][0]["sum"] == checksum([(at, octets, 0xFFFFFFFF) for at, octets in packets[:-1]])
 
 
 def test_times_may_be_any(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from ixp_driver.microc import Object
 
 AT_END = 65535  # READ of bench_board.c
 EMPTY, LOADED, RUNS, HUNG, FAULTED, LOST = range(6)  # enum ffpf_ixp_engine_state
-PORT_ENDED = 2  # enum ffpf_ixp_port_state
+PORT_ENDED, PORT_FAILED = 2, 3  # enum ffpf_ixp_port_state
 DEAD = 3  # enum ffpf_ixp_board_state
 
 
