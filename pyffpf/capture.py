@@ -175,7 +175,7 @@ def open(
     The rest is for interfaces. engine: "shared" captures by ffpfd, "embedded" in this process, which needs
     CAP_NET_RAW; "auto" takes ffpfd where it is and grants the request. snaplen: octets captured of a packet, at most.
     promisc: also packets for others. immediate: wake for every packet. delay: seconds that packets may wait to be
-    delivered together, which costs less the longer it is. buffer_size: octets of the kernel's ring, 0 for 4 MiB
+    delivered together, which costs less the longer it is. buffer_size: octets of the kernel's ring, 0 for 2 MiB
     (embedded). group: the flow group at ffpfd, None for the caller's own. direction: "in", "out", "inout".
 
     Raises NoSuchDevice, NotPermitted, DeviceGone, Denied, NoServer, NotSupported, BadFile, BadFilter, and OSError for

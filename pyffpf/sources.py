@@ -108,7 +108,7 @@ def _embedded(name: str, options: LiveOptions) -> Opened:
             "device": device, "snap_len": options.snaplen, "timeout_ms": _milliseconds(options),
             "buffer_bytes": options.buffer_size, "promisc": options.promisc, "immediate": options.immediate,
             "tstamp_type": lib.FFPF_TSTAMP_DEFAULT, "tick": lib.FFPF_TICK_NS,
-            "stamp_in_ring": True, "large_blocks": not options.immediate,
+            "stamp_in_ring": True,
         },
     )  # fmt: skip
     out, error = ffi.new("struct ffpf_reader **"), new_error()

@@ -83,7 +83,6 @@ open_live(struct device *device, struct ffpf_engine *engine, const char *name, s
 		.buffer_bytes = cfg->buffer_bytes,
 		.promisc = cfg->promisc,
 		.immediate = cfg->immediate,
-		.large_blocks = !cfg->immediate,
 		.nonblock = true,
 		.tstamp_type = FFPF_TSTAMP_DEFAULT,
 		.tick = FFPF_TICK_NS,

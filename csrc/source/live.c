@@ -18,8 +18,6 @@
 #include <unistd.h>
 
 #define LIVE_DEFAULT_BUFFER ((size_t)2 * 1024 * 1024)
-#define LARGE_BLOCK         (512u * 1024)
-#define LARGE_BUFFER        ((size_t)8 * LARGE_BLOCK)
 
 /* ---- reading ---- */
 
@@ -290,10 +288,9 @@ largest_packet(const struct live *l, struct ffpf_error *err)
 static int
 open_ring(struct live *l, const struct ffpf_live_config *cfg, struct ffpf_error *err)
 {
-	const size_t buffer = cfg->large_blocks ? LARGE_BUFFER : LIVE_DEFAULT_BUFFER;
 	struct tpacket_wanted wanted = {
 		.layout = l->immediate ? TPACKET_FRAMES : TPACKET_BLOCKS,
-		.buffer_bytes = cfg->buffer_bytes ? cfg->buffer_bytes : buffer,
+		.buffer_bytes = cfg->buffer_bytes ? cfg->buffer_bytes : LIVE_DEFAULT_BUFFER,
 		.header_bytes = l->cooked ? COOKED_MAX_BYTES : 0,
 		.link_header_known = l->reader.info.link_type == DLT_EN10MB,
 		.retire_ms = cfg->timeout_ms ? (unsigned int)cfg->timeout_ms : UINT_MAX,
@@ -304,8 +301,6 @@ open_ring(struct live *l, const struct ffpf_live_config *cfg, struct ffpf_error 
 	if (largest < 0)
 		return largest;
 	wanted.packet_bytes = (uint32_t)largest;
-	if (cfg->large_blocks && wanted.buffer_bytes >= LARGE_BUFFER)
-		wanted.block_bytes = LARGE_BLOCK;
 	rc = ffpf_tpacket_ring_create(&l->ring, l->fd, &wanted, err);
 	l->reader.info.buffer_bytes = l->ring.ring_bytes;
 	return rc;

@@ -19,13 +19,9 @@ struct ffpf_live_config {
 	const char *device;  /* interface name, or "any" */
 	uint32_t snap_len;   /* 1 .. 262144 */
 	int timeout_ms;      /* 0: wait for a full block; < 0 is invalid */
-	size_t buffer_bytes; /* 0: 2 MiB, or 4 with large_blocks */
+	size_t buffer_bytes; /* 0: 2 MiB */
 	bool promisc;
 	bool immediate; /* wake for every packet */
-	/* Blocks twice as large as libpcap's, where the ring holds 8 such: half as many wake-ups where packets come
-	 * fast.
-	 */
-	bool large_blocks;
 	bool nonblock;
 	int protocol; /* host order ETH_P_*; 0: ETH_P_ALL */
 	enum ffpf_tstamp_type tstamp_type;

@@ -46,9 +46,7 @@ make_plan(const struct tpacket_wanted *wanted, uint32_t reserve)
 	uint32_t block;
 
 	if (wanted->layout == TPACKET_BLOCKS) {
-		uint32_t least = wanted->block_bytes > page ? wanted->block_bytes : page;
-
-		for (block = least; block < wanted->packet_bytes; block <<= 1)
+		for (block = page; block < wanted->packet_bytes; block <<= 1)
 			;
 		plan.unit_bytes = block;
 		plan.units_per_block = 1;

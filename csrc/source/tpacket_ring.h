@@ -41,7 +41,6 @@ struct tpacket_ring {
 struct tpacket_wanted {
 	enum tpacket_layout layout;
 	size_t buffer_bytes;
-	uint32_t block_bytes;   /* of blocks, at least; a power of two; 0: the least that packet_bytes allows */
 	uint32_t packet_bytes;  /* largest packet to be captured, without what is put before it */
 	uint32_t header_bytes;  /* room for a header of our own before the packet: cooked mode */
 	bool link_header_known; /* Ethernet: the kernel's own gap counts */
