@@ -16,6 +16,7 @@ from fpl.fpl2.microengine_lines import Lines, NotForBoardError, Value, number
 from fpl.fpl2.ranges import WORD, Ranges
 from fpl.fpl2.strings import is_letter
 
+HALF = 0xFFFF
 SEARCHED_FROM = 8  # ranges: so many are searched, fewer compared with in a row
 
 
@@ -50,8 +51,8 @@ class Values(Lines):
     def word(self, expr: tree.Expr) -> str:
         """The value modulo 2^32: what only needs its operands so far is worked out by 32 bits."""
         if isinstance(expr, tree.Binary) and expr.op in ("+", "-", "*", "&", "|", "^"):
-            left = self.word(expr.left)
-            return f"({left} {expr.op} {self.word(expr.right)})"
+            left, right = self._both(lambda: self._as_word(expr.left), lambda: self._as_word(expr.right))
+            return f"({left.text} {expr.op} {right.text})"
         if isinstance(expr, tree.Binary) and expr.op == "<<" and isinstance(expr.right, tree.Number):
             count = expr.right.value & 63
             return f"({self.word(expr.left)} << {count})" if count < 32 else self.value(expr).word
@@ -108,13 +109,28 @@ class Values(Lines):
         if expr.op in ("&&", "||"):
             return self._logical(expr)
         if self.ranges.largest(expr) <= WORD and expr.op in ("&", "+", "*", "|", "^"):
-            left = self.word(expr.left)
-            return Value(f"({left} {expr.op} {self.word(expr.right)})", self.ranges.largest(expr))
+            low, other = self._both(lambda: self._as_word(expr.left), lambda: self._as_word(expr.right))
+            return Value(f"({low.text} {expr.op} {other.text})", self.ranges.largest(expr))
         signed = (
             meaning.is_signed(expr.left) if expr.op in ("<<", ">>") else meaning.meets_signed(expr.left, expr.right)
         )
-        left_value = self.value(expr.left)
-        return self.operate(expr.op, left_value, self.value(expr.right), signed, self.ranges.largest(expr))
+        left, right = self._both(lambda: self.value(expr.left), lambda: self.value(expr.right))
+        return self.operate(expr.op, left, right, signed, self.ranges.largest(expr))
+
+    def _as_word(self, expr: tree.Expr) -> Value:
+        return Value(self.word(expr), WORD)
+
+    def _both(self, left: Callable[[], Value], right: Callable[[], Value]) -> tuple[Value, Value]:
+        """Two operands. The first is worked out before what the second says in lines of its own: else all terms of a
+        long sum would be kept until its end."""
+        first, lines = left(), self.lines
+        self.lines = []
+        second, extra = right(), self.lines
+        self.lines = lines
+        if extra:
+            first = self.simple(first)
+        self.lines += extra
+        return first, second
 
     def operate(self, op: str, left: Value, right: Value, signed: bool, most: int) -> Value:
         """most: of the result."""
@@ -316,6 +332,10 @@ class Values(Lines):
         return Value(f"(!{found})" if expr.negated else found, 1)
 
     def _searched(self, value: Value, ends: list[sets.Ends]) -> str:
+        first, last = ends[0][0], ends[-1][1]
+        if not value.wide and last > HALF and last - first <= HALF:  # numbers of 16 bits take one word, not two
+            value = self.let(f"{value.text} - {number(first).text}", WORD)
+            ends = [(low - first, high - first) for low, high in ends]
         name = self.fresh()
         self.say(f"uint32_t {name} = 0;")
         self._search(name, value, ends)

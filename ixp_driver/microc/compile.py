@@ -17,13 +17,14 @@ from pycparser.c_parser import CParser, ParseError
 from ixp_driver.microc.allocate import Allocator
 from ixp_driver.microc.assemble import Assembler, legalise
 from ixp_driver.microc.functions import Lower
-from ixp_driver.microc.ir import CompileError, Program
+from ixp_driver.microc.ir import CompileError, Move, Program
 from ixp_driver.microc.names import PRELUDE
 from ixp_driver.microc.optimise import optimise
 from ixp_driver.microc.preprocess import Files, Preprocessor
-from ixp_driver.microengine import objects
+from ixp_driver.microengine import isa, objects
 
 RUNTIME = "runtime.c"
+HOPELESS = 4  # times as many instructions as the store has words, before the first is optimised away
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,20 @@ def lower(text: str, name: str = "<microc>", files: Files = _no_files) -> Progra
     return Lower(_runtime()).program(parse(text, name, files))
 
 
+def _bounded(program: Program, most: int) -> None:
+    """Each of these becomes a word at least: what is far too long is not worked on for long."""
+    words = sum(not isinstance(ins, Move) for function in program.all() for block in function.blocks
+                for ins in block.body)  # fmt: skip
+    if words > most:
+        raise CompileError(f"it becomes more than {most} microwords; an engine's store has {isa.STORE_WORDS}")
+
+
 def compile_text(text: str, name: str = "<microc>", files: Files = _no_files) -> Object:
     """Raises CompileError: what is wrong, and where; or what the engine has too few of."""
     program = lower(text, name, files)
+    _bounded(program, HOPELESS * isa.STORE_WORDS)
     optimise(program)
+    _bounded(program, isa.STORE_WORDS)
     legalise(program)
     places = Allocator(program).places()
     made = Assembler(program, places).assembled()

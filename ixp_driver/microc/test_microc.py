@@ -113,6 +113,13 @@ REFUSED = [
     ("void main(void) { return 1 +; }", "Invalid expression"),
     ("static uint32_t x = 5; void main(void) { }", "0 at first"),
     ("uint32_t f(void) { return 1; }", "no main()"),
+    (
+        "void main(void) { "
+        + "".join(f"uint32_t v{n} = sram_read({n * 4});" for n in range(110))
+        + "".join(f"sram_write(0, v{n});" for n in range(110))
+        + "}",
+        "values more than a context has registers for",
+    ),
     ("void main(void) { " + "sram_write(sram_read(0), sram_read(4));" * 300 + "}", "microwords; an engine's store"),
 ]
 
