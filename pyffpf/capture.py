@@ -166,9 +166,9 @@ def open(
 ) -> Capture:
     """Opens a source of packets.
 
-    source: a name of an interface, "any", or of a source that ffpfd has; a path of a pcap or pcapng file or of a pipe
-    (a str with a slash, or that begins with "file:", or for which there is a file and no interface; or a Path); "-",
-    standard input; a savefile as bytes; or a file object that gives octets.
+    source: a name of an interface, "any", of a source that ffpfd has, or of a network processor's board; a path of a
+    pcap or pcapng file or of a pipe (a str with a slash, or that begins with "file:", or for which there is a file and
+    no interface; or a Path); "-", standard input; a savefile as bytes; or a file object that gives octets.
 
     filter: as for tcpdump; packets that do not pass are never seen.
 
