@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fpl.classify import Classifier, ClassifyRefused, Filter, NotReady
-from fpl.graph.merge import Running
+from fpl.graph.merge import DEVICE_NUMBER, Running
 
 
 class Columns:
@@ -22,7 +22,8 @@ class Columns:
         if not free:
             return "the source has no column left for its filter"
         assert running.lowered.filter is not None
-        reason = self._set(free[-1], running.lowered.filter(self._link, self._library), prepared)
+        filter = running.lowered.filter(self._link, self._library)
+        reason = self._why_better_behind(running, filter) or self._set(free[-1], filter, prepared)
         if not reason:
             running.column = free.pop()
             info = self._classifier.info(running.column)
@@ -30,6 +31,13 @@ class Columns:
             code = f"as code of {info.insns} instructions: {info.why_code}"
             running.how = "in tables" if info.kind == "table" else code
         return reason
+
+    def _why_better_behind(self, running: Running, filter: bytes | Filter) -> str:
+        """Code of the chain is run for each packet: what may run as a node, where fewer may come, does."""
+        if not running.lowered.alone or DEVICE_NUMBER in running.key.inputs:
+            return ""
+        with contextlib.closing(self._classifier.prepare(filter)) as made:
+            return f"{made.why_code}, and it comes behind other nodes" if made.table is None else ""
 
     def _set(self, column: int, filter: bytes | Filter, prepared: Mapping[bytes, Any]) -> str:
         known = prepared.get(filter) if isinstance(filter, bytes) else None

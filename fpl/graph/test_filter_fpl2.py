@@ -58,11 +58,17 @@ def test_equal_filters_are_one_for_everybody_and_cost_nothing_more(made: TestSta
 
 
 def test_behind_other_nodes_and_before_others(made: TestStage) -> None:
-    made.open(1, [DEVICE, bpf_node(0, WEB.octets[0]), Node("FPL-2", "RETURN PKT.U8[23];", (1,)),
-                  Node("packetcount", "", (2,), deliver=True)])  # fmt: skip
-    assert made.send(WEB) == {1: 6}
+    """Code, which is not run for packets that do not come to it, and tables."""
+    flow = made.open(1, [DEVICE, bpf_node(0, WEB.octets[0]), Node("FPL-2", "RETURN PKT.U8[23];", (1,)),
+                         Node("packetcount", "", (2,), deliver=True),
+                         Node("FPL-2", "RETURN IS_IP;", (2,))])  # fmt: skip
+    assert [where.how for where in flow.placed[1:]] == [
+        "in tables", "in the program of all nodes: it returns several values, and it comes behind other nodes", "",
+        "in tables",
+    ]  # fmt: skip
+    assert made.send(WEB) == {1: 3}
     assert made.send(Packet(b"\xee" + WEB.octets[1:])) == {}
-    assert made.counts(1) == [None, (2, 1), (1, 1), (1, 1)]
+    assert made.counts(1) == [None, (2, 1), (1, 1), (1, 1), (1, 1)]
 
 
 def test_what_a_table_looks_at_is_less_than_what_its_code_may(made: TestStage) -> None:
