@@ -79,7 +79,6 @@ load_receive(struct board *board, uint32_t port, struct ffpf_error *err)
 	engine->port = port;
 	engine->contexts = object.contexts;
 	engine->state = FFPF_IXP_ENGINE_RUNS;
-	engine->packets = 0;
 	engine->text[0] = '\0';
 	board_engine_begin(board, port);
 	return 0;
@@ -220,6 +219,7 @@ board_engine_begin(struct board *board, uint32_t number)
 	machine->cycle = board->cycle;
 	machine->instructions = machine->branches = machine->stalled = machine->idle = machine->turns = 0;
 	engine->begun = engine->moved = board->cycle;
+	engine->packets = 0;
 	ixp_engine_start(machine, engine->contexts);
 }
 
