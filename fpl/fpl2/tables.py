@@ -20,7 +20,7 @@ from functools import cached_property
 
 ALL = (1 << 64) - 1
 LEAST = 9  # numbers: fewer are compared one by one sooner
-MOST = 1 << 16  # numbers
+MOST = 1 << 15  # numbers: their table is smaller than a record takes of code
 SEARCHED, EXPANDED = 4, 1024  # ranges that are compared one after the other; numbers that ranges become at most
 MULTIPLIERS = tuple(0x9E3779B97F4A7C15 * odd & ALL for odd in range(1, 64, 2))  # tried one after the other
 LOW_BITS = 32  # of h, which are passed over: they hang on a number's low bits alone; the highest are the bucket's
