@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""(t) Python following an interface at 200,000 packets/s, beside one tcpdump on stock libpcap.
+"""(u) Python following an interface at 200,000 packets/s, beside one tcpdump on stock libpcap.
 
 CPU per packet sent: of the kernel, as in bench/live.py the sender's above its own with no capture; and of the process
 that reads, from when it captures until it has read all, so that neither has its start-up counted. Sleeps are the
