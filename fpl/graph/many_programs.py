@@ -8,8 +8,9 @@ Says what was refused, and how many differed: 0 and 0 is what should be. test_cl
 
 Seen on Linux 6.18, x86-64, --seed 11, seeds 11,000,000 to 11,010,063: 10,043 programs in 389 unions with 5,497 BPF
 flows, none different, and none refused by the verifier. One, 11,007,850, was refused since the compiler's process had
-no memory left: it is renewed now (test_compiler.py). What earlier runs found was mended: loops of no rounds, and
-divisors that are powers of two.
+no memory left: it is renewed now (test_compiler.py). The first 6,031 of them again since, those without memory as
+columns of classify: none refused, none different. What earlier runs found was mended: loops of no rounds, and divisors
+that are powers of two.
 """
 
 from __future__ import annotations
