@@ -21,18 +21,6 @@ setdirection(struct pcap *p, pcap_direction_t direction)
 	return status ? status : ffpf_reader_serve_again(p);
 }
 
-/* As an AF_PACKET socket counts: what passed the filter, lost packets included. */
-static int
-stats(struct pcap *p, struct pcap_stat *stat)
-{
-	struct ffpf_counters c;
-	int status = ffpf_reader_stats(p, &c, stat);
-
-	if (!status)
-		stat->ps_recv = (u_int)(c.seen - c.filtered + c.misdirected + c.waiting);
-	return status;
-}
-
 static int
 no_rfmon(struct pcap *p)
 {
@@ -52,7 +40,7 @@ const struct ffpf_handle_ops ffpf_board_ops = {
 	.getnonblock = ffpf_reader_getnonblock,
 	.setnonblock = ffpf_reader_setnonblock,
 	.inject = ffpf_reader_inject,
-	.stats = stats,
+	.stats = ffpf_reader_flow_stats,
 	.can_set_rfmon = no_rfmon,
 	.close = ffpf_reader_nothing,
 };

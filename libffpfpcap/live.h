@@ -32,6 +32,9 @@ int ffpf_reader_inject(struct pcap *p, const void *data, int size);
 int ffpf_reader_set_direction(struct pcap *p, pcap_direction_t direction);
 /* What the reader has counted, and *stat of it, but for ps_recv, which each kind has its own idea of. */
 int ffpf_reader_stats(struct pcap *p, struct ffpf_counters *counters, struct pcap_stat *stat);
+/* The same of a flow's reader, all of it: ps_recv is as an AF_PACKET socket counts, what passed the filter, whatever
+ * its direction, lost packets included. */
+int ffpf_reader_flow_stats(struct pcap *p, struct pcap_stat *stat);
 void ffpf_reader_nothing(struct pcap *p);
 int ffpf_reader_copy_link_types(struct pcap *p, const struct ffpf_reader_info *info);
 void ffpf_reader_limit_snapshot(struct pcap *p);

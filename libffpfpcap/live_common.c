@@ -94,6 +94,17 @@ ffpf_reader_stats(struct pcap *p, struct ffpf_counters *counters, struct pcap_st
 	return 0;
 }
 
+int
+ffpf_reader_flow_stats(struct pcap *p, struct pcap_stat *stat)
+{
+	struct ffpf_counters c;
+	int status = ffpf_reader_stats(p, &c, stat);
+
+	if (!status)
+		stat->ps_recv = (u_int)(c.seen - c.filtered + c.misdirected + c.waiting);
+	return status;
+}
+
 void
 ffpf_reader_nothing(struct pcap *p)
 {

@@ -21,18 +21,6 @@ setdirection(struct pcap *p, pcap_direction_t direction)
 	return status;
 }
 
-/* As an AF_PACKET socket counts: what passed the filter, whatever its direction, lost packets included. */
-static int
-stats(struct pcap *p, struct pcap_stat *stat)
-{
-	struct ffpf_counters c;
-	int status = ffpf_reader_stats(p, &c, stat);
-
-	if (!status)
-		stat->ps_recv = (u_int)(c.seen - c.filtered + c.misdirected + c.waiting);
-	return status;
-}
-
 const struct ffpf_handle_ops ffpf_shared_ops = {
 	.name = "shared",
 	.dispatch = ffpf_live_dispatch,
@@ -45,7 +33,7 @@ const struct ffpf_handle_ops ffpf_shared_ops = {
 	.getnonblock = ffpf_reader_getnonblock,
 	.setnonblock = ffpf_reader_setnonblock,
 	.inject = ffpf_reader_inject,
-	.stats = stats,
+	.stats = ffpf_reader_flow_stats,
 	.can_set_rfmon = ffpf_live_can_set_rfmon,
 	.close = ffpf_reader_nothing,
 };

@@ -37,13 +37,18 @@ def plan(folder: Path, everything: bool, engines: Sequence[str]) -> list[Cell]:
     return [Cell(group, pps, engine) for engine in engines for group in groups for pps in rates]
 
 
+def suits(tool: Tool, cell: Cell) -> bool:
+    """Whether what the tool makes of that cell can be compared."""
+    return (cell.group.whole or not tool.whole) and not (cell.engine == "ixp" and tool.asks)
+
+
 def run(cells: Sequence[Cell], chosen: Sequence[Tool], told: Callable[[Verdict], None]) -> Result:
     """All cells, one after the other; told is called with each verdict as it comes."""
     begun = time.monotonic()
     present = [tool for tool in chosen if not tool.missing]
     verdicts = []
     for cell in cells:
-        for verdict in run_cell(cell, [tool for tool in present if cell.group.whole or not tool.whole]):
+        for verdict in run_cell(cell, [tool for tool in present if suits(tool, cell)]):
             told(verdict)
             verdicts.append(verdict)
     missing = [tool.name for tool in chosen if tool.missing]

@@ -61,9 +61,10 @@ class Verdict:
 
 @dataclass
 class Pair:
-    """A tool on stock and on FFPF. failed: why there is nothing to compare."""
+    """A tool on stock and on FFPF. left: the interface that stock captures on. failed: why nothing can be compared."""
 
     tool: Tool
+    left: str
     runs: list[Run]
     outcomes: list[Outcome]
     failed: str = ""
@@ -109,10 +110,12 @@ def run_once(cell: Cell, tools: Sequence[Tool]) -> Iterator[Verdict]:
 
 
 def started(ns: Netns, tool: Tool, served: Served, stack: ExitStack) -> Pair:
-    runs = [live.start(ns, tool.case, tool.case.stock), live.start(ns, tool.case, harness.FFPF, served.env)]
+    argv = tuple(word.replace("{left}", served.device or ns.left) for word in tool.case.argv)
+    ours = dataclasses.replace(tool.case, argv=argv)
+    runs = [live.start(ns, tool.case, tool.case.stock), live.start(ns, ours, harness.FFPF, served.env)]
     for run in runs:
         stack.callback(run.discard)
-    return Pair(tool, runs, [])
+    return Pair(tool, ns.left, runs, [])
 
 
 def wait_all(ns: Netns, pairs: Sequence[Pair]) -> None:
@@ -134,6 +137,8 @@ def judged(cell: Cell, pair: Pair, served: Served) -> Verdict:
     for outcome in pair.outcomes:
         tool.prepared(outcome)
     stock, ffpf = pair.outcomes
+    if served.device:
+        called(ffpf, served.device, pair.left)
     sizes = (measure.measured(stock), measure.measured(ffpf))
     verdict = Verdict(cell, tool.name, SAME, *sizes, repeat=f"{stock.repeat}\n{ffpf.repeat}")
     expect = dataclasses.replace(tool.case.expect, engine=served.kind)
@@ -150,6 +155,15 @@ def judged(cell: Cell, pair: Pair, served: Served) -> Verdict:
         return dataclasses.replace(verdict, verdict=LOSSES, detail=words)
     decoded = decode.first_difference(stock, ffpf, cell.group)
     return dataclasses.replace(verdict, verdict=DIFFERENT, detail="\n".join([words, *found]), decoded=decoded)
+
+
+def called(outcome: Outcome, device: str, name: str) -> None:
+    """Puts another name of that length in the device's place wherever the tool has written it."""
+    outcome.stdout, outcome.stderr, *contents = (
+        content.replace(device.encode(), name.encode())
+        for content in (outcome.stdout, outcome.stderr, *outcome.files.values())
+    )
+    outcome.files = dict(zip(outcome.files, contents, strict=True))
 
 
 def lost(outcome: Outcome) -> int:

@@ -3,20 +3,27 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from compat_tests import shared
-from compat_tests.netns import Netns
+from compat_tests import harness, shared
+from compat_tests.netns import Netns, wait_until
+
+CONFIG = shared.CONFIG.replace('bytes = "16 MiB"', 'bytes = "64 MiB"\nbms = "BMS"', 1)
 
 
 @dataclass(frozen=True)
 class Served:
-    """How tools are sent to an engine. kind: what FFPF_STATS must call it. env: what their environment has besides."""
+    """How tools are sent to an engine. kind: what FFPF_STATS must call it. env: what their environment has besides.
+    device: what they capture on, where that is not the left end: a name of the same length, so that what they write
+    differs in the name alone."""
 
     kind: str
     env: dict[str, str]
+    device: str = ""
 
 
 @contextmanager
@@ -27,18 +34,34 @@ def embedded(ns: Netns) -> Iterator[Served]:
 
 def ffpfd(bms: str) -> Callable[[Netns], AbstractContextManager[Served]]:
     """Captured by ffpfd, with buffers large enough for what is replayed."""
-    config = shared.CONFIG.replace('bytes = "16 MiB"', f'bytes = "64 MiB"\nbms = "{bms}"', 1)
 
     @contextmanager
     def serving(ns: Netns) -> Iterator[Served]:
-        with shared.Ffpfd(ns, config) as daemon:
+        with shared.Ffpfd(ns, CONFIG.replace("BMS", bms)) as daemon:
             yield Served("shared", {"FFPF_SOCKET": str(daemon.socket), "FFPF_ENGINE": "shared"})
 
     return serving
+
+
+@contextmanager
+def board(ns: Netns) -> Iterator[Served]:
+    """A network processor that the left end's packets reach, too, and ffpfd, which takes one of its filters for all."""
+    with harness.scratch("ffpf-board-") as folder:
+        name = "ixp".ljust(len(ns.left), "0")
+        socket = folder / name
+        words = [str(shared.SCRIPTS / "ffpf-ixp"), "board", "--name", name, "--port", f"if:{ns.left}"]
+        process = ns.popen(words, env={**os.environ, "FFPF_IXP_DIR": str(folder)}, stdout=subprocess.DEVNULL)
+        wait_until(lambda: socket.exists() or process.poll() is not None, "the board", shared.PATIENCE_S)
+        config = f'{CONFIG}\n[source.{name}]\nboard = "{socket}"\n'
+        with shared.Ffpfd(ns, config.replace("BMS", "srp")) as daemon:
+            yield Served("shared", {"FFPF_SOCKET": str(daemon.socket), "FFPF_ENGINE": "shared"}, name)
+        process.terminate()
+        assert process.wait(shared.PATIENCE_S) == 0
 
 
 ENGINES: dict[str, Callable[[Netns], AbstractContextManager[Served]]] = {
     "embedded": embedded,
     "shared SRP": ffpfd("srp"),
     "shared FRP": ffpfd("frp"),
+    "ixp": board,
 }

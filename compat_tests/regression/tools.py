@@ -34,7 +34,8 @@ class Tool:
     """A program that captures. needs: what must be on PATH, else the tool is left out, and the report says so.
 
     prepared: changes an outcome before it is compared, where a file has what no two runs share. whole: reads behind a
-    packet that is shorter than its headers say, so that what it makes of those is chance, on stock too.
+    packet that is shorter than its headers say, so that what it makes of those is chance, on stock too. asks: of the
+    kernel about its interface, beside libpcap, and so captures on nothing else.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Tool:
     case: LiveCase
     prepared: Callable[[Outcome], None] = as_it_is
     whole: bool = False
+    asks: bool = False
 
     @property
     def missing(self) -> bool:
@@ -95,6 +97,10 @@ def dumpcap() -> LiveCase:
     return LiveCase(argv, ready=b"File:", expect=Expect(normalise=without_dumpcaps_clock))
 
 
+def ngrep() -> LiveCase:
+    return LiveCase(("ngrep", "-d", "{left}", "-q", "-l", "-x", "-t"), ready=b"")
+
+
 def tcpflow() -> LiveCase:
     return LiveCase(("tcpflow", "-c", "-i", "{left}"), expect=Expect(normalise=without_costs))
 
@@ -120,7 +126,7 @@ TOOLS = (
         LiveCase(("tshark", "-q", "-n", "-i", "{left}", "-B", "32", "-w", "out"), b"Capturing on"),
         dumped,
     ),
-    Tool("ngrep", "ngrep", LiveCase(("ngrep", "-d", "{left}", "-q", "-l", "-x", "-t"), ready=b""), whole=True),
+    Tool("ngrep", "ngrep", ngrep(), whole=True, asks=True),
     # to the console: a file for each connection takes it so long that stock loses packets, of which it does not speak
     Tool("tcpflow", "tcpflow", tcpflow(), whole=True),
     Tool("p0f", "p0f", LiveCase(("p0f", "-p", "-i", "{left}", "-o", "log"), ready=b"Entered main event loop")),
@@ -130,11 +136,12 @@ TOOLS = (
         "argus",
         LiveCase(("argus", "-F", "/dev/null", "-i", "{left}", "-w", "{cwd}/out"), ready=b""),
         without_argus_records,
+        asks=True,
     ),
     Tool("pypcap", sys.executable, python("pypcap")),
     Tool("pypcap immediate", sys.executable, python("immediate")),
     Tool("pcapy-ng", sys.executable, python("pcapy", OWN_LIBPCAP)),
-    Tool("scapy", sys.executable, python("scapy")),
+    Tool("scapy", sys.executable, python("scapy"), asks=True),
     Tool("pyffpf", sys.executable, python("pyffpf")),
 )
 

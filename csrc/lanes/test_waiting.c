@@ -142,6 +142,36 @@ next_waits_for_its_packets_or_its_timeout(void **state)
 	}
 }
 
+/* dumpcap: a blocking handle, of which one batch is read whenever poll() says so. What waited when the time was over is
+ * more than a batch: the rest must not wait for the time once more. */
+static void
+descriptor_is_readable_for_the_rest_of_what_waited(void **state)
+{
+	(void)state;
+	for (enum ffpf_lanes_wait wait = FFPF_LANES_WAIT_FUTEX; wait <= FFPF_LANES_WAIT_FD; wait++) {
+		struct ffpf_hook *hook = test_hook(FFPF_BMS_SRP, 1024);
+		struct ffpf_flow *flow = test_flow(hook, 1024, NULL);
+		struct ffpf_lanes_config cfg = { .snap_len = 100, .timeout_ms = 30, .want = 1000, .wait = wait };
+		struct ffpf_reader *r = NULL;
+		struct ffpf_batch batch;
+		uint32_t left = 300;
+
+		must(ffpf_lanes_open_flow(&r, flow, &cfg, &test_err));
+		for (uint64_t i = 0; i < left; i++)
+			assert_true(test_send(hook, i, 16));
+		while (left > 0) {
+			assert_int_equal(r->ops->next(r, &batch), FFPF_BATCH);
+			assert_true(batch.count <= left);
+			r->ops->release(r, batch.count);
+			r->ops->settle(r);
+			left -= batch.count;
+			assert_int_equal(test_is_readable(r), left > 0);
+		}
+		test_law(flow, r);
+		test_close(hook, flow, r);
+	}
+}
+
 /* A reader that is paced waits for as many as it was told, and until then; then as it was opened. */
 static void
 a_paced_reader_waits_for_company(void **state)
@@ -308,6 +338,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(descriptor_is_readable_while_next_would_not_wait),
 		cmocka_unit_test(an_event_without_a_packet_ends_the_wait),
+		cmocka_unit_test(descriptor_is_readable_for_the_rest_of_what_waited),
 		cmocka_unit_test(next_waits_for_its_packets_or_its_timeout),
 		cmocka_unit_test(a_paced_reader_waits_for_company),
 		cmocka_unit_test(a_wake_up_is_for_all_that_is_there),
