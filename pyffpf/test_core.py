@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the *.cdef files say of the core's types is what its headers say. cffi asks the compiler, but of each type only when it
-is used."""
+"""What the *.cdef files say of the core's types is what its headers say. cffi asks the compiler, but of each type only
+when it is used."""
 
 from __future__ import annotations
 
