@@ -21,7 +21,7 @@ from compat_tests.netns import Netns, wait_until
 from pyffpf import Flow, Graph, aio
 from pyffpf.daemon.fixtures import network, started
 from pyffpf.daemon.test_kernel import IPV4, Ffpfd, frames
-from pyffpf.daemon.testing import as_user
+from pyffpf.daemon.testing_users import as_user
 from pyffpf.errors import BadGraph, NoServer, NotPermitted, NotSupported, WrongState
 from pyffpf.graph import default_graph
 from pyffpf.joined_graph import JoinedGraph

@@ -19,7 +19,8 @@ from pyffpf import Flow
 from pyffpf.compose import device, node
 from pyffpf.daemon.fixtures import network, started
 from pyffpf.daemon.test_kernel import IPV4, IPV6, Ffpfd, frames
-from pyffpf.daemon.testing import as_user, open_to_all
+from pyffpf.daemon.testing import open_to_all
+from pyffpf.daemon.testing_users import as_user
 from pyffpf.errors import BadGraph, Busy, Denied, NoServer, NoSuchDevice, NotSupported, WrongState
 from pyffpf.remote_flow import RemoteFlow
 from pyffpf.remote_graph import RemoteGraph

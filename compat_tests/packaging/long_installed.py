@@ -81,20 +81,20 @@ def test_it_is_installed_used_removed_and_purged(machine: Machine) -> None:
     before = machine.files()
     with harness.scratch("ffpf-package-") as folder:
         package = debian.package(folder)
-        (root / "root/ffpf.deb").write_bytes(package.read_bytes())
-    captures.write_imix(root / "root/some.pcap", 500)
-    machine.run("dpkg", "-i", "/root/ffpf.deb")
+        (root / "srv/ffpf.deb").write_bytes(package.read_bytes())
+    captures.write_imix(root / "srv/some.pcap", 500)
+    machine.run("dpkg", "-i", "/srv/ffpf.deb")
     assert machine.run("getent", "passwd", "ffpf").stdout.startswith("ffpf:")
 
-    stock = machine.run("tcpdump", "-r", "/root/some.pcap", "-nn").stdout
+    stock = machine.run("tcpdump", "-r", "/srv/some.pcap", "-nn").stdout
     assert len(stock.splitlines()) == 500
-    ran = machine.run("env", "FFPF_STATS=/tmp/stats", "ffpf-run", "tcpdump", "-r", "/root/some.pcap", "-nn")
+    ran = machine.run("env", "FFPF_STATS=/tmp/stats", "ffpf-run", "tcpdump", "-r", "/srv/some.pcap", "-nn")
     assert ran.stdout == stock
     assert "engine=embedded" in (root / "tmp/stats").read_text()
-    assert "500" in machine.run("ffpf-flow", "(device,/root/some.pcap) -> (packetcount)").stdout
-    program = root / "root/web.fpl"
+    assert "500" in machine.run("ffpf-flow", "(device,/srv/some.pcap) -> (packetcount)").stdout
+    program = root / "srv/web.fpl"
     program.write_text("IF (TCP_DPORT == 80) THEN RETURN 1; FI\n")
-    machine.run("fplc", "check", "/root/web.fpl")
+    machine.run("fplc", "check", "/srv/web.fpl")
     assert "ffpf-flow" in machine.run("ffpf-extcap", "--extcap-interfaces").stdout
 
     machine.run("dpkg", "-r", "ffpf")

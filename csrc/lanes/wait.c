@@ -59,8 +59,8 @@ lanes_ready(const struct lanes *l)
 	if (lanes_source_is_gone(l))
 		return true;
 	/* what is owed comes without another wait: whoever polls must hear of it, too */
-	return pending >= want || closed == l->lane_count || ((l->due || l->owed) && pending) || atomic_load(&l->woken) ||
-	       lanes_event_orphaned(&l->event);
+	return pending >= want || closed == l->lane_count || ((l->due || l->owed) && pending) ||
+	       atomic_load(&l->woken) || lanes_event_orphaned(&l->event);
 }
 
 static void

@@ -28,7 +28,7 @@ from pyffpf.cli.control import ControlError
 from pyffpf.daemon.fixtures import network, started
 from pyffpf.daemon.metrics import StatusCollector
 from pyffpf.daemon.test_kernel import IPV4, IPV6, Ffpfd, frames
-from pyffpf.daemon.testing import as_user
+from pyffpf.daemon.testing_users import as_user
 from pyffpf.errors import BadGraph
 from pyffpf.shared_flow import SharedFlow, graphs
 

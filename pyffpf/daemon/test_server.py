@@ -33,12 +33,12 @@ from pyffpf.daemon.testing import (
     FakeEngine,
     FakeRunning,
     Tool,
-    as_user,
     descriptors,
     open_to_all,
     running,
     wait_until,
 )
+from pyffpf.daemon.testing_users import as_user
 
 ACCEPT_ALL = bytes.fromhex("0600000000000400")
 FILTER = bytes.fromhex("2800000000000c00") + ACCEPT_ALL

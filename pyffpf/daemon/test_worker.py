@@ -20,7 +20,8 @@ from pyffpf.daemon.privileges import Capabilities
 from pyffpf.daemon.status import WorkerStatus
 from pyffpf.daemon.survival import Ffpfd as SurvivingFfpfd
 from pyffpf.daemon.test_kernel import IPV4, IPV6, Ffpfd, frames
-from pyffpf.daemon.testing import Tool, as_user, open_to_all
+from pyffpf.daemon.testing import Tool, open_to_all
+from pyffpf.daemon.testing_users import as_user
 from pyffpf.errors import Denied, FfpfError
 from pyffpf.remote_flow import RemoteFlow
 from pyffpf.remote_graph import RemoteGraph
