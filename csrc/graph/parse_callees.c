@@ -90,6 +90,8 @@ check_word(struct parser *p, const char *word, size_t at)
 				  FFPF_GRAPH_WORD_MAX);
 	if (parse_find_callee(p->graph, word) || parse_find_alias(p->graph, word))
 		return parse_fail(p, at, "there is \"%s\" already", word);
+	if (parse_find_name(p->graph, word, NULL) < p->graph->count)
+		return parse_fail(p, at, "\"%s\" was another flow's node before this place", word);
 	if (p->graph->callee_count + p->graph->alias_count == FFPF_GRAPH_CALLS_MAX)
 		return parse_fail(p, at, "more than %d names before the flow", FFPF_GRAPH_CALLS_MAX);
 	return 0;
@@ -125,6 +127,8 @@ keep_alias(struct parser *p, struct found *found, size_t at)
 	if (!grown)
 		return parse_no_memory(p);
 	graph->aliases = grown;
+	if (!flow && (parse_find_callee(graph, name) || parse_find_alias(graph, name)))
+		return parse_fail(p, at, "\"%s\" is a name of this text, no node of another flow", name);
 	found->name = found->flow = NULL;
 	status = parse_foreign(p, name, flow, at, &node);
 	if (status)

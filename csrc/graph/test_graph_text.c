@@ -121,6 +121,15 @@ errors_show_their_place(void **state)
 		{ "x=(a); (c) -> X=(b)", "1:15: there is \"X\" already, before the flow\n  x=(a); (c) -> "
 					 "X=(b)\n                ^\n" },
 		{ "m=f.n; m=(a)", "1:8: there is \"m\" already, before the flow\n  m=f.n; m=(a)\n         ^\n" },
+		/* found by fuzz_graph_text: what was formatted meant another node */
+		{ "m=o; o=N; (a) | m",
+		  "1:6: \"o\" was another flow's node before this place\n  m=o; o=N; (a) | m\n       ^\n" },
+		{ "m=o; o=(b); (a)",
+		  "1:6: \"o\" was another flow's node before this place\n  m=o; o=(b); (a)\n       ^\n" },
+		{ "o=(b); m=o; (a)",
+		  "1:8: \"o\" is a name of this text, no node of another flow\n  o=(b); m=o; (a)\n         ^\n" },
+		{ "k=f.o; m=K; (a)",
+		  "1:8: \"K\" is a name of this text, no node of another flow\n  k=f.o; m=K; (a)\n         ^\n" },
 		{ "m=f.n; M=k; (a)", "1:8: there is \"M\" already\n  m=f.n; M=k; (a)\n         ^\n" },
 		{ "m=n; n=(a)", "1:1: \"n\" is named only behind this place\n  m=n; n=(a)\n  ^\n" },
 		{ "x=(a); x -> (b)", "1:8: \"x\" is a filter that programs call: no packets come out of it\n"
