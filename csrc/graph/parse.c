@@ -56,8 +56,9 @@ new_node(struct parser *p, size_t at, uint32_t *number)
 	return &graph->nodes[*number];
 }
 
-uint32_t
-parse_find_name(const struct ffpf_graph_text *graph, const char *name, const char *flow)
+/* Number of the node that has this name already; count when there is none. flow NULL: one of this text comes first. */
+static uint32_t
+find_name(const struct ffpf_graph_text *graph, const char *name, const char *flow)
 {
 	for (uint32_t i = 0; i < graph->count; i++) {
 		const struct ffpf_graph_node *node = &graph->nodes[i];
@@ -74,7 +75,7 @@ parse_foreign(struct parser *p, char *name, char *flow, size_t at, uint32_t *out
 {
 	struct ffpf_graph_node *node = NULL;
 
-	*out = parse_find_name(p->graph, name, flow);
+	*out = find_name(p->graph, name, flow);
 	if (*out == p->graph->count) {
 		node = new_node(p, at, out);
 		if (node) {
@@ -122,7 +123,7 @@ static int
 parse_tuple(struct parser *p, char *name, size_t at, const struct set *inputs, struct ffpf_graph_term *term)
 {
 	struct ffpf_graph_node *node;
-	uint32_t number, old = name ? parse_find_name(p->graph, name, NULL) : p->graph->count;
+	uint32_t number, old = name ? find_name(p->graph, name, NULL) : p->graph->count;
 
 	if (old < p->graph->count) {
 		/* without a class it was taken for another flow's */

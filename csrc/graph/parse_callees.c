@@ -82,6 +82,17 @@ take_one(struct parser *p, struct found *found, bool *is)
 	return 0;
 }
 
+/* In any case of letters, as programs say it. */
+static bool
+names_a_node(const struct ffpf_graph_text *graph, const char *word)
+{
+	for (uint32_t i = 0; i < graph->count; i++) {
+		if (!graph->nodes[i].flow && strcasecmp(graph->nodes[i].name, word) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int
 check_word(struct parser *p, const char *word, size_t at)
 {
@@ -90,7 +101,7 @@ check_word(struct parser *p, const char *word, size_t at)
 				  FFPF_GRAPH_WORD_MAX);
 	if (parse_find_callee(p->graph, word) || parse_find_alias(p->graph, word))
 		return parse_fail(p, at, "there is \"%s\" already", word);
-	if (parse_find_name(p->graph, word, NULL) < p->graph->count)
+	if (names_a_node(p->graph, word))
 		return parse_fail(p, at, "\"%s\" was another flow's node before this place", word);
 	if (p->graph->callee_count + p->graph->alias_count == FFPF_GRAPH_CALLS_MAX)
 		return parse_fail(p, at, "more than %d names before the flow", FFPF_GRAPH_CALLS_MAX);

@@ -37,8 +37,6 @@ void *parse_grow(void *array, uint32_t count, uint32_t *room, size_t size);
 int parse_callees(struct parser *p);
 /* What stands there by that name; NULL: nothing. */
 const struct ffpf_graph_node *parse_find_callee(const struct ffpf_graph_text *graph, const char *name);
-/* Number of the node that has this name already; count when there is none. flow NULL: one of this text comes first. */
-uint32_t parse_find_name(const struct ffpf_graph_text *graph, const char *name, const char *flow);
 const struct ffpf_graph_alias *parse_find_alias(const struct ffpf_graph_text *graph, const char *name);
 /* NAME "=" NAME "." NAME: *out is the node of the text that stands for another flow's. Takes name and flow (NULL:
  * whichever flow has it) over. */

@@ -124,6 +124,7 @@ errors_show_their_place(void **state)
 		/* found by fuzz_graph_text: what was formatted meant another node */
 		{ "m=o; o=N; (a) | m",
 		  "1:6: \"o\" was another flow's node before this place\n  m=o; o=N; (a) | m\n       ^\n" },
+		{ "j=Y; y=n; j", "1:6: \"y\" was another flow's node before this place\n  j=Y; y=n; j\n       ^\n" },
 		{ "m=o; o=(b); (a)",
 		  "1:6: \"o\" was another flow's node before this place\n  m=o; o=(b); (a)\n       ^\n" },
 		{ "o=(b); m=o; (a)",
