@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench import measure
+from bench import measure, svg
 from compat_tests.captures import write_imix
 from ixp_driver.host import cost
 from ixp_driver.host.cost import Load, Pci
@@ -67,40 +67,37 @@ def judged_on_host(driver: Counted, pci: Pci) -> dict[str, list[float]]:
 
 
 def plot(driver: Counted, pci: Pci, path: Path) -> None:
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = path.stem  # the same figures give the same file
-    from matplotlib import pyplot
-
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.2), layout="constrained", sharey=True)
-    for at, (name, points) in enumerate(judged_on_board(driver, pci).items()):
-        micro = [ns / 1000 for ns in points]
-        left.plot(
-            list(ACCESSES), micro, ("-", "-", "--", ":")[at], color=COLOURS["all" if at else "zero copy"], label=name
+    with svg.drawn(path, columns=2, figsize=(10, 4.2), sharey=True) as (figure, (left, right)):
+        for at, (name, points) in enumerate(judged_on_board(driver, pci).items()):
+            micro = [ns / 1000 for ns in points]
+            left.plot(
+                list(ACCESSES),
+                micro,
+                ("-", "-", "--", ":")[at],
+                color=COLOURS["all" if at else "zero copy"],
+                label=name,
+            )
+        for octets in SIZES:
+            there = cost.crossover(octets, pci)
+            load = Load(octets, filter_accesses=0, accesses=there)
+            height = cost.packet_ns("all", driver, load, pci) / 1000
+            left.plot([there], [height], "o", color="#222222", markersize=4)
+            left.annotate(
+                f"{there:.1f}", (there, height), xytext=(5, -11), textcoords="offset points", fontsize="small"
+            )
+        for name, points in judged_on_host(driver, pci).items():
+            style = "-" if name.endswith(f"{SHARES[-1]:.0%} pass") else "--"
+            micro = [ns / 1000 for ns in points]
+            right.plot(list(ACCESSES), micro, style, color=COLOURS[name.partition(",")[0]], label=name)
+        left.set(title="a filter of the board has judged", ylabel="µs a packet for the host")
+        right.set(title=f"the host's filter looks once at each, {HOST_FILTER.octets:.0f} octets")
+        for axes in (left, right):
+            axes.set(xlabel="accesses of the application to a packet that passes", ylim=(0, 14), xlim=(0, ACCESSES[-1]))
+            axes.grid(alpha=0.3)
+            axes.legend(fontsize="small")
+        figure.suptitle(
+            f"Copy modes over PCI: stated, a read of {pci.read_ns:.0f} ns, {pci.burst_word_ns:.0f} ns a word in bursts"
         )
-    for octets in SIZES:
-        there = cost.crossover(octets, pci)
-        load = Load(octets, filter_accesses=0, accesses=there)
-        height = cost.packet_ns("all", driver, load, pci) / 1000
-        left.plot([there], [height], "o", color="#222222", markersize=4)
-        left.annotate(f"{there:.1f}", (there, height), xytext=(5, -11), textcoords="offset points", fontsize="small")
-    for name, points in judged_on_host(driver, pci).items():
-        style = "-" if name.endswith(f"{SHARES[-1]:.0%} pass") else "--"
-        micro = [ns / 1000 for ns in points]
-        right.plot(list(ACCESSES), micro, style, color=COLOURS[name.partition(",")[0]], label=name)
-    left.set(title="a filter of the board has judged", ylabel="µs a packet for the host")
-    right.set(title=f"the host's filter looks once at each, {HOST_FILTER.octets:.0f} octets")
-    for axes in (left, right):
-        axes.set(xlabel="accesses of the application to a packet that passes", ylim=(0, 14), xlim=(0, ACCESSES[-1]))
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
-    figure.suptitle(
-        f"Copy modes over PCI: stated, a read of {pci.read_ns:.0f} ns, {pci.burst_word_ns:.0f} ns a word in bursts"
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
 
 
 def _table(found: Mapping[str, Sequence[float]]) -> str:

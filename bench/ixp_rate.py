@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import measure
+from bench import measure, svg
 from compat_tests.captures import write_imix
 from fpl.fpl2 import check
 from fpl.fpl2.microengine import microcode
@@ -124,32 +124,23 @@ def show_costs(found: Mapping[str, Played]) -> None:
 
 
 def plot(found: Mapping[int, Mapping[int, Played]], path: Path) -> None:
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = path.stem  # the same figures give the same file
-    from matplotlib import pyplot
-
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
-    for n, runs in found.items():
-        label = f"{n} filter{'s' if n > 1 else ''}"
-        left.plot(RATES, [per_second(runs[rate]) / 1000 for rate in RATES], "o-", markersize=3, label=label)
-    left.plot(RATES, RATES, ":", color="#888888", label="offered")
-    left.set(ylabel="thousand packets a second that reach the filters", title=f"{OCTETS} octets, one port")
-    for n, style in zip(SHOWN, (":", "--", "-"), strict=True):
-        runs = found[n]
-        receive = [share(runs[rate]["engines"][0]) for rate in RATES]
-        busiest = [max(map(share, runs[rate]["engines"][1 : n + 1])) for rate in RATES]
-        right.plot(RATES, receive, style, color="#b3261e", label=f"receive, {n} filter{'s' if n > 1 else ''}")
-        right.plot(RATES, busiest, style, color="#3a6fb0", label=f"busiest filter of {n}")
-    right.set(ylabel="of a microengine's cycles, those in which it works", title="utilisation", ylim=(0, 1.05))
-    for axes in (left, right):
-        axes.set(xlabel="thousand packets a second offered", xlim=(0, RATES[-1]))
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+    with svg.drawn(path, columns=2, figsize=(10, 4.2)) as (_, (left, right)):
+        for n, runs in found.items():
+            label = f"{n} filter{'s' if n > 1 else ''}"
+            left.plot(RATES, [per_second(runs[rate]) / 1000 for rate in RATES], "o-", markersize=3, label=label)
+        left.plot(RATES, RATES, ":", color="#888888", label="offered")
+        left.set(ylabel="thousand packets a second that reach the filters", title=f"{OCTETS} octets, one port")
+        for n, style in zip(SHOWN, (":", "--", "-"), strict=True):
+            runs = found[n]
+            receive = [share(runs[rate]["engines"][0]) for rate in RATES]
+            busiest = [max(map(share, runs[rate]["engines"][1 : n + 1])) for rate in RATES]
+            right.plot(RATES, receive, style, color="#b3261e", label=f"receive, {n} filter{'s' if n > 1 else ''}")
+            right.plot(RATES, busiest, style, color="#3a6fb0", label=f"busiest filter of {n}")
+        right.set(ylabel="of a microengine's cycles, those in which it works", title="utilisation", ylim=(0, 1.05))
+        for axes in (left, right):
+            axes.set(xlabel="thousand packets a second offered", xlim=(0, RATES[-1]))
+            axes.grid(alpha=0.3)
+            axes.legend(fontsize="small")
 
 
 def main() -> None:

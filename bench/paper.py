@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import build
-from bench import live, measure, shared
+from bench import live, measure, shared, svg
 
 OCTETS = 1500
 RATES = (50_000, 100_000, 200_000, 300_000, 400_000)
@@ -83,24 +83,16 @@ def table(curves: Curves, what: str) -> str:
 
 def plot(curves: Mapping[str, Mapping[int, Sequence[float]]], label: str, title: str, path: Path) -> None:
     """Medians, with bars from quartile to quartile."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = path.stem  # the same figures give the same file
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
-    for name, curve in curves.items():
-        spreads = {x: measure.Spread.of(figures) for x, figures in sorted(curve.items())}
-        middle = [s.median for s in spreads.values()]
-        bars = [[s.median - s.low for s in spreads.values()], [s.high - s.median for s in spreads.values()]]
-        axes.errorbar(list(spreads), middle, yerr=bars, marker="o", capsize=3, label=name,
-                      linestyle="-" if name.startswith("FFPF") else "--")  # fmt: skip
-    axes.set(xlabel=label, ylabel="idle, % of all processors", title=title, ylim=(0, 100))
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+    with svg.drawn(path, figsize=(7, 4.2)) as (_, axes):
+        for name, curve in curves.items():
+            spreads = {x: measure.Spread.of(figures) for x, figures in sorted(curve.items())}
+            middle = [s.median for s in spreads.values()]
+            bars = [[s.median - s.low for s in spreads.values()], [s.high - s.median for s in spreads.values()]]
+            axes.errorbar(list(spreads), middle, yerr=bars, marker="o", capsize=3, label=name,
+                          linestyle="-" if name.startswith("FFPF") else "--")  # fmt: skip
+        axes.set(xlabel=label, ylabel="idle, % of all processors", title=title, ylim=(0, 100))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
 
 
 def inside(rounds: int, seconds: float, plots: Path, only_rates: bool) -> None:
@@ -126,7 +118,6 @@ def inside(rounds: int, seconds: float, plots: Path, only_rates: bool) -> None:
         return
     print(f"\nFigure 11: idle %, one tcpdump -w /dev/null\n\n{table(eleven, 'packets/s')}")
     print(f"\nFigure 12: idle %, {RATE_OF_TOOLS:,} packets/s\n\n{table(twelve, 'tcpdumps')}")
-    plots.mkdir(parents=True, exist_ok=True)
     plot(eleven, "packets/s", f"One tcpdump, packets of {OCTETS} octets (Figure 11)", plots / "figure11.svg")
     title = f"{RATE_OF_TOOLS:,} packets/s of {OCTETS} octets (Figure 12)"
     plot(twelve, "tcpdumps", title, plots / "figure12.svg")
