@@ -7,6 +7,7 @@
 #define BENCH_FILTER_RUN_H
 
 #include "bpf/bpf.h"
+#include "common/clock.h"
 
 #include <arpa/inet.h>
 #include <dlfcn.h>
@@ -224,10 +225,7 @@ packets_read(const char *path, size_t *count)
 static inline uint64_t
 now_ns(void)
 {
-	struct timespec time;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time); /* not the time that others have the processor */
-	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+	return ffpf_clock_ns(CLOCK_THREAD_CPUTIME_ID); /* not the time that others have the processor */
 }
 
 /* Into a socket, many at once; ns in all. */

@@ -11,6 +11,7 @@
  */
 #include "bpf/bpf.h"
 #include "bpf/test_codes.h"
+#include "common/fuzzing.h"
 
 #include <linux/filter.h>
 #include <stdio.h>
@@ -149,8 +150,6 @@ run(const struct ffpf_bpf_insn *insns, uint32_t n, const uint8_t *packet, uint32
 	ffpf_bpf_prog_destroy(interpreted);
 	ffpf_bpf_prog_destroy(native);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "client/channel.h"
+#include "common/clock.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -8,30 +9,20 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #define KERNEL_FDS_MAX 253 /* SCM_MAX_FD, include/net/scm.h, Linux 6.1 */
 
-static uint64_t
-now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 uint64_t
 ffpf_channel_deadline(int timeout_ms)
 {
-	return now_ns() + (uint64_t)timeout_ms * 1000000u;
+	return ffpf_clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * 1000000u;
 }
 
 bool
 ffpf_channel_over(uint64_t deadline_ns)
 {
-	return now_ns() >= deadline_ns;
+	return ffpf_clock_ns(CLOCK_MONOTONIC) >= deadline_ns;
 }
 
 int
@@ -53,7 +44,7 @@ ffpf_channel_connect(const char *path, int timeout_ms, struct ffpf_error *err)
 	do {
 		rc = connect(fd, (const struct sockaddr *)&to, sizeof(to));
 		error = errno;
-	} while (rc == -1 && error == EINTR && now_ns() < deadline);
+	} while (rc == -1 && error == EINTR && ffpf_clock_ns(CLOCK_MONOTONIC) < deadline);
 	if (rc == 0)
 		return fd;
 	close(fd);
@@ -68,7 +59,7 @@ wait_ready(int fd, short events, uint64_t deadline_ns, struct ffpf_error *err)
 	struct pollfd waiting = { .fd = fd, .events = events };
 
 	for (;;) {
-		uint64_t now = now_ns();
+		uint64_t now = ffpf_clock_ns(CLOCK_MONOTONIC);
 		uint64_t left_ms = deadline_ns > now ? (deadline_ns - now + 999999) / 1000000 : 0;
 		int rc = poll(&waiting, 1, left_ms > INT32_MAX ? INT32_MAX : (int)left_ms);
 

@@ -4,13 +4,13 @@
  * the VLAN tag in it, as libpcap has it. See source/cooked.h for both.
  */
 #include "client/shared_internal.h"
+#include "common/clock.h"
 #include "source/cooked.h"
 
 #include <linux/if_packet.h>
 #include <pcap/dlt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define TAG_BYTES 4
 
@@ -181,19 +181,10 @@ make_all(struct shared *s)
 	}
 }
 
-static uint64_t
-now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 enum ffpf_outcome
 shared_cooked_next(struct shared *s, struct ffpf_batch *batch)
 {
-	uint64_t begin = now_ms();
+	uint64_t begin_ns = ffpf_clock_ns(CLOCK_MONOTONIC);
 
 	for (;;) {
 		shared_cooked_pass(s);
@@ -210,7 +201,8 @@ shared_cooked_next(struct shared *s, struct ffpf_batch *batch)
 		make_all(s);
 		if (s->count)
 			break;
-		if (s->timeout_ms && !s->nonblock && now_ms() - begin >= (uint64_t)s->timeout_ms)
+		if (s->timeout_ms && !s->nonblock &&
+		    ffpf_clock_ns(CLOCK_MONOTONIC) - begin_ns >= (uint64_t)s->timeout_ms * 1000000u)
 			return FFPF_TIMEOUT;
 	}
 	*batch = (struct ffpf_batch){ s->packets, s->count, s->batch.mem_lo, s->batch.mem_hi };

@@ -4,20 +4,13 @@
  * a load behind it is found; what is told must lie within it, and be told again when octets behind its end differ.
  */
 #include "columns/fields.h"
+#include "common/fuzzing.h"
 
 #include <pcap/dlt.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MUST(condition)                                                                                                \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			abort();                                                                                       \
-	} while (0)
-
 #define FIELDS_MAX 64
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
 
 static const int link_types[] = {
 	DLT_EN10MB, DLT_LINUX_SLL, DLT_LINUX_SLL2, DLT_RAW, DLT_IPV4, DLT_IPV6, DLT_NULL, DLT_LOOP, DLT_IEEE802_11,

@@ -1,24 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "columns/linger.h"
-
-#include <time.h>
+#include "common/clock.h"
 
 #define NS_PER_S  1000000000u
 #define WINDOW_NS 10000000u /* of the rate; shorter, a burst would pass for a stream */
 
-static uint64_t
-clock_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
 uint64_t
 ffpf_linger_until(struct ffpf_linger *linger, uint64_t linger_ns, uint32_t count, int64_t first_ns)
 {
-	const uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	const uint64_t now = ffpf_clock_ns(CLOCK_MONOTONIC);
 	const uint64_t seen = linger->seen + count;
 	int64_t age;
 
@@ -29,7 +19,7 @@ ffpf_linger_until(struct ffpf_linger *linger, uint64_t linger_ns, uint32_t count
 	}
 	if (!linger_ns || !linger->fast)
 		return now;
-	age = (int64_t)clock_ns(CLOCK_REALTIME) - first_ns;
+	age = (int64_t)ffpf_clock_ns(CLOCK_REALTIME) - first_ns;
 	if (age < 0 || (uint64_t)age > linger_ns)
 		return now;
 	return now + linger_ns - (uint64_t)age;

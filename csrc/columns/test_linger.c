@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* When a pull waits for company, and what it tells its reader. */
 #include "columns/pull_internal.h"
+#include "common/clock.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,20 +10,10 @@
 #include <cmocka.h>
 
 #include <pcap/dlt.h>
-#include <time.h>
 
 #define NS_PER_S  1000000000ull
 #define LINGER_NS (3600 * NS_PER_S)
 #define PACKETS   2 /* of a batch */
-
-static uint64_t
-clock_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
 
 /* So much was seen since it was asked last that packets come fast, however long ago that was. */
 static struct ffpf_linger
@@ -34,21 +25,21 @@ fast(void)
 static void
 only_what_comes_fast_and_now_is_waited_for(void **state)
 {
-	const int64_t real = (int64_t)clock_ns(CLOCK_REALTIME);
+	const int64_t real = (int64_t)ffpf_clock_ns(CLOCK_REALTIME);
 	struct ffpf_linger slow = { 0 }, stream = fast(), none = fast(), late = fast(), early = fast();
 	uint64_t until;
 
 	(void)state;
-	assert_true(ffpf_linger_until(&slow, LINGER_NS, 9, real) <= clock_ns(CLOCK_MONOTONIC));
-	assert_true(ffpf_linger_until(&none, 0, 9, real) <= clock_ns(CLOCK_MONOTONIC));
+	assert_true(ffpf_linger_until(&slow, LINGER_NS, 9, real) <= ffpf_clock_ns(CLOCK_MONOTONIC));
+	assert_true(ffpf_linger_until(&none, 0, 9, real) <= ffpf_clock_ns(CLOCK_MONOTONIC));
 	until = ffpf_linger_until(&late, LINGER_NS, 9, real - (int64_t)LINGER_NS);
-	assert_true(until <= clock_ns(CLOCK_MONOTONIC));
+	assert_true(until <= ffpf_clock_ns(CLOCK_MONOTONIC));
 	until = ffpf_linger_until(&early, LINGER_NS, 9, real + (int64_t)LINGER_NS);
-	assert_true(until <= clock_ns(CLOCK_MONOTONIC));
+	assert_true(until <= ffpf_clock_ns(CLOCK_MONOTONIC));
 	/* half of its time is over */
 	until = ffpf_linger_until(&stream, LINGER_NS, 9, real - (int64_t)LINGER_NS / 2);
-	assert_true(until > clock_ns(CLOCK_MONOTONIC));
-	assert_true(until <= clock_ns(CLOCK_MONOTONIC) + LINGER_NS / 2);
+	assert_true(until > ffpf_clock_ns(CLOCK_MONOTONIC));
+	assert_true(until <= ffpf_clock_ns(CLOCK_MONOTONIC) + LINGER_NS / 2);
 }
 
 /* Serves a batch in each call that may wait, and says FFPF_TIMEOUT in one that may not. */
@@ -66,7 +57,7 @@ paced_next(struct ffpf_reader *r, struct ffpf_batch *batch)
 {
 	struct paced *p = (struct paced *)r;
 
-	if (p->until_ns && p->until_ns <= clock_ns(CLOCK_MONOTONIC))
+	if (p->until_ns && p->until_ns <= ffpf_clock_ns(CLOCK_MONOTONIC))
 		return FFPF_TIMEOUT;
 	*batch = (struct ffpf_batch){ .pkts = p->packets, .count = PACKETS };
 	return FFPF_BATCH;

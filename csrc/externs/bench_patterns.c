@@ -6,6 +6,7 @@
  * 2,048 payloads of 1,460 octets; patterns of 8 to 16 letters, none of which stands in a payload: all octets are looked
  * at. `letters`: the payloads are of the same 26 letters, which is hard on everybody; `octets`: of any.
  */
+#include "common/clock.h"
 #include "externs/externs.h"
 
 #include <hs/hs.h>
@@ -37,10 +38,7 @@ chance(uint32_t below)
 static double
 now(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+	return (double)ffpf_clock_ns(CLOCK_THREAD_CPUTIME_ID) / 1e9;
 }
 
 static void

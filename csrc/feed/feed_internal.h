@@ -74,7 +74,6 @@ int feed_packet(struct ffpf_feed *feed, const struct ffpf_packet *from, struct f
 int feed_open_savefile(struct ffpf_reader **out, FILE *fp, struct ffpf_error *err);
 
 /* feed_pace.c */
-uint64_t feed_now_ns(void);
 /* When the packet is due, CLOCK_MONOTONIC; 0: at once. Once for each packet, in order. */
 uint64_t feed_due(struct feed_pacer *pacer, uint32_t wire_len, int64_t time_ns);
 

@@ -1,20 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* When a packet of a savefile is due. The schedule starts with the first packet and does not shift: who was late, for
  * want of CPU or of room, catches up. */
+#include "common/clock.h"
 #include "feed/feed_internal.h"
 
-#include <time.h>
-
 #define NS_PER_S 1e9
-
-uint64_t
-feed_now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 /* What is recorded as older than a packet before is due with that. */
 static double
@@ -41,7 +31,7 @@ feed_due(struct feed_pacer *pacer, uint32_t wire_len, int64_t time_ns)
 		return 0;
 	if (!pacer->started) {
 		pacer->started = true;
-		pacer->start_ns = pacer->now_ns = feed_now_ns();
+		pacer->start_ns = pacer->now_ns = ffpf_clock_ns(CLOCK_MONOTONIC);
 	}
 	if (pacer->pace == FFPF_PACE_RECORDED)
 		pacer->due_ns += recorded_gap(pacer, time_ns) / pacer->rate;

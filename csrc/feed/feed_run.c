@@ -6,6 +6,7 @@
  *
  * It is "inside" (feed_internal.h) while it touches hooks; a wait leaves, and enters again.
  */
+#include "common/clock.h"
 #include "feed/feed_internal.h"
 
 #include <poll.h>
@@ -67,7 +68,7 @@ settle(struct ffpf_feed *feed, const struct ffpf_hook_packet *next)
 	uint64_t first = UINT64_MAX;
 	struct ffpf_hook *hook;
 
-	feed->pacer.now_ns = feed_now_ns();
+	feed->pacer.now_ns = ffpf_clock_ns(CLOCK_MONOTONIC);
 	if (floor)
 		feed->latest_ns = next->time_ns;
 	for (uint32_t i = 0; (hook = next_hook(feed, &i));) {
@@ -87,7 +88,7 @@ static void
 wait_for(struct ffpf_feed *feed, int fd, uint64_t until)
 {
 	struct pollfd fds[2] = { { .fd = feed->stop_fd, .events = POLLIN }, { .fd = fd, .events = POLLIN } };
-	const uint64_t now = feed_now_ns();
+	const uint64_t now = ffpf_clock_ns(CLOCK_MONOTONIC);
 	const uint64_t ns = until > now ? until - now : 0;
 	const struct timespec limit = { (time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S) };
 
@@ -108,7 +109,7 @@ wait_until_due(struct ffpf_feed *feed, uint64_t due, const struct ffpf_hook_pack
 {
 	if (due <= feed->pacer.now_ns)
 		return true;
-	feed->pacer.now_ns = feed_now_ns();
+	feed->pacer.now_ns = ffpf_clock_ns(CLOCK_MONOTONIC);
 	while (due > feed->pacer.now_ns) {
 		uint64_t next;
 
@@ -117,7 +118,7 @@ wait_until_due(struct ffpf_feed *feed, uint64_t due, const struct ffpf_hook_pack
 		next = settle(feed, pkt);
 		if (due > feed->pacer.now_ns)
 			wait_for(feed, -1, earlier(due, next));
-		feed->pacer.now_ns = feed_now_ns();
+		feed->pacer.now_ns = ffpf_clock_ns(CLOCK_MONOTONIC);
 	}
 	return true;
 }
@@ -142,14 +143,14 @@ wait_for_room(struct ffpf_feed *feed, const struct ffpf_hook_packet *pkt)
 
 	if (hooks_have_room(feed, pkt->cap_len))
 		return true;
-	began = feed_now_ns();
+	began = ffpf_clock_ns(CLOCK_MONOTONIC);
 	ffpf_count(&feed->waits, 1);
 	while (!stopping(feed) && waited < feed->cfg.patience_ns && !hooks_have_room(feed, pkt->cap_len)) {
 		uint64_t next = settle(feed, NULL);
 		uint64_t left = feed->cfg.patience_ns - waited;
 
 		wait_for(feed, -1, earlier(feed->pacer.now_ns + earlier(nap_ns, left), next));
-		waited = feed_now_ns() - began;
+		waited = ffpf_clock_ns(CLOCK_MONOTONIC) - began;
 		nap_ns = earlier(2 * nap_ns, ROOM_MAX_NS);
 	}
 	ffpf_count(&feed->wait_ns, waited);
@@ -211,7 +212,7 @@ take_losses(struct ffpf_feed *feed)
 {
 	struct ffpf_counters now;
 
-	feed->looked_ns = feed_now_ns();
+	feed->looked_ns = ffpf_clock_ns(CLOCK_MONOTONIC);
 	if (feed->reader->ops->counters(feed->reader, &now))
 		return;
 	for (unsigned cause = 0; cause < FFPF_DROP_CAUSES; cause++) {
@@ -310,7 +311,7 @@ play(struct ffpf_feed *feed)
 		outcome = feed->reader->ops->next(feed->reader, &batch);
 		enter(feed);
 		state = take(feed, outcome, &batch);
-		if (!feed->fp && feed_now_ns() - feed->looked_ns >= LOOK_NS)
+		if (!feed->fp && ffpf_clock_ns(CLOCK_MONOTONIC) - feed->looked_ns >= LOOK_NS)
 			take_losses(feed);
 		leave(feed);
 	}

@@ -7,22 +7,15 @@
  *   even  as it is in a file
  *   odd   areas and names left out: u8 instructions, 8 octets each with known operations and jumps that stay inside
  */
+#include "common/fuzzing.h"
 #include "fpl1/extend.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define MUST(condition)                                                                                                \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			abort();                                                                                       \
-	} while (0)
-
 #define MOST_OCTETS 16384u
 #define DATA_BYTES  64u
 #define PACKETS     4u
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
 
 static uint64_t
 sum(void *context, const uint8_t *packet, uint32_t captured, uint8_t *memory, uint64_t read_at, uint64_t write_at)

@@ -5,6 +5,7 @@
  * loop's own cost. CPU time; rows are run in turns; the median is printed with the quartiles and the least. The file
  * sink writes to /dev/null.
  */
+#include "common/clock.h"
 #include "graph/class.h"
 #include "syspcap/syspcap.h"
 
@@ -50,10 +51,7 @@ static struct ffpf_node_pkt in[PACKETS];
 static double
 now_ns(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+	return (double)ffpf_clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
 static void

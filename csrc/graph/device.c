@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a device's arguments, in the form that class_device.c gives them, open. */
 #include "bpf/bpf.h"
+#include "common/clock.h"
 #include "graph/engine_internal.h"
 #include "source/live.h"
 #include "source/savefile.h"
@@ -187,7 +188,7 @@ device_wanted(struct device *device, bool on)
 	if (device->kind == DEVICE_BOARD)
 		board_run(device, on);
 	else if (on && !is_savefile(device->reader) && !device->reader->info.switched)
-		device->active_since_ns = engine_clock(CLOCK_REALTIME);
+		device->active_since_ns = ffpf_clock_ns(CLOCK_REALTIME);
 }
 
 void

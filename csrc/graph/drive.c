@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Who may run the engine, a batch of it, and how one waits. */
+#include "common/clock.h"
 #include "graph/engine_internal.h"
 
 #include <errno.h>
@@ -12,15 +13,6 @@
 
 #define IDLE_TICK_NS (100 * (uint64_t)NS_PER_MS) /* classes hear of time that often when nothing comes */
 #define HELD_NS      NS_PER_MS                   /* packets that are held back are looked at again after so long */
-
-uint64_t
-engine_clock(int clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
 
 bool
 engine_foreign(const struct ffpf_engine *engine)
@@ -153,7 +145,7 @@ engine_step(struct ffpf_engine *engine, uint32_t max, uint32_t *packets, const s
 	if (pass_flush(engine, err))
 		return STEP_FAILED;
 	if (step == STEP_NOTHING) {
-		uint64_t now = engine_clock(CLOCK_REALTIME);
+		uint64_t now = ffpf_clock_ns(CLOCK_REALTIME);
 
 		if (now - engine->ticked_ns >= IDLE_TICK_NS) {
 			engine->ticked_ns = now;
@@ -217,7 +209,7 @@ collect(struct ffpf_engine *engine, struct polled *polled, uint32_t want)
 static enum ffpf_outcome
 wait_on(struct ffpf_engine *engine, struct polled *polled, struct waiter *self, uint64_t until_ns)
 {
-	const uint64_t now = engine_clock(CLOCK_MONOTONIC);
+	const uint64_t now = ffpf_clock_ns(CLOCK_MONOTONIC);
 	uint64_t most = polled->held ? HELD_NS : IDLE_TICK_NS;
 	struct timespec timeout;
 	int ready, saved;
@@ -287,7 +279,7 @@ find_due(struct ffpf_engine *engine)
 		if (!queue->callback)
 			continue;
 		if (queue->callback_until_ns != UINT64_MAX) {
-			now = now ? now : engine_clock(CLOCK_MONOTONIC);
+			now = now ? now : ffpf_clock_ns(CLOCK_MONOTONIC);
 			if (now >= queue->callback_until_ns) {
 				queue->callback = NULL;
 				continue;
@@ -372,7 +364,7 @@ ffpf_engine_run(struct ffpf_engine *engine, uint64_t max_packets, int timeout_ms
 	if (engine_enter(engine, true, err))
 		return FFPF_FAILED;
 	if (timeout_ms >= 0)
-		until = engine_clock(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * NS_PER_MS;
+		until = ffpf_clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * NS_PER_MS;
 	while (outcome == FFPF_BATCH && (!max_packets || total < max_packets)) {
 		uint64_t left = max_packets ? max_packets - total : UINT32_MAX;
 		const struct queue *holder;
@@ -390,7 +382,7 @@ ffpf_engine_run(struct ffpf_engine *engine, uint64_t max_packets, int timeout_ms
 			outcome = untold_failure(engine, err) ? FFPF_FAILED : FFPF_END;
 		} else if (step == STEP_BATCH) {
 			outcome = was_woken(engine) ? FFPF_INTERRUPTED : FFPF_BATCH;
-			if (timeout_ms > 0 && engine_clock(CLOCK_MONOTONIC) >= until)
+			if (timeout_ms > 0 && ffpf_clock_ns(CLOCK_MONOTONIC) >= until)
 				outcome = FFPF_TIMEOUT;
 		} else {
 			outcome = engine_wait(engine, 0, until, err);

@@ -206,7 +206,6 @@ void engine_leave(struct ffpf_engine *engine);
 void engine_away(void *engine, bool on);         /* struct ffpf_class_env.away */
 void engine_changed(struct ffpf_engine *engine); /* whoever waits looks again */
 bool engine_foreign(const struct ffpf_engine *engine);
-uint64_t engine_clock(int clock);
 
 enum step { STEP_BATCH, STEP_NOTHING, STEP_END, STEP_HELD, STEP_FAILED };
 /* One batch of at most `max` packets. HELD: *holder has packets of a device out that must be given back first. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* How an application looks at a flow: its nodes, counters, MBufs, and packets. */
+#include "common/clock.h"
 #include "graph/engine_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define INSTANCES (1u << FFPF_GRAPH_INSTANTIATED | 1u << FFPF_GRAPH_ACTIVE | 1u << FFPF_GRAPH_PAUSED)
 #define NODES     (INSTANCES | 1u << FFPF_GRAPH_POPULATED)
@@ -231,7 +231,7 @@ deadline(int timeout_ms)
 {
 	if (timeout_ms < 0)
 		return UINT64_MAX;
-	return engine_clock(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * NS_PER_MS;
+	return ffpf_clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * NS_PER_MS;
 }
 
 /* How a reader waits: for so many packets of its queue, and at most until then. want: of a device, see engine_wait. */
@@ -279,7 +279,7 @@ advance(struct ffpf_graph_flow *flow, const struct queue *queue, const struct pa
 	switch (step) {
 	case STEP_BATCH:
 	case STEP_END:
-		if (patience->until_ns == UINT64_MAX || engine_clock(CLOCK_MONOTONIC) < patience->until_ns)
+		if (patience->until_ns == UINT64_MAX || ffpf_clock_ns(CLOCK_MONOTONIC) < patience->until_ns)
 			return FFPF_BATCH;
 		return nothing(patience->timeout_ms);
 	case STEP_FAILED:
@@ -440,7 +440,7 @@ ffpf_graph_filter_callback(struct ffpf_graph_flow *flow, uint32_t place, ffpf_gr
 		queue->callback_n = n;
 		queue->callback_until_ns = UINT64_MAX;
 		if (lifetime_ms)
-			queue->callback_until_ns = engine_clock(CLOCK_MONOTONIC) + lifetime_ms * NS_PER_MS;
+			queue->callback_until_ns = ffpf_clock_ns(CLOCK_MONOTONIC) + lifetime_ms * NS_PER_MS;
 	}
 	engine_leave(flow->engine);
 	return status;

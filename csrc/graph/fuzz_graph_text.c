@@ -3,20 +3,13 @@
  * Any octets as the text of a graph. An error has its place inside the text. A graph is in topological order, is
  * formatted to a text that parses to the same graph, and that text is formatted to itself.
  */
+#include "common/fuzzing.h"
 #include "graph/parse.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define MAX_INPUT 4096u
-
-#define MUST(condition)                                                                                                \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			abort();                                                                                       \
-	} while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
 
 static bool
 same_string(const char *a, const char *b)

@@ -5,19 +5,12 @@
  *
  * Input: link type, flags of the descriptor, then the packet.
  */
+#include "common/fuzzing.h"
 #include "graph/fields.h"
 
 #include <pcap/dlt.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define MUST(condition)                                                                                                \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			abort();                                                                                       \
-	} while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
 
 static void
 check_headers(const struct ffpf_headers *h)

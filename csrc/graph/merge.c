@@ -4,10 +4,9 @@
  * may be older than what the others have. An interface that is silent holds the others back for as long as the kernel
  * may keep a packet of it to itself; then it does not any more.
  */
+#include "common/clock.h"
 #include "graph/engine_internal.h"
 #include "source/savefile.h"
-
-#include <time.h>
 
 #define DEFAULT_TIMEOUT_MS 10
 
@@ -193,7 +192,7 @@ merge_devices(struct ffpf_engine *engine, uint32_t max, struct ffpf_error *err)
 	if (!found.needed)
 		return STEP_END;
 	if (found.silent && found.with_packets)
-		limit = engine_clock(CLOCK_REALTIME) - hold_ns(engine);
+		limit = ffpf_clock_ns(CLOCK_REALTIME) - hold_ns(engine);
 	if (found.with_packets == 1 && !found.silent) {
 		take_all(engine, found.only, max);
 		return STEP_BATCH;

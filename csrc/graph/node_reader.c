@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "graph/node_reader.h"
+#include "common/clock.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define SNAP_LEN_MAX 262144u
 #define NS_PER_S     1000000000u
@@ -49,15 +49,13 @@ serve(struct node_reader *n, struct ffpf_batch *out)
 static int
 patience(const struct node_reader *n)
 {
-	struct timespec now;
 	uint64_t now_ns;
 
 	if (n->nonblock)
 		return 0;
 	if (!n->pace_until_ns)
 		return n->timeout_ms;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	now_ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+	now_ns = ffpf_clock_ns(CLOCK_MONOTONIC);
 	return n->pace_until_ns > now_ns ? (int)((n->pace_until_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS) : 0;
 }
 

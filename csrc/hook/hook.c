@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "hook/hook.h"
+#include "common/clock.h"
 
 #include "hook/hook_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define TAG_BYTES   4
 #define HEAD_BYTES  32        /* what is put together apart when a tag is put back: a multiple of 16 */
@@ -85,13 +85,10 @@ rest(struct ffpf_hook *hook, int64_t floor_ns)
 static int64_t
 time_of(struct ffpf_hook *hook, const struct ffpf_hook_packet *pkt)
 {
-	struct timespec now;
 	int64_t ns = pkt->time_ns;
 
-	if (!(pkt->flags & FFPF_HOOK_TIME_GIVEN)) {
-		clock_gettime(CLOCK_REALTIME, &now);
-		ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-	}
+	if (!(pkt->flags & FFPF_HOOK_TIME_GIVEN))
+		ns = (int64_t)ffpf_clock_ns(CLOCK_REALTIME);
 	if (ns > hook->last_ns)
 		hook->last_ns = ns;
 	return ns;

@@ -10,23 +10,14 @@
  * wake-up is lost. A wake-up answers one value of `sleep`, which the writer remembers; it never writes what is the
  * reader's. A reader that writes nonsense there costs a system call a packet at most, and only itself its wake-ups.
  */
+#include "common/clock.h"
 #include "hook/hook_internal.h"
 
 #include <limits.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
-
-uint64_t
-ffpf_wake_now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static void
 ring(const struct ffpf_ibuf *ibuf)
@@ -87,7 +78,7 @@ due(struct ffpf_ibuf *ibuf, uint32_t sleep, uint64_t now_ns)
 		return UINT64_MAX;
 	if (ibuf->due_sleep != sleep) {
 		if (!now_ns)
-			now_ns = ffpf_wake_now_ns();
+			now_ns = ffpf_clock_ns(CLOCK_MONOTONIC);
 		ibuf->due_sleep = sleep;
 		ibuf->due_ns = now_ns + timeout_ns < now_ns ? UINT64_MAX : now_ns + timeout_ns;
 	}
@@ -103,7 +94,7 @@ ffpf_wake_if_due(struct ffpf_ibuf *ibuf)
 	if (sleep == FFPF_AWAKE)
 		return;
 	when = due(ibuf, sleep, 0);
-	if (when == 0 || (when != UINT64_MAX && ffpf_wake_now_ns() >= when))
+	if (when == 0 || (when != UINT64_MAX && ffpf_clock_ns(CLOCK_MONOTONIC) >= when))
 		answer(ibuf, sleep);
 }
 

@@ -7,7 +7,6 @@
  */
 #include "ring/ibuf.h"
 
-uint64_t ffpf_wake_now_ns(void); /* CLOCK_MONOTONIC */
 void ffpf_wake_if_due(struct ffpf_ibuf *ibuf);
 uint64_t ffpf_wake_tick(struct ffpf_ibuf *ibuf, uint64_t now_ns); /* when the next wake-up is due */
 void ffpf_wake(struct ffpf_ibuf *ibuf);                           /* if it sleeps */

@@ -5,6 +5,7 @@
  *
  * Rows are run in turns, five times each; the median is printed with the least and the most.
  */
+#include "common/clock.h"
 #include "hook/hook.h"
 #include "lanes/lanes.h"
 
@@ -12,7 +13,6 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define ROUNDS  3
 #define SAMPLES 16
@@ -28,10 +28,7 @@ struct row {
 static double
 now_ns(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+	return (double)ffpf_clock_ns(CLOCK_MONOTONIC);
 }
 
 static uint64_t

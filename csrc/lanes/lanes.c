@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lanes/lanes.h"
+#include "common/clock.h"
 
 #include "lanes/lanes_internal.h"
 
@@ -178,9 +179,9 @@ lanes_next(struct ffpf_reader *r, struct ffpf_batch *batch)
 	give_back(l, false);
 	if (!over && l->pace_until_ns) {
 		deadline = l->pace_until_ns;
-		over = lanes_now_ns() >= deadline;
+		over = ffpf_clock_ns(CLOCK_MONOTONIC) >= deadline;
 	} else if (!over && l->cfg.timeout_ms > 0) {
-		deadline = lanes_now_ns() + (uint64_t)l->cfg.timeout_ms * 1000000u;
+		deadline = ffpf_clock_ns(CLOCK_MONOTONIC) + (uint64_t)l->cfg.timeout_ms * 1000000u;
 	}
 	for (;;) {
 		enum ffpf_outcome outcome;
@@ -210,7 +211,7 @@ lanes_next(struct ffpf_reader *r, struct ffpf_batch *batch)
 		outcome = lanes_wait(l, deadline);
 		if (outcome != FFPF_BATCH)
 			return outcome;
-		over = deadline != UINT64_MAX && lanes_now_ns() >= deadline;
+		over = deadline != UINT64_MAX && ffpf_clock_ns(CLOCK_MONOTONIC) >= deadline;
 	}
 }
 

@@ -155,7 +155,6 @@ void lanes_arm_for_caller(struct lanes *l); /* who waits on the descriptor itsel
 void lanes_disarm(struct lanes *l);
 /* FFPF_BATCH: look again */
 enum ffpf_outcome lanes_wait(struct lanes *l, uint64_t deadline_ns);
-uint64_t lanes_now_ns(void); /* CLOCK_MONOTONIC */
 void lanes_wake(struct ffpf_reader *r);
 
 /* event.c */

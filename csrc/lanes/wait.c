@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Sleeping, so that no wake-up is lost: hook/wake.c has the writer's side and the argument. */
+#include "common/clock.h"
 #include "lanes/lanes_internal.h"
 
 #include <errno.h>
@@ -14,15 +15,6 @@
 #define HELD_NS  1000000u /* a lane is busy: nobody will say when it is not */
 /* A wait on a futex without a limit would go on after a signal, whose handler may want us to stop. */
 #define LONG_NS (3600ull * NS_PER_S)
-
-uint64_t
-lanes_now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
 
 /* Of an IBuf that is not live: evicted, detached; or it has moved, what it holds was read, and it may go on somewhere.
  */
@@ -165,7 +157,7 @@ lanes_wait(struct lanes *l, uint64_t deadline_ns)
 	uint64_t ns = LONG_NS;
 
 	if (deadline_ns != UINT64_MAX) {
-		uint64_t now = lanes_now_ns();
+		uint64_t now = ffpf_clock_ns(CLOCK_MONOTONIC);
 
 		ns = deadline_ns > now ? deadline_ns - now : 0;
 	}

@@ -4,18 +4,11 @@
  * that is taken lies inside, in order, and is all there is. The length that the record says is made true first, since
  * hardly any input would come further.
  */
+#include "common/fuzzing.h"
 #include "record/record.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define MUST(condition)                                                                                                \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			abort();                                                                                       \
-	} while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
 
 static void
 check_sections(const struct ffpf_fplo *record)

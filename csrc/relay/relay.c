@@ -5,6 +5,7 @@
  *       first_pos: the reader comes here when it has read all of `before`, which is freed then
  */
 #include "relay/relay.h"
+#include "common/clock.h"
 
 #include "bms/bms.h"
 #include "hook/wake.h"
@@ -155,7 +156,7 @@ is_over(const struct ffpf_relay *relay, struct relay_lane *lane, const struct ff
 		lane->held_up_since = 0;
 		return false;
 	}
-	now = ffpf_wake_now_ns();
+	now = ffpf_clock_ns(CLOCK_MONOTONIC);
 	if (!lane->held_up_since || lost(at) < lane->lost_before) { /* less: of a fresh IBuf */
 		lane->held_up_since = now;
 		lane->lost_before = lost(at);

@@ -5,6 +5,7 @@
  * filter and how pieces are cut.
  */
 #include "bpf/bpf.h"
+#include "common/fuzzing.h"
 #include "source/savefile.h"
 
 #include <stdlib.h>
@@ -15,14 +16,6 @@
 #define MAX_ERRORS   8
 #define MAX_INPUT    60000u /* fits a pipe, so that one thread is enough */
 #define LARGEST_PIPE 65536u
-
-#define MUST(condition)                                                                                                \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			abort();                                                                                       \
-	} while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
 
 struct told {
 	uint64_t packets, errors, digest;

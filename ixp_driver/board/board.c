@@ -91,6 +91,7 @@ empty_rings(struct board *board, uint32_t port)
 	uint32_t block = PORT_BLOCK + port * PORT_BYTES;
 
 	memset(board->scratch + block, 0, PORT_BYTES);
+	board->ports[port]->taken = 0; /* the rings' counters say what became of each packet that was taken */
 	board_set_scratch(board, block + PORT_W, (uint32_t)lane->lane->w);
 	board_set_scratch(board, block + PORT_W + 4, (uint32_t)(lane->lane->w >> 32));
 	board_set_scratch(board, block + PORT_LIMIT, (uint32_t)(lane->lane->w + lane->lane->size));

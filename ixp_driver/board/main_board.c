@@ -6,6 +6,7 @@
  * "ready" on standard output says that hosts may come. SIGTERM and SIGINT end it.
  */
 #include "board/session.h"
+#include "common/clock.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -14,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #define STEPS_BETWEEN 512 /* steps of the board between two looks at its hosts */
@@ -28,15 +28,6 @@ struct process {
 	int signals;
 	bool told[FFPF_IXP_PORTS_MAX]; /* that the port failed */
 };
-
-static uint64_t
-monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static int
 read_object(struct ixp_object *out, const char *path, struct ffpf_error *err)
@@ -109,7 +100,7 @@ rest(struct process *process, enum board_pace_now how)
 {
 	struct pollfd fds[BOARD_SERVER_FDS + FFPF_IXP_PORTS_MAX + 1];
 	uint32_t n = board_server_poll(&process->server, fds);
-	uint64_t now = monotonic_ns(), due = board_strongarm_wake(process->board, now);
+	uint64_t now = ffpf_clock_ns(CLOCK_MONOTONIC), due = board_strongarm_wake(process->board, now);
 	int timeout = how == BOARD_WORKED ? 0 : how == BOARD_WAITS ? WAIT_MS : -1;
 
 	if (timeout < 0 && due != UINT64_MAX)
@@ -123,7 +114,7 @@ rest(struct process *process, enum board_pace_now how)
 	fds[n] = (struct pollfd){ .fd = process->signals, .events = POLLIN };
 	poll(fds, n + 1, timeout);
 	if (how == BOARD_RESTS)
-		board_pass(process->board, monotonic_ns() - now);
+		board_pass(process->board, ffpf_clock_ns(CLOCK_MONOTONIC) - now);
 	return fds[n].revents != 0;
 }
 

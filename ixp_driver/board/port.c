@@ -65,7 +65,7 @@ board_port_begin(struct board_port *port, uint64_t cycle)
 	port->first = true;
 	port->base = port->wire_free = cycle;
 	port->sent = port->octets = 0;
-	port->offered = port->offered_octets = port->lost = port->taken = 0;
+	port->offered = port->offered_octets = port->lost = 0;
 	port->loops_left = port->cfg.loops;
 	port->err = (struct ffpf_error){ 0 };
 	port->state = BOARD_PORT_RUNS;

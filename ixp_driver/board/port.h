@@ -71,7 +71,7 @@ struct board_port {
 	uint32_t loops_left;
 
 	uint64_t offered, offered_octets, lost; /* lost: the MAC was full */
-	uint64_t taken;                         /* packets that the engine began to fetch */
+	uint64_t taken;                         /* packets that the engine began to fetch since its rings are empty */
 	uint64_t socket_lost;                   /* live: by the kernel's socket, as when last asked */
 };
 

@@ -259,6 +259,19 @@ def test_reset_loses_filters_and_the_next_one_works(folder: Path) -> None:
             assert sum(1 for _ in second) == 3000
 
 
+def test_after_a_reset_engines_have_done_what_their_rings_say(folder: Path) -> None:
+    """Packets of before stood against the cycles since: many million packets a second."""
+    with running(folder, "generator:full,size=100,count=3000,hold=1", variant="asan"), Session("ixp0") as session:
+        with pyffpf.open("ixp0") as capture:
+            assert sum(1 for _ in capture) == 3000
+        session.reset()
+        receive = session.status().engines[0]
+        assert (receive.packets, receive.sustained_pps) == (0, 0)
+        with pyffpf.open("ixp0") as capture:
+            assert sum(1 for _ in capture) == 3000
+            wait_until(lambda: session.status().engines[0].packets == 3000, "the last packet to be counted", 30)
+
+
 def test_only_the_boards_user_and_root_administer(board: RunningBoard) -> None:
     board.folder.chmod(0o755)
     (board.folder / "ixp0").chmod(0o777)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The reader of a board's filter, whose packets come from the window or from this host's lane: see ixp.h. */
+#include "common/clock.h"
 #include "host/copier.h"
 
 #include <errno.h>
@@ -138,15 +139,6 @@ follow_mode(struct ixp *x)
 
 /* ---- next ---- */
 
-static uint64_t
-now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
 static void
 drain(int fd)
 {
@@ -199,7 +191,7 @@ wait_for(struct ixp *x, uint64_t deadline_ns)
 
 	settle(x);
 	if (deadline_ns != UINT64_MAX) {
-		uint64_t now = now_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
+		uint64_t now = ffpf_clock_ns(CLOCK_MONOTONIC), left = deadline_ns > now ? deadline_ns - now : 0;
 
 		if (!left)
 			return FFPF_TIMEOUT;
@@ -224,7 +216,8 @@ static enum ffpf_outcome
 ixp_next(struct ffpf_reader *r, struct ffpf_batch *batch)
 {
 	struct ixp *x = (struct ixp *)r;
-	uint64_t deadline = x->timeout_ms ? now_ns() + (uint64_t)x->timeout_ms * NS_PER_MS : UINT64_MAX;
+	uint64_t deadline =
+	    x->timeout_ms ? ffpf_clock_ns(CLOCK_MONOTONIC) + (uint64_t)x->timeout_ms * NS_PER_MS : UINT64_MAX;
 
 	for (;;) {
 		enum ffpf_outcome outcome;

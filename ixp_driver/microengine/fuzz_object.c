@@ -4,6 +4,7 @@
  * without leaving its registers or its store. Lengths and checksum are made true first, since hardly any input would
  * come further.
  */
+#include "common/fuzzing.h"
 #include "microengine/engine.h"
 #include "microengine/object.h"
 
@@ -11,14 +12,6 @@
 #include <string.h>
 
 #define CYCLES 3000
-#define MUST(condition)                                                                                                \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			abort();                                                                                       \
-	} while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
-
 /* References of every kind to 64 words; those beyond cannot be. */
 static uint32_t
 reference(void *board, const struct ixp_reference *ref, const uint32_t *out, uint32_t *in)
