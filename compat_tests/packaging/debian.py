@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import configparser
 import gzip
-import platform
 import shutil
 import subprocess
 import sys
@@ -32,7 +31,6 @@ from compat_tests.harness import ROOT
 
 HERE = Path(__file__).resolve().parent
 LIBRARIES = "libc6, libbpf1, libpcap0.8, libsodium23"  # the last two by dlopen
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 WRAPPER = """#!/usr/bin/python3 -I
 # SPDX-License-Identifier: BSD-3-Clause
 import sys
@@ -134,6 +132,12 @@ def services(root: Path) -> None:
     extcap.symlink_to("/usr/bin/ffpf-extcap")
 
 
+def architecture() -> str:
+    """What dpkg calls this machine's."""
+    done = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
 def version() -> str:
     with (ROOT / "pyproject.toml").open("rb") as file:
         return str(tomllib.load(file)["project"]["version"])
@@ -145,7 +149,7 @@ def control(root: Path) -> None:
     text = (HERE / "control").read_text()
     for name, value in {
         "VERSION": version(),
-        "ARCHITECTURE": ARCHITECTURES[platform.machine()],
+        "ARCHITECTURE": architecture(),
         "SIZE": str(octets // 1024),
         "DEPENDS": f"python3 (>= 3.{minor}), python3 (<< 3.{minor + 1}), {LIBRARIES}",
     }.items():
@@ -170,7 +174,7 @@ def package(folder: Path) -> Path:
     documents(root)
     services(root)
     control(root)
-    path = folder / f"ffpf_{version()}_{ARCHITECTURES[platform.machine()]}.deb"
+    path = folder / f"ffpf_{version()}_{architecture()}.deb"
     subprocess.run(["dpkg-deb", "--root-owner-group", "-Zxz", "-z1", "--build", root, path], check=True,
                    stdout=subprocess.DEVNULL)  # fmt: skip
     shutil.rmtree(root)

@@ -43,9 +43,8 @@ def interfaces() -> list[str]:
     return [about, *named, sentence("interface", value=FLOW, display="FFPF: a filter graph")]
 
 
-def link_types(interface: str) -> list[str]:
-    """What packets of the interface are; of a graph it is known when it runs, and the file's header says it."""
-    del interface
+def link_types() -> list[str]:
+    """What packets are said to be, of any interface; what they are, the file's header says when it is known."""
     number, name, display = ETHERNET
     return [sentence("dlt", number=number, name=name, display=display)]
 
@@ -124,7 +123,7 @@ def main(words: list[str] | None = None) -> int:
     if args.extcap_interfaces:
         print("\n".join(interfaces()))
     elif args.extcap_dlts:
-        print("\n".join(link_types(args.extcap_interface)))
+        print("\n".join(link_types()))
     elif args.extcap_config:
         print("".join(line + "\n" for line in options(args.extcap_interface)), end="")
     elif args.capture:
