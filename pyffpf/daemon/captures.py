@@ -82,6 +82,7 @@ class Group:
             before.filtered + counts.filtered,
             before.delivered + counts.delivered,
             {cause: before.dropped.get(cause, 0) + counts.dropped.get(cause, 0) for cause in sorted(causes)},
+            before.unread + counts.waiting,
         )
 
 

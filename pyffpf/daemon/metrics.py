@@ -110,8 +110,10 @@ def _groups(status: Status) -> Iterator[Metric]:
 
 
 def _flows(status: Status) -> Iterator[Metric]:
-    """Sums over a group's flows, closed ones included: they do not go back while the group is there."""
-    counts: dict[str, Counter[tuple[str, str]]] = {name: Counter() for name in ("seen", "filtered", "delivered")}
+    """Sums over a group's flows, closed ones included: they do not go back while the group is there. Law:
+    seen = filtered + delivered + dropped + unread + waiting."""
+    names = ("seen", "filtered", "delivered", "unread")
+    counts: dict[str, Counter[tuple[str, str]]] = {name: Counter() for name in names}
     dropped: Counter[tuple[str, str, str]] = Counter()
     levels: Counter[tuple[str, str, str]] = Counter()
     waiting: Counter[tuple[str, str]] = Counter()
@@ -125,8 +127,8 @@ def _flows(status: Status) -> Iterator[Metric]:
             levels[(*key, level)] += 0
     for flow in status.flows:
         key = (flow.source, group_label(flow))
-        for name, totals in counts.items():
-            totals[key] += getattr(flow, name)
+        for name in ("seen", "filtered", "delivered"):
+            counts[name][key] += getattr(flow, name)
         for reason, count in flow.dropped.items():
             dropped[(*key, reason)] += count
         levels[(*key, flow.level)] += 1
@@ -135,6 +137,7 @@ def _flows(status: Status) -> Iterator[Metric]:
         "seen": "Packets that reached the flows.",
         "filtered": "Packets that the flows' filters turned away.",
         "delivered": "Packets that were given to the applications.",
+        "unread": "Packets that waited for their application when its flow was closed.",
     }
     labels = ["source", "group"]
     for name, totals in counts.items():
@@ -148,10 +151,10 @@ def _flows(status: Status) -> Iterator[Metric]:
     open_flows = GaugeMetricFamily("ffpf_flows", "Open flows, by where their filter runs.", labels=[*labels, "level"])
     for level_key, count in sorted(levels.items()):
         open_flows.add_metric(level_key, count)
-    unread = GaugeMetricFamily("ffpf_packets_waiting", "Packets stored and not yet read.", labels=labels)
+    not_yet = GaugeMetricFamily("ffpf_packets_waiting", "Packets stored and not yet read.", labels=labels)
     for key, count in sorted(waiting.items()):
-        unread.add_metric(key, count)
-    yield from (drops, open_flows, unread)
+        not_yet.add_metric(key, count)
+    yield from (drops, open_flows, not_yet)
 
 
 def group_label(item: GroupStatus | FlowStatus) -> str:

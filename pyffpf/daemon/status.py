@@ -51,12 +51,13 @@ class SourceStatus:
 
 @dataclass(frozen=True)
 class Totals:
-    """What flows that were closed had counted."""
+    """What flows that were closed had counted: seen = filtered + delivered + unread + sum(dropped)."""
 
     seen: int = 0
     filtered: int = 0
     delivered: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
+    unread: int = 0  # waited for their readers when these went
 
 
 @dataclass(frozen=True)

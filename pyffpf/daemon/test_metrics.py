@@ -17,7 +17,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
 from pyffpf.daemon.listener import loopback_address
-from pyffpf.daemon.metrics import MetricsServer
+from pyffpf.daemon.metrics import MetricsServer, StatusCollector
 from pyffpf.daemon.status import FlowStatus, GroupStatus, ProgramStatus, SourceStatus, Status, Totals
 
 STATUS = Status(
@@ -31,7 +31,7 @@ STATUS = Status(
     ],
     groups=[
         GroupStatus("eth0", 20, "dialout", buffer_bytes=1 << 26, records=77, moves=1, flows=2,
-                    closed=Totals(100, 10, 80, {"pbuf": 10})),
+                    closed=Totals(100, 10, 80, {"pbuf": 8}, unread=2)),
         GroupStatus("eth0", 5000, flows=0),
     ],
     flows=[
@@ -116,7 +116,8 @@ def test_openmetrics(tmp_path: Path) -> None:
     assert value("ffpf_packets_filtered_total", **GROUP) == 11
     assert value("ffpf_packets_delivered_total", **GROUP) == 105
     assert value("ffpf_packets_waiting", **GROUP) == 2
-    assert value("ffpf_packets_dropped_total", **GROUP, reason="pbuf") == 11
+    assert value("ffpf_packets_unread_total", **GROUP) == 2
+    assert value("ffpf_packets_dropped_total", **GROUP, reason="pbuf") == 9
     assert value("ffpf_packets_dropped_total", **GROUP, reason="ibuf") == 1
     assert value("ffpf_flows", **GROUP, level="kernel") == 1
     assert value("ffpf_flows", **GROUP, level="userspace") == 1
@@ -126,7 +127,7 @@ def test_openmetrics(tmp_path: Path) -> None:
 def test_counters_do_not_go_back_when_a_flow_is_closed(tmp_path: Path) -> None:
     gone = STATUS.flows[0]
     (dialout, other) = STATUS.groups
-    closed = Totals(110, 11, 85, {"pbuf": 11, "ibuf": 1})
+    closed = Totals(110, 11, 85, {"pbuf": 9, "ibuf": 1}, unread=4)
     later = replace(STATUS, flows=STATUS.flows[1:], groups=[replace(dialout, closed=closed), other])
     path = tmp_path / "metrics.sock"
     bodies: list[str] = []
@@ -238,3 +239,16 @@ def test_loopback_addresses(text: str, address: tuple[str, int]) -> None:
 def test_other_addresses_are_refused(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         loopback_address(text)
+
+
+def test_sums_obey_the_law_also_when_flows_were_closed_unread() -> None:
+    """What closed flows had not read was in no counter."""
+    samples = values(StatusCollector(STATUS).collect())
+
+    def total(name: str) -> float:
+        group = set(GROUP.items())
+        return sum(found for (sample, labels), found in samples.items() if sample == name and group <= labels)
+
+    counted = ("filtered", "delivered", "dropped", "unread")
+    accounted = sum(total(f"ffpf_packets_{name}_total") for name in counted) + total("ffpf_packets_waiting")
+    assert total("ffpf_packets_seen_total") == accounted > 0
