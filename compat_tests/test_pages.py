@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every link of every page leads somewhere, and every picture can be shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from compat_tests import lint, pages
+
+
+def project_pages() -> list[str]:
+    return lint.tracked("*.md")
+
+
+@pytest.mark.parametrize("name", project_pages())
+def test_links_lead_somewhere(name: str) -> None:
+    assert not pages.broken(lint.ROOT / name, lint.ROOT)
+
+
+@pytest.mark.parametrize("name", lint.tracked("*.svg"))
+def test_picture_can_be_shown(name: str) -> None:
+    assert not pages.picture_faults((lint.ROOT / name).read_text())
+
+
+def test_every_page_can_be_reached() -> None:
+    """From README.md, by links: a page that nothing points at is not read."""
+    reached: set[Path] = set()
+    ahead = [lint.ROOT / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        if page in reached:
+            continue
+        reached.add(page)
+        targets = [(page.parent / link.partition("#")[0]).resolve() for link in pages.links(page) if "://" not in link]
+        targets += [target / "README.md" for target in targets if target.is_dir()]
+        ahead.extend(target for target in targets if target.suffix == ".md" and target.is_file())
+    assert {lint.ROOT / name for name in project_pages()} <= reached
+
+
+def test_pictures_are_on_a_page() -> None:
+    shown = {
+        (page.parent / link).resolve()
+        for page in (lint.ROOT / name for name in project_pages())
+        for link in pages.links(page)
+        if link.endswith(".svg")
+    }
+    assert {lint.ROOT / name for name in lint.tracked("*.svg")} <= shown
+
+
+def test_what_is_wrong_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# One: `two` & three\n## Same\n## Same\n[a](#one-two--three) [b](#same-1) [c](#same-2) [d](gone.md)\n"
+        '![e](../out.svg)\n\n| [f](page.md#no) |\n|---|\n| <img src="lost.svg"> |\n\n[g](https://example.org/x)\n'
+        "\n    [not](a-link)\n"
+    )
+    words = [line.partition(":")[0] for line in pages.broken(page, tmp_path)]
+    assert words == ["#same-2", "gone.md", "../out.svg", "page.md#no", "lost.svg"]
+
+
+def test_pictures_that_cannot_be_shown_are_found() -> None:
+    head = '<svg xmlns="http://www.w3.org/2000/svg"'
+    assert pages.picture_faults("<svg") and pages.picture_faults('<html viewBox="0 0 1 1"/>')
+    assert pages.picture_faults(f"{head}/>") == ["it has no viewBox, so it cannot be scaled"]
+    assert pages.picture_faults(f'{head} viewBox="0 0 1 1"><script/></svg>') == ["it has a <script>"]
+    outside = f'{head} viewBox="0 0 1 1"><image href="https://example.org/a.png"/><use href="#a"/></svg>'
+    assert pages.picture_faults(outside) == ["<image> needs https://example.org/a.png"]

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What README.md shows still happens: the recording's commands run, the text beside it is the recorded one, and the
+commands and the Python that a newcomer is told to try do what they are said to."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from compat_tests import captures, documents, harness, pages
+from docs import recording, terminal
+
+README = harness.ROOT / "README.md"
+
+
+def indented(text: str) -> list[list[str]]:
+    """The indented blocks of a page, without comments at the ends of lines."""
+    found = re.findall(r"(?:^    .+\n)+", text, re.MULTILINE)
+    return [[line.partition("   #")[0].strip() for line in block.splitlines()] for block in found]
+
+
+@pytest.mark.live
+@pytest.mark.long
+def test_recorded_commands_run() -> None:
+    shell, graph = recording.record(hasty=True)
+    assert [command.text for command in shell.commands] == [text for text, _ in recording.COMMANDS]
+    assert [command.code for command in shell.commands] == [0] * len(recording.COMMANDS), shell.text()
+    text = shell.text()
+    assert "CapEff:\t0000000000000000" in text.replace("CapEff: ", "CapEff:\t")
+    assert re.search(r"^3 packets captured$", text, re.MULTILINE)
+    served = re.findall(r"^ +\d+  eth0 .* tcpdump  kernel +live ", text, re.MULTILINE)
+    assert len(served) == 2, text
+    assert re.search(r"key \d+ count \d+ error \d+", text) and re.search(r"bytes \d+", text)
+    assert not pages.picture_faults(graph) and "topk" in graph and "kernel" in graph
+    assert not pages.picture_faults(terminal.svg(shell.frames, recording.TITLE))
+
+
+def test_what_is_shown_is_the_recording() -> None:
+    shown = recording.TEXT.read_text()
+    block = recording.BLOCK.search(README.read_text())
+    assert block and block[0] == f"{block[1]}{shown}{block[2]}", "python -m docs.recording writes both"
+    assert [line.removeprefix(terminal.PROMPT) for line in shown.splitlines() if line.startswith(terminal.PROMPT)] == [
+        text for text, _ in recording.COMMANDS
+    ], "the commands have changed since: python -m docs.recording"
+    picture = recording.PICTURE.read_text()
+    assert "prefers-color-scheme:dark" in picture and "prefers-reduced-motion" in picture
+
+
+@pytest.mark.live
+def test_commands_to_try(tmp_path: Path) -> None:
+    """As root, in a namespace with traffic; whatever does not end by itself is interrupted as by Ctrl-C."""
+    lines = next(block for block in indented(README.read_text()) if block[0].startswith("ffpf-run"))
+    assert len(lines) == 6
+    captures.write_imix(tmp_path / "capture.pcap", 500)
+    (tmp_path / "filter.fpl").write_text("MEM[0] += 1; RETURN IS_TCP;\n")
+    with recording.scene() as (ns, ffpfd, _):
+        path = f"{harness.ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+        environ = {**os.environ, "PATH": path, "FFPF_SOCKET": str(ffpfd.socket), "FFPF_IXP_DIR": str(tmp_path)}
+        for line in lines:
+            command = line.removesuffix(" &")
+            if command == "ffpfd":
+                continue  # it is there: the scene has one
+            setting, _, rest = command.rpartition("=1 ") if command.startswith("FFPF_") else ("", "", command)
+            words = ["timeout", "--preserve-status", "-s", "INT", "10", "bash", "-c", f"exec {rest}"]
+            extra = {setting: "1"} if setting else {}
+            done = ns.run(words, env={**environ, **extra}, cwd=tmp_path, check=False, stdin=subprocess.DEVNULL)
+            assert done.returncode in (0, 130), f"{line}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+            assert done.stdout or done.stderr, line
+    assert (tmp_path / "out.pcap").stat().st_size > 1000
+
+
+def test_python_to_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    captures.write_imix(tmp_path / "capture.pcap", 500)
+    monkeypatch.chdir(tmp_path)
+    code = [block.text for block in documents.blocks(README.read_text()) if block.kind == "python"]
+    assert len(code) == 1
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code[0], str(README), "exec"), {"__name__": "__main__"})
+    assert re.fullmatch(r"(\d+ \d+\n)+", printed.getvalue())
+
+
+def test_a_shell_that_hangs_or_ends_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bash = ["bash", "--norc", "--noprofile", "-i"]
+    environ = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+    with terminal.Shell(bash, environ, str(tmp_path), 0.0) as shell:
+        shell.run("printf '\\033[31mred\\033[0m\\n'; false")
+        shell.run(f"echo {'long ' * 40}")
+        assert [command.code for command in shell.commands] == [1, 0]
+        rows = [row for row in shell.frames[-1].rows if row]
+        assert terminal.Span("red", "red", False) in rows[1]
+        assert f"{terminal.PROMPT}echo {'long ' * 40}".rstrip() in shell.text()
+        monkeypatch.setattr(terminal, "COMMAND_S", 0.3)
+        with pytest.raises(AssertionError, match="sleep 5 did not end"):
+            shell.run("sleep 5")
+    with (
+        pytest.raises(AssertionError, match="the shell ended"),
+        terminal.Shell(bash, environ, str(tmp_path), 0.0) as shell,
+    ):
+        shell.run("exit")
