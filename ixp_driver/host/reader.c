@@ -1,141 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The reader of a board's filter, whose packets come from the window or from this host's lane: see ixp.h. */
 #include "common/clock.h"
-#include "host/copier.h"
+#include "host/ixp_internal.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #define NS_PER_S  1000000000u
 #define NS_PER_MS 1000000u
-
-/*
- *     copier   mode in force
- *     NULL     zero copy
- *     there    `mode`; stopped: it is read to its end, and then what the board says is taken up
- */
-struct ixp {
-	struct ffpf_reader reader; /* first */
-	struct ffpf_lanes_config lanes;
-	int timeout_ms;
-	bool nonblock;
-	struct window_reader window;
-	struct copier *copier;
-	enum ffpf_ixp_copy_mode mode;
-	const struct ffpf_bpf_prog *prog;
-	enum ffpf_direction direction;
-	int poll_fd; /* epoll: what is served, the board's bell, its end, and wake_fd */
-	int wake_fd;
-	_Atomic bool woken;
-	uint64_t delivered;
-	struct ffpf_counters past;       /* of copiers that are over */
-	struct ffpf_ixp_accesses stored; /* likewise */
-};
-
-static struct ffpf_reader *
-served(const struct ixp *x)
-{
-	return x->copier ? x->copier->reader : x->window.lanes;
-}
-
-static int
-watch(const struct ixp *x, int op, int fd, uint32_t events)
-{
-	struct epoll_event event = { .events = events };
-
-	return epoll_ctl(x->poll_fd, op, fd, &event);
-}
-
-/* ---- the mode ---- */
-
-static int
-serve(struct ixp *x, bool on)
-{
-	const struct ffpf_reader *r = served(x);
-
-	if (watch(x, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, r->ops->poll_fd(r), EPOLLIN))
-		return ffpf_error_set_errno(&x->reader.err, FFPF_E_SYSTEM, errno, "can't watch the lanes");
-	return 0;
-}
-
-static void
-add_counts(struct ffpf_counters *sum, const struct ffpf_counters *more)
-{
-	sum->filtered += more->filtered;
-	sum->misdirected += more->misdirected;
-	for (unsigned cause = 0; cause < FFPF_DROP_CAUSES; cause++)
-		sum->dropped[cause] += more->dropped[cause];
-}
-
-static void
-add_stored(const struct copier *copier, struct ffpf_ixp_accesses *sum)
-{
-	uint64_t packets, bytes;
-
-	copier_stored(copier, &packets, &bytes);
-	sum->copied += packets;
-	sum->copied_bytes += bytes;
-}
-
-/* Its reader is at its end. The window is read by us again. */
-static int
-end_copier(struct ixp *x)
-{
-	struct ffpf_counters counted;
-	int rc = serve(x, false);
-
-	x->copier->reader->ops->counters(x->copier->reader, &counted);
-	add_counts(&x->past, &counted);
-	add_stored(x->copier, &x->stored);
-	copier_destroy(x->copier);
-	x->copier = NULL;
-	x->mode = FFPF_IXP_COPY_ZERO;
-	x->window.lanes->ops->set_filter(x->window.lanes, x->prog);
-	x->window.lanes->ops->set_direction(x->window.lanes, x->direction);
-	return serve(x, true) ? -FFPF_E_SYSTEM : rc;
-}
-
-/* The thread copies for the consumer, whatever its filter takes. */
-static int
-begin_copier(struct ixp *x, enum ffpf_ixp_copy_mode mode)
-{
-	struct ffpf_reader *window = x->window.lanes;
-	int rc = serve(x, false);
-
-	if (rc)
-		return rc;
-	window->ops->set_filter(window, NULL);
-	window->ops->set_direction(window, FFPF_DIR_INOUT);
-	rc = copier_create(&x->copier, &x->window, &x->lanes, mode, x->prog, &x->reader.err);
-	if (rc) {
-		window->ops->set_filter(window, x->prog);
-		window->ops->set_direction(window, x->direction);
-	} else {
-		x->mode = mode;
-		x->copier->reader->ops->set_direction(x->copier->reader, x->direction);
-	}
-	return serve(x, true) ? -FFPF_E_SYSTEM : rc;
-}
-
-/* Between two packets: every descriptor was released, or given back. */
-static int
-follow_mode(struct ixp *x)
-{
-	enum ffpf_ixp_copy_mode wanted = ffpf_ixp_copy_mode(x->window.session);
-
-	if (wanted == x->mode)
-		return 0;
-	if (!x->copier)
-		return begin_copier(x, wanted);
-	copier_stop(x->copier);
-	return 0;
-}
 
 /* ---- next ---- */
 
@@ -163,7 +39,7 @@ look(struct ixp *x, struct ffpf_batch *batch)
 {
 	enum ffpf_outcome outcome;
 
-	if (follow_mode(x))
+	if (ixp_follow_mode(x))
 		return FFPF_FAILED;
 	if (!x->copier) {
 		outcome = window_reader_next(&x->window, batch);
@@ -177,7 +53,7 @@ look(struct ixp *x, struct ffpf_batch *batch)
 	if (outcome != FFPF_END)
 		return outcome;
 	outcome = copier_why(x->copier, &x->reader.err);
-	if (outcome == FFPF_INTERRUPTED && end_copier(x))
+	if (outcome == FFPF_INTERRUPTED && ixp_end_copier(x))
 		return FFPF_FAILED;
 	return outcome;
 }
@@ -245,8 +121,7 @@ ixp_release(struct ffpf_reader *r, uint32_t n)
 {
 	struct ixp *x = (struct ixp *)r;
 
-	served(x)->ops->release(served(x), n);
-	x->delivered += n;
+	ixp_served(x)->ops->release(ixp_served(x), n);
 }
 
 static void
@@ -261,14 +136,14 @@ static int
 ixp_set_filter(struct ffpf_reader *r, const struct ffpf_bpf_prog *prog)
 {
 	struct ixp *x = (struct ixp *)r;
-	int rc = served(x)->ops->set_filter(served(x), prog);
+	int rc = ixp_served(x)->ops->set_filter(ixp_served(x), prog);
 
 	if (rc) {
-		r->err = served(x)->err;
+		r->err = ixp_served(x)->err;
 		return rc;
 	}
 	x->prog = prog;
-	r->info.filter_kind = served(x)->info.filter_kind;
+	r->info.filter_kind = ixp_served(x)->info.filter_kind;
 	return 0;
 }
 
@@ -278,7 +153,7 @@ ixp_set_direction(struct ffpf_reader *r, enum ffpf_direction direction)
 	struct ixp *x = (struct ixp *)r;
 
 	x->direction = direction;
-	return served(x)->ops->set_direction(served(x), direction);
+	return ixp_served(x)->ops->set_direction(ixp_served(x), direction);
 }
 
 static bool
@@ -286,7 +161,10 @@ ixp_set_in_place(struct ffpf_reader *r, bool on)
 {
 	struct ixp *x = (struct ixp *)r;
 
-	return !x->copier && x->window.lanes->ops->set_in_place(x->window.lanes, on);
+	bool changed = !x->copier && x->window.lanes->ops->set_in_place(x->window.lanes, on);
+
+	x->in_place = changed && on;
+	return changed;
 }
 
 static uint32_t
@@ -294,7 +172,7 @@ ixp_overwritten(struct ffpf_reader *r, uint32_t first, uint32_t n, uint8_t *mark
 {
 	struct ixp *x = (struct ixp *)r;
 
-	return served(x)->ops->overwritten(served(x), first, n, marks);
+	return ixp_served(x)->ops->overwritten(ixp_served(x), first, n, marks);
 }
 
 static int
@@ -315,21 +193,7 @@ ixp_inject(struct ffpf_reader *r, const void *data, size_t len)
 static int
 ixp_counters(struct ffpf_reader *r, struct ffpf_counters *out)
 {
-	struct ixp *x = (struct ixp *)r;
-	struct ffpf_counters window, host = { 0 };
-
-	if (x->copier) {
-		window_reader_counters(&x->window, &window);
-		x->copier->reader->ops->counters(x->copier->reader, &host);
-	} else {
-		x->window.lanes->ops->counters(x->window.lanes, &window);
-	}
-	*out = (struct ffpf_counters){ .delivered = x->delivered };
-	add_counts(out, &x->past);
-	add_counts(out, &window);
-	add_counts(out, &host);
-	out->seen = out->delivered + out->filtered + ffpf_counters_dropped(out);
-	out->waiting = window.waiting + host.waiting;
+	ixp_count((struct ixp *)r, out);
 	return 0;
 }
 
@@ -394,9 +258,9 @@ open_descriptors(struct ixp *x, struct ffpf_error *err)
 {
 	x->poll_fd = epoll_create1(EPOLL_CLOEXEC);
 	x->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (x->poll_fd == -1 || x->wake_fd == -1 || watch(x, EPOLL_CTL_ADD, x->wake_fd, EPOLLIN) ||
-	    watch(x, EPOLL_CTL_ADD, x->window.session->host_bell, EPOLLIN) ||
-	    watch(x, EPOLL_CTL_ADD, x->window.session->socket, EPOLLRDHUP))
+	if (x->poll_fd == -1 || x->wake_fd == -1 || ixp_watch(x, EPOLL_CTL_ADD, x->wake_fd, EPOLLIN) ||
+	    ixp_watch(x, EPOLL_CTL_ADD, x->window.session->host_bell, EPOLLIN) ||
+	    ixp_watch(x, EPOLL_CTL_ADD, x->window.session->socket, EPOLLRDHUP))
 		return ffpf_error_set_errno(err, FFPF_E_SYSTEM, errno, "can't watch the board");
 	return 0;
 }
@@ -427,7 +291,7 @@ ffpf_ixp_open(struct ffpf_reader **out, const struct ffpf_ixp_config *cfg, struc
 	x->reader.ops = &ixp_ops;
 	x->reader.info = x->window.lanes->info;
 	rc = open_descriptors(x, err);
-	if (!rc && serve(x, true)) {
+	if (!rc && ixp_serve(x, true)) {
 		*err = x->reader.err;
 		rc = -FFPF_E_SYSTEM;
 	}
@@ -458,10 +322,7 @@ ffpf_ixp_accesses(struct ffpf_reader *reader, struct ffpf_ixp_accesses *out)
 	struct ixp *x = (struct ixp *)reader;
 
 	window_reader_accesses(&x->window, out);
-	out->copied = x->stored.copied;
-	out->copied_bytes = x->stored.copied_bytes;
-	if (x->copier)
-		add_stored(x->copier, out);
+	ixp_count_copied(x, out);
 	out->bursts += out->copied;
 	out->burst_words += out->copied_bytes / sizeof(uint32_t);
 }
