@@ -20,6 +20,26 @@ write_record(FILE *fp, const struct pcap_pkthdr *h, const u_char *data)
 		(void)fwrite(data, h->caplen, 1, fp); /* the error stays in the FILE */
 }
 
+/*
+ * True: the packet was written into the FILE's buffer, for the trial (dump.h). A large one may leave nothing there:
+ * then the next one is tried.
+ */
+static bool
+tried_with(struct dumper *d, const struct pcap_pkthdr *h, const u_char *data)
+{
+	if (d->trial == DUMP_WATCHED) {
+		d->gathers = __fpending(d->file) > 0;
+		d->trial = DUMP_TRIED;
+	}
+	if (d->trial == DUMP_TRIED)
+		return false;
+	write_record(d->file, h, data);
+	d->since_flush += sizeof(struct dump_record) + h->caplen;
+	if (__fpending(d->file) > 0)
+		d->trial = DUMP_WATCHED;
+	return true;
+}
+
 /* A packet must follow those gathered from another batch; and two handles, hence perhaps two threads, are too many. */
 static bool
 gather(struct dumper *d, struct pcap *p, const struct pcap_pkthdr *h, const u_char *data)
@@ -31,6 +51,8 @@ gather(struct dumper *d, struct pcap *p, const struct pcap_pkthdr *h, const u_ch
 			d->gathers = false;
 		ffpf_dumper_write_out(d);
 	}
+	if (d->gathers && in_batch && tried_with(d, h, data))
+		return true;
 	gathered = d->gathers && in_batch && ffpf_dumper_gather(d, p, h, data);
 	if (!gathered)
 		d->since_flush += sizeof(struct dump_record) + h->caplen;
@@ -115,6 +137,8 @@ pcap_dump_flush(pcap_dumper_t *p)
 
 		ffpf_dumper_write_out(d);
 		d->since_flush = 0;
+		if (d->trial == DUMP_WATCHED)
+			d->trial = DUMP_TRIED; /* the buffer is empty, but not by a flush that we do not see */
 		ffpf_dumper_unlock(d, locked);
 	}
 	return fflush(fp) == EOF ? -1 : 0;

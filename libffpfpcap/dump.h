@@ -21,8 +21,10 @@
  * where short runs and headers become one piece: a piece costs the kernel more than a small copy costs us.
  *
  * A program that has the FILE by a cast may use it as its own between read calls: write, ask for its position, fclose()
- * it. Within a callback, behind a packet it has just dumped, it may write, but not flush, seek or close it: then it
- * must have asked for it by pcap_dump_file(). A registration that fclose() left behind is replaced when a FILE of that
+ * it. Within a callback, behind a packet it has just dumped, it may write, but not seek or close it: then it must have
+ * asked for it by pcap_dump_file(). It may flush it if it does so from the first packet on, as snort does: that packet
+ * goes through the FILE's buffer, and where the buffer is empty when the next one comes nothing is gathered for it
+ * (enum dump_trial). A registration that fclose() left behind is replaced when a FILE of that
  * address is opened again.
  */
 #include "handle.h"
@@ -32,14 +34,22 @@
 #include <sys/single_threaded.h>
 #include <sys/uio.h>
 
+/* Whether the program flushes the FILE that it has by a cast behind each packet. */
+enum dump_trial {
+	DUMP_UNTRIED, /* no packet is in the FILE's buffer yet */
+	DUMP_WATCHED, /* one is: empty when the next one comes, the buffer was flushed by the program */
+	DUMP_TRIED,
+};
+
 struct dumper {
 	/* Its address identifies it; NULL: free to be used again. Stored with release under the registry's lock when
 	 * the rest is set; pairs with the acquire in ffpf_dumper_find(). */
 	_Atomic(FILE *) file;
 	struct dumper *next_in_bucket; /* never changes: dumpers are used again, but not freed */
 
-	pthread_mutex_t lock;          /* guards what follows; see ffpf_dumper_lock() */
-	bool gathers;                  /* false once the program has the FILE, or two threads write to it */
+	pthread_mutex_t lock; /* guards what follows; see ffpf_dumper_lock() */
+	bool gathers;         /* false once the program has the FILE, or two threads write to it */
+	enum dump_trial trial;
 	int fd;                        /* that of the FILE when it was opened */
 	struct pcap *source;           /* the handle whose batch is being gathered; NULL: nothing is */
 	struct pcap *linked;           /* the handle in whose list of dumpers to finish this one is */

@@ -70,6 +70,7 @@ ffpf_dumper_register(FILE *fp)
 	if (d) {
 		pthread_mutex_lock(&d->lock);
 		d->gathers = true;
+		d->trial = DUMP_UNTRIED;
 		d->fd = fileno(fp);
 		d->since_flush = sizeof(struct pcap_file_header);
 		pthread_mutex_unlock(&d->lock);

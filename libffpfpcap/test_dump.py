@@ -195,6 +195,31 @@ def test_octets_of_the_programs_own_stay_where_it_put_them(tmp_path: Path, how: 
 
 
 @program
+def flushed_by_cast(lib: ctypes.CDLL, source: str, target: str, everything: str) -> None:
+    """As snort 2 writes its tcpdump.log: each packet is on disk before the next one is looked at."""
+    p = Pcap.offline(lib, source)
+    dumper = dump_to(p, target)
+    sizes = []
+
+    def act(number: int, header: object, data: int) -> None:
+        if number % 2 == 0:  # those that raise no alert are not logged
+            lib.pcap_dump(dumper, header, data)
+            LIBC.fflush(None if everything == "everything" else dumper)
+            sizes.append(Path(target).stat().st_size)
+
+    Each(act).loop(p)
+    print(sizes)
+    lib.pcap_dump_close(dumper)
+
+
+@pytest.mark.parametrize("what", ["the dumper", "everything"])
+def test_a_packet_that_the_program_flushes_by_a_cast_is_on_disk(tmp_path: Path, what: str) -> None:
+    text = same_on_both(flushed_by_cast, mixed(tmp_path / "a.pcap", 300), tmp_path / "out.pcap", what)
+    sizes = [int(size) for size in text.strip("[]\n").split(", ")]
+    assert len(set(sizes)) == len(sizes) == 150
+
+
+@program
 def unbuffered(lib: ctypes.CDLL, source: str, target: str) -> None:
     p = Pcap.offline(lib, source)
     dumper = dump_to(p, target)
