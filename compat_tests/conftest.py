@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from compat_tests import captures as generator
-from compat_tests import harness
+from compat_tests import daq, harness
 from compat_tests.netns import Netns
 
 
@@ -24,14 +23,9 @@ def captures() -> Iterator[tuple[Path, ...]]:
 
 
 @pytest.fixture(scope="session")
-def daq_driver() -> Iterator[tuple[str, ...]]:
+def daq_driver() -> tuple[str, ...]:
     """The command that captures as snort 2.9 does: our driver over Debian's libdaq 2 and its pcap module."""
-    modules = next(path.parent for path in Path("/usr/lib").glob("*/daq/daq_pcap.so"))
-    source = Path(__file__).resolve().parent / "daq_driver.c"
-    with harness.scratch() as directory:
-        program = directory / "daq_driver"
-        subprocess.run(["gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", program, source, "-ldaq"], check=True)
-        yield (str(program), "-M", str(modules))
+    return (str(daq.driver()), "-M", str(daq.modules()))
 
 
 @pytest.fixture

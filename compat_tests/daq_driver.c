@@ -5,16 +5,18 @@
  * within the callback, read the statistics, stop, shut down. Prints every packet and every answer of the module.
  *
  *     daq_driver -M MODULES (-r FILE | -i DEVICE) [-s SNAPLEN] [-t TIMEOUT_MS] [-p] [-f FILTER] [-b BATCH]
- *                [-n PACKETS] [-V KEY=VALUE] [-z]
+ *                [-n PACKETS] [-e OCTETS] [-V KEY=VALUE] [-z]
  *
- * -p: not promiscuous; -b: packets asked for in one acquire, 0 all; -n: break the loop at this packet; -V: variable of
- * the module (snort's --daq-var); -z: reset the statistics at the tenth packet. SIGINT and SIGTERM break the loop.
+ * -p: not promiscuous; -b: packets asked for in one acquire, 0 all; -n: break the loop at this packet; -e: at one that
+ * begins with these octets, in hexadecimal; -V: variable of the module (snort's --daq-var); -z: reset the statistics at
+ * the tenth packet. SIGINT and SIGTERM break the loop at the next packet.
  * Exit code 0; 1 when the module refuses.
  */
 #include <daq.h>
 #include <daq_api.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +28,7 @@ struct session {
 	const DAQ_Module_t *module;
 	void *handle;
 	uint64_t packets, stop_at;
+	const char *last; /* hexadecimal, NULL: none */
 	int reset;
 	int broken;
 };
@@ -37,6 +40,21 @@ stop(int number)
 {
 	(void)number;
 	stopped = 1;
+}
+
+static bool
+begins_with(const uint8_t *data, uint32_t len, const char *hex)
+{
+	char octet[3];
+
+	for (uint32_t i = 0; hex[2 * i]; i++) {
+		if (i == len)
+			return false;
+		snprintf(octet, sizeof(octet), "%02x", data[i]);
+		if (strncmp(hex + 2 * i, octet, 2) != 0)
+			return false;
+	}
+	return true;
 }
 
 static DAQ_Verdict
@@ -54,7 +72,7 @@ analyse(void *user, const DAQ_PktHdr_t *header, const uint8_t *data)
 	printf("\n");
 	if (s->reset && s->packets == RESET_AT)
 		daq_reset_stats(s->module, s->handle);
-	if (s->packets == s->stop_at || stopped) {
+	if (s->packets == s->stop_at || stopped || (s->last && begins_with(data, header->caplen, s->last))) {
 		s->broken = 1;
 		printf("breakloop %d\n", daq_breakloop(s->module, s->handle));
 	}
@@ -131,7 +149,7 @@ main(int argc, char **argv)
 	int batch = 0, option, rc;
 	char *value;
 
-	while ((option = getopt(argc, argv, "r:i:M:s:t:pf:b:n:V:z")) != -1) {
+	while ((option = getopt(argc, argv, "r:i:M:s:t:pf:b:n:e:V:z")) != -1) {
 		switch (option) {
 		case 'r':
 		case 'i':
@@ -158,6 +176,9 @@ main(int argc, char **argv)
 			break;
 		case 'n':
 			s.stop_at = strtoull(optarg, NULL, 10);
+			break;
+		case 'e':
+			s.last = optarg;
 			break;
 		case 'V':
 			value = strchr(optarg, '=');

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compat_tests import harness
@@ -17,6 +17,7 @@ from compat_tests.netns import Netns, receivers, wait_until
 
 READ_TIMEOUT_S = 1.0  # of tcpdump and most others: the last block of packets comes this late
 SETTLE_S = READ_TIMEOUT_S + 0.6
+LOOK_S = 0.2
 READY_S = 0.4  # from a tool's socket to its first read, where it says nothing
 SO_TIMESTAMP = 29
 
@@ -64,6 +65,93 @@ def wait_sockets(ns: Netns, count: int) -> None:
     wait_until(lambda: receivers(ns.name) >= count, f"{count} packet sockets", 20)
 
 
+@dataclass(frozen=True)
+class Pair:
+    """The two runs of one case, on stock and on FFPF."""
+
+    case: LiveCase
+    runs: tuple[Run, Run]
+
+    def wait_ready(self) -> None:
+        """AssertionError when one of them does not capture in time."""
+        for run in self.runs:
+            wait_ready(run, self.case.ready)
+
+    def signal(self, number: int) -> None:
+        for run in self.runs:
+            run.signal(number)
+
+    def stop(self) -> None:
+        if self.case.stop is not None:
+            self.signal(self.case.stop)
+
+    def finish(self, seconds: float = 20) -> tuple[Outcome, Outcome]:
+        """AssertionError when one of them does not end."""
+        return self.runs[0].finish(seconds), self.runs[1].finish(seconds)
+
+
+def start_pair(
+    ns: Netns, case: LiveCase, stack: ExitStack, env: Mapping[str, str] | None = None, device: str = ""
+) -> Pair:
+    """Both runs, which the stack ends. env: what the environment has besides on FFPF; device: what is captured there,
+    if that is not the left interface."""
+    argv = tuple(word.replace("{left}", device or ns.left) for word in case.argv)
+    runs = (start(ns, case, case.stock), start(ns, replace(case, argv=argv), harness.FFPF, env))
+    for run in runs:
+        stack.callback(run.discard)
+    return Pair(case, runs)
+
+
+def family(pid: int) -> list[int]:
+    """A process and those that it began, and so on; nothing of one that has ended."""
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [pid, *(member for child in children for member in family(child))]
+
+
+def has_packet_socket(pid: int) -> bool:
+    """Whether a process, or one that it began, has a packet socket of its network namespace."""
+    return any(member_has_packet_socket(member) for member in family(pid))
+
+
+def member_has_packet_socket(pid: int) -> bool:
+    try:
+        table = Path(f"/proc/{pid}/net/packet").read_text().splitlines()[1:]
+        links = [str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return any(f"socket:[{line.split()[-1]}]" in links for line in table)
+
+
+def at_work(pid: int) -> tuple[int, bool]:
+    """Ticks of processor time that a process and those it began have spent, and whether one wants a processor now."""
+    ticks, wants = 0, False
+    for member in family(pid):
+        try:
+            state, *fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        ticks, wants = ticks + int(fields[10]) + int(fields[11]), wants or state == "R"  # utime, stime: proc(5)
+    return ticks, wants
+
+
+def settle_all(pairs: Sequence[Pair], seconds: float) -> None:
+    """Until all runs have been idle for SETTLE_S: the last packets may come so late, and on a busy machine a tool waits
+    before it shows them. At most so many seconds."""
+    pids = [run.process.pid for pair in pairs for run in pair.runs]
+    end = time.monotonic() + seconds
+    idle_since, before = time.monotonic(), list(map(at_work, pids))
+    while idle_since + SETTLE_S > time.monotonic() < end:
+        time.sleep(LOOK_S)
+        now = list(map(at_work, pids))
+        if any(wants or ticks - old > 1 for (ticks, wants), (old, _) in zip(now, before, strict=True)):
+            idle_since = time.monotonic()
+        before = now
+
+
 def replay(ns: Netns, capture: Path, pps: int = 2000, loop: int = 1) -> None:
     """Sends a capture out of the right end, at a bounded rate, with tcpreplay: it arrives at the left one."""
     ns.run(["tcpreplay", "-q", "-i", ns.right, f"--pps={pps}", f"--loop={loop}", str(capture)])
@@ -79,25 +167,17 @@ def run_pairs(
     """Starts every case on both libraries, makes the traffic once, ends them all; (stock, ffpf) of each case. env: what
     the environment has besides on FFPF."""
     with ExitStack() as stack:
-        runs = []
-        for case in cases:
-            pair = (start(ns, case, case.stock), start(ns, case, harness.FFPF, env))
-            for run in pair:
-                stack.callback(run.discard)
-            runs.append((case, pair))
-        for case, pair in runs:
-            for run in pair:
-                wait_ready(run, case.ready)
+        pairs = [start_pair(ns, case, stack, env) for case in cases]
+        for pair in pairs:
+            pair.wait_ready()
         if any(not case.ready for case in cases):
             wait_sockets(ns, 2 * len(cases))
             time.sleep(READY_S)
         traffic()
         time.sleep(settle)
-        for case, pair in runs:
-            for run in pair:
-                if case.stop is not None:
-                    run.signal(case.stop)
-        return [(pair[0].finish(20), pair[1].finish(20)) for _, pair in runs]
+        for pair in pairs:
+            pair.stop()
+        return [pair.finish() for pair in pairs]
 
 
 def assert_same_live(

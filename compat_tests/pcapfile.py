@@ -10,6 +10,7 @@ from dataclasses import dataclass
 MAGICS = {0xA1B2C3D4: "us", 0xA1B23C4D: "ns"}
 FILE_HEADER_OCTETS = 24
 RECORD_HEADER_OCTETS = 16
+LINK_TYPE_BITS = 0x03FFFFFF  # of that word of the file header
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,12 @@ def byte_order(content: bytes) -> str | None:
 
 def is_savefile(content: bytes) -> bool:
     return byte_order(content) is not None
+
+
+def link_type(content: bytes) -> int | None:
+    """The file's link type, without what its header says of check sequences beside it; None when it is no pcap file."""
+    order = byte_order(content)
+    return None if order is None else int(struct.unpack_from(order + "I", content, 20)[0]) & LINK_TYPE_BITS
 
 
 def records(content: bytes) -> Iterator[Record]:

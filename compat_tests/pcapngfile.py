@@ -1,17 +1,29 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Walks the blocks of a pcapng file, to take out what two captures of the same packets may differ in."""
+"""Walks the blocks of a pcapng file: its packets, and without what two captures of the same packets may differ in."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 SECTION = 0x0A0D0D0A
 STATISTICS = 5
 PACKET = 6
+PACKET_HEAD_OCTETS = 28  # of its block before the packet
 BYTE_ORDER_MAGIC = 0x1A2B3C4D
 OPTION_START_TIME = 2
 OPTION_END_TIME = 3
+
+
+@dataclass(frozen=True)
+class Packet:
+    """Of an enhanced packet block. time: in ticks of its interface; wire: its length there, in octets."""
+
+    interface: int
+    time: int
+    wire: int
+    data: bytes
 
 
 def is_pcapng(content: bytes) -> bool:
@@ -26,6 +38,15 @@ def blocks(content: bytes) -> Iterator[tuple[int, int, int]]:
         assert length >= 12 and length % 4 == 0, f"no block at octet {at}"
         yield kind, at, length
         at += length
+
+
+def packets(content: bytes) -> Iterator[Packet]:
+    """Those of its enhanced packet blocks, which are all that today's programs write."""
+    for kind, start, _ in blocks(content):
+        if kind == PACKET:
+            number, high, low, captured, wire = struct.unpack_from("<IIIII", content, start + 8)
+            data = content[start + PACKET_HEAD_OCTETS : start + PACKET_HEAD_OCTETS + captured]
+            yield Packet(number, high << 32 | low, wire, data)
 
 
 def without_statistics_times(content: bytes) -> bytes:

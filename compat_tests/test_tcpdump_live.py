@@ -137,28 +137,22 @@ def test_signals_end_it_with_the_same_words(ns: Netns, traffic_files: dict[str, 
 def test_statistics_on_demand(ns: Netns, traffic_files: dict[str, Path]) -> None:
     """SIGUSR1 prints the counts and goes on; SIGUSR2 writes what is buffered."""
     cases = [dump("-i", "{left}", "-w", "out"), dump("-i", "{left}", "-nn", "tcp")]
-    with live.kernel_stamps():
-        runs = [(live.start(ns, case, harness.STOCK), live.start(ns, case, harness.FFPF)) for case in cases]
-        try:
-            for pair in runs:
-                for run in pair:
-                    live.wait_ready(run, b"listening on")
-            for _ in range(2):
-                live.replay(ns, traffic_files["mixed"])
-                live.settle()
-                for pair in runs:
-                    for run in pair:
-                        run.signal(signal.SIGUSR1)
-                        run.signal(signal.SIGUSR2)
-                live.settle(0.3)
-            for stock, ffpf in runs:
-                one, other = harness.stop_signal(stock), harness.stop_signal(ffpf)
-                assert one.stderr.count(b"packets captured, ") == 2
-                harness.assert_same(one, other)
-        finally:
-            for pair in runs:
-                for run in pair:
-                    run.discard()
+    with live.kernel_stamps(), ExitStack() as stack:
+        pairs = [live.start_pair(ns, case, stack) for case in cases]
+        for pair in pairs:
+            pair.wait_ready()
+        for _ in range(2):
+            live.replay(ns, traffic_files["mixed"])
+            live.settle()
+            for pair in pairs:
+                pair.signal(signal.SIGUSR1)
+                pair.signal(signal.SIGUSR2)
+            live.settle(0.3)
+        for pair in pairs:
+            pair.stop()
+            stock, ffpf = pair.finish()
+            assert stock.stderr.count(b"packets captured, ") == 2
+            harness.assert_same(stock, ffpf)
 
 
 def number_of(what: bytes, outcome: Outcome) -> int:
@@ -173,17 +167,14 @@ def test_a_reader_that_is_too_slow_has_its_losses_counted(ns: Netns, traffic_fil
     case = dump("-i", "{left}", "-B", "256", "-w", "out")
     sent = 5 * len(list(pcapfile.records(traffic_files["imix"].read_bytes())))
     with ExitStack() as stack:
-        runs = [live.start(ns, case, side) for side in (harness.STOCK, harness.FFPF)]
-        for run in runs:
-            stack.callback(run.discard)
-        for run in runs:
-            live.wait_ready(run, b"listening on")
-            run.signal(signal.SIGSTOP)
+        pair = live.start_pair(ns, case, stack)
+        pair.wait_ready()
+        pair.signal(signal.SIGSTOP)
         live.replay(ns, traffic_files["imix"], pps=20000, loop=5)
-        for run in runs:
-            run.signal(signal.SIGCONT)
+        pair.signal(signal.SIGCONT)
         live.settle(2.5)
-        stock, ffpf = (harness.stop_signal(run) for run in runs)
+        pair.stop()
+        stock, ffpf = pair.finish()
     for outcome in (stock, ffpf):
         captured_, dropped = captured(outcome), number_of(b"dropped by kernel", outcome)
         assert dropped > 0
