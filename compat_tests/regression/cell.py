@@ -3,30 +3,32 @@
 
 Both runs of a tool see the same packets at the same time, stamped once, in a namespace of the cell's own. So they must
 leave the same octets behind: packets, their order, their times, and what the tool says of its statistics. At rates at
-which stock loses packets that cannot be asked, and how much each saw is in the report; FFPF alone may lose none.
+which stock loses packets that cannot be asked: then what both have seen must be the same, and nothing may lack beyond
+what is said to be lost.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from compat_tests import harness, live
+from compat_tests import harness, live, shared
 from compat_tests.harness import Outcome, Run
-from compat_tests.netns import Netns
-from compat_tests.regression import decode, measure
+from compat_tests.netns import Netns, wait_until
+from compat_tests.regression import decode, losses, measure
 from compat_tests.regression.engines import ENGINES, Served
-from compat_tests.regression.measure import Measured
+from compat_tests.regression.measure import UNKNOWN, Measured
 from compat_tests.regression.tools import Tool
 from compat_tests.regression.traffic import MTU, Group
 
-END_S = 30  # until a tool that was asked to end has ended
-LOST = re.compile(rb"(\d+) packets? dropped by kernel|packets dropped by libpcap: (\d+)|^(\d+) packets? dropped", re.M)
-SAME, LOSSES, DIFFERENT, FAILED = VERDICTS = ("same", "losses", "different", "failed")
+END_S = shared.PATIENCE_S  # until tools have shown all they saw; until one that was asked to end has ended
+PACED_PPS = 500  # what every tool keeps up with, on stock, alone
+CRASHES = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+SAME, LOSSES, CRASHED, DIFFERENT, FAILED = VERDICTS = ("same", "losses", "crashed", "different", "failed")
 
 
 @dataclass(frozen=True)
@@ -48,25 +50,25 @@ class Verdict:
     cell: Cell
     tool: str
     verdict: str
-    stock: Measured
-    ffpf: Measured
+    stock: Measured = UNKNOWN
+    ffpf: Measured = UNKNOWN
     detail: str = ""
     decoded: str = ""
     repeat: str = ""
 
     @property
     def good(self) -> bool:
-        return self.verdict in (SAME, LOSSES)
+        return self.verdict in (SAME, LOSSES, CRASHED)
 
 
 @dataclass
-class Pair:
-    """A tool on stock and on FFPF. left: the interface that stock captures on. failed: why nothing can be compared."""
+class Trial:
+    """A tool's pair of runs. left: the interface that stock captures on. failed: why nothing can be compared."""
 
     tool: Tool
     left: str
-    runs: list[Run]
-    outcomes: list[Outcome]
+    pair: live.Pair
+    outcomes: tuple[Outcome, ...] = ()
     failed: str = ""
 
     def attempt(self, step: Callable[[], None]) -> None:
@@ -76,85 +78,101 @@ class Pair:
             except AssertionError as error:
                 self.failed = str(error)
 
+    def finish(self) -> None:
+        self.outcomes = self.pair.finish(END_S)
+
 
 def run_cell(cell: Cell, tools: Sequence[Tool]) -> Iterator[Verdict]:
     """Runs it; a verdict for each tool.
 
-    A tool whose runs differ is run once more, alone: most do not say what they lost, on stock either, and where they
-    lose because all want the processors at once they do not then. What differs twice differs; what did once is told.
+    A tool whose runs are not the same is run again, alone: where tools lose because all want the processors at once
+    they do not then. If they are not the same again, a third time, as slowly as stock keeps up with.
     """
     for verdict in run_once(cell, tools):
-        if verdict.verdict != DIFFERENT:
+        if verdict.verdict in (SAME, CRASHED):
             yield verdict
-            continue
-        (again,) = run_once(cell, [tool for tool in tools if tool.name == verdict.tool])
-        if again.verdict == SAME:
-            again = dataclasses.replace(again, detail=f"not in a first run: {verdict.detail}")
-        yield again
+        else:
+            yield repeated(verdict, next(tool for tool in tools if tool.name == verdict.tool))
+
+
+def repeated(first: Verdict, tool: Tool) -> Verdict:
+    (again,) = run_once(first.cell, [tool])
+    if again.verdict == SAME:
+        return dataclasses.replace(again, detail=f"alone; beside the others {first.verdict}: {first.detail}")
+    pps = min(PACED_PPS, first.cell.pps // 4)
+    (paced,) = run_once(dataclasses.replace(first.cell, pps=pps), [tool])
+    if paced.verdict != SAME:
+        said = f"at {pps} packets/s, alone: {paced.detail}"
+        return dataclasses.replace(paced, cell=first.cell, verdict=DIFFERENT, detail=said)
+    if again.verdict == LOSSES or (again.verdict == DIFFERENT and not tool.tells):
+        return dataclasses.replace(again, verdict=LOSSES, detail=f"{again.detail}; the same at {pps} packets/s")
+    return again
 
 
 def run_once(cell: Cell, tools: Sequence[Tool]) -> Iterator[Verdict]:
-    with Netns(MTU) as ns, live.kernel_stamps(), ENGINES[cell.engine](ns) as served, ExitStack() as stack:
-        pairs = [started(ns, tool, served, stack) for tool in tools]
-        wait_all(ns, pairs)
+    with Netns(MTU) as ns, live.kernel_stamps(), ENGINES[cell.engine].serve(ns) as served, ExitStack() as stack:
+        trials = [
+            Trial(tool, ns.left, live.start_pair(ns, tool.case, stack, served.env, served.device)) for tool in tools
+        ]
+        wait_all(trials, served)
         cell.group.replay(ns, cell.pps)
-        time.sleep(live.SETTLE_S)
-        for pair in pairs:
-            for run in pair.runs:
-                if pair.tool.case.stop is not None:
-                    run.signal(pair.tool.case.stop)
-        for pair in pairs:
-            pair.attempt(lambda pair=pair: pair.outcomes.extend(run.finish(END_S) for run in pair.runs))  # type: ignore[misc]
-    for pair in pairs:
-        yield judged(cell, pair, served)
+        live.settle_all([trial.pair for trial in trials], END_S)
+        for trial in trials:
+            trial.pair.stop()
+        for trial in trials:
+            trial.attempt(trial.finish)
+    for trial in trials:
+        if trial.failed:
+            yield Verdict(cell, trial.tool.name, FAILED, detail=trial.failed)
+        else:
+            yield judged(cell, trial.tool, trial.outcomes, served, trial.left)
 
 
-def started(ns: Netns, tool: Tool, served: Served, stack: ExitStack) -> Pair:
-    argv = tuple(word.replace("{left}", served.device or ns.left) for word in tool.case.argv)
-    ours = dataclasses.replace(tool.case, argv=argv)
-    runs = [live.start(ns, tool.case, tool.case.stock), live.start(ns, ours, harness.FFPF, served.env)]
-    for run in runs:
-        stack.callback(run.discard)
-    return Pair(tool, ns.left, runs, [])
-
-
-def wait_all(ns: Netns, pairs: Sequence[Pair]) -> None:
-    """Until every tool captures; those that say nothing have so long after their socket, or ffpfd's flow, is there."""
-    for pair in pairs:
-        for run in pair.runs:
-            pair.attempt(lambda pair=pair, run=run: live.wait_ready(run, pair.tool.case.ready))  # type: ignore[misc]
-    silent = [pair for pair in pairs if not pair.tool.case.ready]
+def wait_all(trials: Sequence[Trial], served: Served) -> None:
+    """Until every tool captures; those that say nothing are given some time from then on, to begin to read."""
+    for trial in trials:
+        trial.attempt(trial.pair.wait_ready)
+    silent = [trial for trial in trials if not trial.pair.case.ready]
+    for trial in silent:
+        for run, captures in zip(trial.pair.runs, (live.has_packet_socket, served.captures), strict=True):
+            trial.attempt(lambda run=run, captures=captures: wait_captures(run, captures))  # type: ignore[misc]
     if silent:
-        live.wait_sockets(ns, len(pairs))
         time.sleep(4 * live.READY_S)
 
 
-def judged(cell: Cell, pair: Pair, served: Served) -> Verdict:
-    tool = pair.tool
-    if pair.failed:
-        nothing = Measured()
-        return Verdict(cell, tool.name, FAILED, nothing, nothing, pair.failed)
-    for outcome in pair.outcomes:
+def wait_captures(run: Run, captures: Callable[[int], bool]) -> None:
+    pid = run.process.pid
+    wait_until(lambda: captures(pid) or run.process.poll() is not None, f"a capture of {run.outcome.repeat}", END_S)
+
+
+def judged(cell: Cell, tool: Tool, outcomes: Sequence[Outcome], served: Served, left: str) -> Verdict:
+    """outcomes: on stock, which captured on the interface `left`, and on FFPF."""
+    for outcome in outcomes:
         tool.prepared(outcome)
-    stock, ffpf = pair.outcomes
+    stock, ffpf = outcomes
     if served.device:
-        called(ffpf, served.device, pair.left)
+        called(ffpf, served.device, left)
     sizes = (measure.measured(stock), measure.measured(ffpf))
     verdict = Verdict(cell, tool.name, SAME, *sizes, repeat=f"{stock.repeat}\n{ffpf.repeat}")
+    if -stock.returncode in CRASHES:
+        said = f"{signal.Signals(-stock.returncode).name} on stock, exit code {ffpf.returncode} on ffpf"
+        return dataclasses.replace(verdict, verdict=CRASHED, detail=said)
     expect = dataclasses.replace(tool.case.expect, engine=served.kind)
     try:
         harness.assert_served(ffpf, expect)
     except AssertionError as error:
-        return dataclasses.replace(verdict, verdict=FAILED, detail=str(error))
+        said = f"{error}\nexit code {ffpf.returncode}: {ffpf.stderr[-500:].decode(errors='replace')}"
+        return dataclasses.replace(verdict, verdict=FAILED, detail=said)
     found = harness.differences(stock, ffpf, expect.normalise)
     if not found:
         return verdict
-    losses = [lost(outcome) for outcome in (stock, ffpf)]
-    words = f"lost on stock: {losses[0]}, on ffpf: {losses[1]}"
-    if losses[0]:
-        return dataclasses.replace(verdict, verdict=LOSSES, detail=words)
+    said = losses.Said(losses.lost(stock), losses.lost(ffpf))
+    if said.stock:
+        beside = losses.beside(stock, ffpf, said)
+        kind = DIFFERENT if beside else LOSSES
+        return dataclasses.replace(verdict, verdict=kind, detail="\n".join([str(said), *beside]))
     decoded = decode.first_difference(stock, ffpf, cell.group)
-    return dataclasses.replace(verdict, verdict=DIFFERENT, detail="\n".join([words, *found]), decoded=decoded)
+    return dataclasses.replace(verdict, verdict=DIFFERENT, detail="\n".join([str(said), *found]), decoded=decoded)
 
 
 def called(outcome: Outcome, device: str, name: str) -> None:
@@ -164,9 +182,3 @@ def called(outcome: Outcome, device: str, name: str) -> None:
         for content in (outcome.stdout, outcome.stderr, *outcome.files.values())
     )
     outcome.files = dict(zip(outcome.files, contents, strict=True))
-
-
-def lost(outcome: Outcome) -> int:
-    """Packets that this run itself says it lost."""
-    said = sum(int(number) for found in LOST.findall(outcome.stdout + outcome.stderr) for number in found if number)
-    return said + outcome.total("dropped")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from compat_tests import harness, shared
+from compat_tests import harness, live, shared
 from compat_tests.netns import Netns, wait_until
 
 CONFIG = shared.CONFIG.replace('bytes = "16 MiB"', 'bytes = "64 MiB"\nbms = "BMS"', 1)
@@ -19,11 +19,28 @@ CONFIG = shared.CONFIG.replace('bytes = "16 MiB"', 'bytes = "64 MiB"\nbms = "BMS
 class Served:
     """How tools are sent to an engine. kind: what FFPF_STATS must call it. env: what their environment has besides.
     device: what they capture on, where that is not the left end: a name of the same length, so that what they write
-    differs in the name alone."""
+    differs in the name alone. captures: whether the process of that id does, or one that it began."""
 
     kind: str
     env: dict[str, str]
     device: str = ""
+    captures: Callable[[int], bool] = live.has_packet_socket
+
+
+@dataclass(frozen=True)
+class Engine:
+    """serve: brings it up in a namespace. interface: what tools capture on is one that the kernel knows."""
+
+    serve: Callable[[Netns], AbstractContextManager[Served]]
+    interface: bool = True
+
+
+def by_ffpfd(daemon: shared.Ffpfd, device: str = "") -> Served:
+    def captures(pid: int) -> bool:
+        members = live.family(pid)
+        return any(flow.pid in members for flow in daemon.ask_status().flows)
+
+    return Served("shared", {"FFPF_SOCKET": str(daemon.socket), "FFPF_ENGINE": "shared"}, device, captures)
 
 
 @contextmanager
@@ -38,7 +55,7 @@ def ffpfd(bms: str) -> Callable[[Netns], AbstractContextManager[Served]]:
     @contextmanager
     def serving(ns: Netns) -> Iterator[Served]:
         with shared.Ffpfd(ns, CONFIG.replace("BMS", bms)) as daemon:
-            yield Served("shared", {"FFPF_SOCKET": str(daemon.socket), "FFPF_ENGINE": "shared"})
+            yield by_ffpfd(daemon)
 
     return serving
 
@@ -54,14 +71,14 @@ def board(ns: Netns) -> Iterator[Served]:
         wait_until(lambda: socket.exists() or process.poll() is not None, "the board", shared.PATIENCE_S)
         config = f'{CONFIG}\n[source.{name}]\nboard = "{socket}"\n'
         with shared.Ffpfd(ns, config.replace("BMS", "srp")) as daemon:
-            yield Served("shared", {"FFPF_SOCKET": str(daemon.socket), "FFPF_ENGINE": "shared"}, name)
+            yield by_ffpfd(daemon, name)
         process.terminate()
         assert process.wait(shared.PATIENCE_S) == 0
 
 
-ENGINES: dict[str, Callable[[Netns], AbstractContextManager[Served]]] = {
-    "embedded": embedded,
-    "shared SRP": ffpfd("srp"),
-    "shared FRP": ffpfd("frp"),
-    "ixp": board,
+ENGINES = {
+    "embedded": Engine(embedded),
+    "shared SRP": Engine(ffpfd("srp")),
+    "shared FRP": Engine(ffpfd("frp")),
+    "ixp": Engine(board, interface=False),
 }

@@ -4,15 +4,10 @@
 from __future__ import annotations
 
 import itertools
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from compat_tests import pcapfile
+from compat_tests import pcapfile, pcapngfile
 from compat_tests.harness import Outcome
-
-ENHANCED_PACKET = 6
-BLOCK_HEAD = 28  # octets of an enhanced packet block before the packet
 
 
 @dataclass(frozen=True)
@@ -31,6 +26,9 @@ class Measured:
         return f"{self.packets} packets, {self.octets} octets{back}"
 
 
+UNKNOWN = Measured()
+
+
 @dataclass(frozen=True)
 class Seen:
     """A packet as a savefile has it: time in that file's units, octets on the wire, octets that were kept."""
@@ -40,26 +38,12 @@ class Seen:
     data: bytes
 
 
-def pcapng(content: bytes) -> Iterator[Seen]:
-    """Packets of a pcapng file of this machine's byte order."""
-    at = 0
-    while at + 12 <= len(content):
-        kind, size = struct.unpack_from("<II", content, at)
-        if size < 12:
-            return
-        if kind == ENHANCED_PACKET:
-            _, high, low, captured, wire = struct.unpack_from("<IIIII", content, at + 8)
-            start = at + BLOCK_HEAD
-            yield Seen(high << 32 | low, wire, content[start : start + captured])
-        at += size
-
-
 def savefile(content: bytes) -> list[Seen] | None:
     """Its packets; None when it is no savefile."""
     if pcapfile.is_savefile(content):
         return [Seen(r.seconds * 10**9 + r.fraction, r.wire, r.data) for r in pcapfile.records(content)]
-    if content.startswith(b"\n\r\r\n"):
-        return list(pcapng(content))
+    if pcapngfile.is_pcapng(content):
+        return [Seen(packet.time, packet.wire, packet.data) for packet in pcapngfile.packets(content)]
     return None
 
 
@@ -75,7 +59,7 @@ def packets(outcome: Outcome) -> list[Seen] | None:
 def measured(outcome: Outcome) -> Measured:
     found = packets(outcome)
     if found is None:
-        return Measured()
+        return UNKNOWN
     times = [one.time for one in found]
     backwards = sum(later < earlier for earlier, later in itertools.pairwise(times))
     return Measured(len(found), sum(one.wire for one in found), backwards)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from compat_tests import captures
 from compat_tests.capture_files import PcapFormat, Record
 from compat_tests.harness import FFPF, ROOT, STOCK, Outcome
 from compat_tests.regression import __main__ as matrix
@@ -24,7 +25,9 @@ from compat_tests.regression.tools import TOOLS, named
 @pytest.mark.long
 @pytest.mark.parametrize("engine", ENGINES)
 def test_nothing_differs(tmp_path: Path, engine: str) -> None:
-    result = matrix.run(matrix.plan(tmp_path, False, [engine]), TOOLS, lambda verdict: None)
+    cells, left_out = matrix.plan(tmp_path, False, [engine])
+    verdicts = [verdict for _, found in matrix.run(cells, TOOLS) for verdict in found]
+    result = Result(verdicts, [tool.name for tool in TOOLS if tool.missing], 0.0, left_out)
     print(report.text(result))
     assert not result.missing
     assert not result.bad, "\n\n".join(report.story(verdict) for verdict in result.bad)
@@ -43,12 +46,12 @@ def test_the_first_packet_that_differs_is_decoded_and_found_in_its_capture(tmp_p
     frames = [
         bytes(12) + struct.pack(">H", 0x0806) + bytes([0, 1, 8, 0, 6, 4, 0, 1]) + bytes([i]) * 20 for i in range(5)
     ]
-    captures = []
+    members_of = []
     for name, members in (("one.pcap", frames[:3]), ("two.pcap", frames[3:])):
         path = tmp_path / name
         path.write_bytes(PcapFormat().file([Record(data) for data in members]))
-        captures.append(traffic.readable(path))
-    group = traffic.Group("two", tuple(capture for capture in captures if capture))
+        members_of.append(traffic.readable(path))
+    group = traffic.Group("two", tuple(members_of))
     assert group.packets == 5
     changed = [*frames[:3], frames[3][:-1] + b"\xff", frames[4]]
     words = decode.first_difference(outcome("stock", frames), outcome("ffpf", changed), group)
@@ -74,14 +77,15 @@ def test_reports_tell_what_differs(tmp_path: Path) -> None:
     cell = Cell(traffic.Group("<a>", ()), 5, "embedded")
     good = Verdict(cell, "tcpdump", "same", Measured(1, 60, 0), Measured(1, 60, 0))
     bad = Verdict(cell, "ngrep", "different", Measured(), Measured(), "line 3: <b>", "decoded", "again this")
-    result = Result([good, bad], ["snort"], 3.0)
+    result = Result([good, bad], ["snort"], 3.0, {"x.pcap": "of link type 9"})
     assert result.summary() == "2 comparisons in 3 s: 1 same, 1 different; not installed: snort"
-    for words in (report.text(result), report.page(result)):
-        assert "decoded" in words
-        assert "again this" in words
-    assert "<b>" not in report.page(result)
-    assert report.page(result).count("<td") == 2
-    del tmp_path
+    report.write(result, tmp_path)
+    for name in ("report.txt", "report.html"):
+        words = (tmp_path / name).read_text()
+        for said in ("decoded", "again this", "x.pcap", "of link type 9", "1 packets, 60 octets"):
+            assert said in words
+    assert "<b>" not in words
+    assert words.count('class="different"') == 3  # legend, overview, matrix
 
 
 def test_faults_that_the_matrix_is_tried_with_can_be_put_in(tmp_path: Path) -> None:
@@ -104,7 +108,23 @@ def test_unknown_tools_are_refused() -> None:
 
 
 def test_captures_that_no_interface_takes_are_left_out(tmp_path: Path) -> None:
-    for frames, link_type in (([bytes(13)], 1), ([bytes(traffic.MOST + 1)], 1), ([bytes(60)], 101), ([], 1)):
+    for frames, link_type, why in (
+        ([bytes(13)], 1, "frame of 13 octets"),
+        ([bytes(traffic.MOST + 1)], 1, "frame of 65550 octets"),
+        ([bytes(60)], 101, "link type 101"),
+        ([], 1, "no packet"),
+    ):
         path = tmp_path / "x.pcap"
         path.write_bytes(PcapFormat(link_type=link_type, snap_len=262144).file([Record(data) for data in frames]))
-        assert traffic.readable(path) is None
+        with pytest.raises(traffic.UnsendableError, match=why):
+            traffic.readable(path)
+    path.write_bytes(PcapFormat().file([Record(bytes(60), wire_len=0)]))  # tcpreplay ends there
+    with pytest.raises(traffic.UnsendableError, match="no octet on the wire"):
+        traffic.readable(path)
+
+
+def test_captures_that_pcapfile_does_not_read_are_replayed_as_stock_reads_them(tmp_path: Path) -> None:
+    """Those of pcapng, of another variant of pcap, and with a check sequence's length beside their link type."""
+    made = {path.name: path for path in captures.write_families(tmp_path)}
+    for name, packets in (("pcapng-big.pcapng", 31), ("pcap-kuznetzov-big.pcap", 40), ("pcap-fcs.pcap", 40)):
+        assert traffic.readable(made[name]).packets == packets

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from compat_tests import harness, pcapngfile
+from compat_tests import daq, harness, pcapngfile
 from compat_tests.harness import Expect, Outcome, Side, without_costs
 from compat_tests.live import LiveCase
 from compat_tests.regression import traffic
 
 DRIVER = Path(__file__).resolve().parent / "driver.py"
+DAQ = "daq_driver"  # in the run's own directory
 OWN_LIBPCAP = harness.SYSTEM  # under modules that bring a libpcap of another release
 MARKER = traffic.END[: traffic.LEAST + 4].hex()
 
@@ -35,7 +36,7 @@ class Tool:
 
     prepared: changes an outcome before it is compared, where a file has what no two runs share. whole: reads behind a
     packet that is shorter than its headers say, so that what it makes of those is chance, on stock too. asks: of the
-    kernel about its interface, beside libpcap, and so captures on nothing else.
+    kernel about its interface, beside libpcap, and so captures on nothing else. tells: how many packets it lost.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Tool:
     prepared: Callable[[Outcome], None] = as_it_is
     whole: bool = False
     asks: bool = False
+    tells: bool = True
 
     @property
     def missing(self) -> bool:
@@ -111,6 +113,21 @@ def dumped(outcome: Outcome) -> None:
     outcome.stderr = re.sub(rb"\(tshark:\d+\) [\d:.]+", b"", outcome.stderr)
 
 
+def put_driver(folder: Path) -> None:
+    shutil.copy(daq.driver(), folder / DAQ)
+
+
+def without_driver(outcome: Outcome) -> None:
+    outcome.files.pop(DAQ, None)
+
+
+def snorts_daq() -> LiveCase:
+    """Its acquisition module, driven as it does."""
+    words = ("-M", "{modules}", "-i", "{left}", "-s", "262144", "-t", "100", "-V", "buffer_size=33554432", "-e", MARKER)
+    argv = tuple(word.replace("{modules}", str(daq.modules())) for word in words)
+    return LiveCase((f"./{DAQ}", *argv), ready=b"started", stop=None, prepare=put_driver)
+
+
 def tcpdump(*words: str) -> LiveCase:
     return LiveCase(("tcpdump", "-i", "{left}", "-B", "32768", *words))
 
@@ -126,22 +143,30 @@ TOOLS = (
         LiveCase(("tshark", "-q", "-n", "-i", "{left}", "-B", "32", "-w", "out"), b"Capturing on"),
         dumped,
     ),
-    Tool("ngrep", "ngrep", ngrep(), whole=True, asks=True),
+    Tool("ngrep", "ngrep", ngrep(), whole=True, asks=True, tells=False),
     # to the console: a file for each connection takes it so long that stock loses packets, of which it does not speak
-    Tool("tcpflow", "tcpflow", tcpflow(), whole=True),
-    Tool("p0f", "p0f", LiveCase(("p0f", "-p", "-i", "{left}", "-o", "log"), ready=b"Entered main event loop")),
+    Tool("tcpflow", "tcpflow", tcpflow(), whole=True, tells=False),
+    Tool(
+        "p0f",
+        "p0f",
+        LiveCase(("p0f", "-p", "-i", "{left}", "-o", "log"), ready=b"Entered main event loop"),
+        tells=False,
+    ),
     Tool("softflowd", "softflowd", LiveCase(("sh", "-c", SOFTFLOWD), ready=b"starting data"), libpcaps_counts),
     Tool(
         "argus",
         "argus",
-        LiveCase(("argus", "-F", "/dev/null", "-i", "{left}", "-w", "{cwd}/out"), ready=b""),
+        # -U: without it packets are cut at 96 octets, behind which argus looks for ports that IPv6 headers push there
+        LiveCase(("argus", "-F", "/dev/null", "-U", "1500", "-i", "{left}", "-w", "{cwd}/out"), ready=b""),
         without_argus_records,
         asks=True,
+        tells=False,
     ),
+    Tool("snort DAQ", "gcc", snorts_daq(), without_driver),
     Tool("pypcap", sys.executable, python("pypcap")),
     Tool("pypcap immediate", sys.executable, python("immediate")),
     Tool("pcapy-ng", sys.executable, python("pcapy", OWN_LIBPCAP)),
-    Tool("scapy", sys.executable, python("scapy"), asks=True),
+    Tool("scapy", sys.executable, python("scapy"), asks=True, tells=False),
     Tool("pyffpf", sys.executable, python("pyffpf")),
 )
 

@@ -7,6 +7,7 @@ savefiles in the offline comparisons.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,19 +69,42 @@ class Group:
         ns.send(ns.right, [END])
 
 
-def readable(path: Path, whole: bool = True) -> Capture | None:
-    """The capture, if each of its frames can be sent as it is."""
-    content = path.read_bytes() if path.stat().st_size <= LARGEST_FILE else b""
-    order = pcapfile.byte_order(content)
-    if order is None or int.from_bytes(content[20:24], "little" if order == "<" else "big") != ETHERNET:
-        return None
+class UnsendableError(Exception):
+    """Why a capture cannot be replayed."""
+
+
+def as_pcap(path: Path) -> bytes:
+    """Its octets, as a pcap file; of another format as stock libpcap reads it."""
+    if path.stat().st_size > LARGEST_FILE:
+        raise UnsendableError(f"larger than {LARGEST_FILE} octets")
+    content = path.read_bytes()
+    if not pcapfile.is_savefile(content):
+        content = subprocess.run(["tcpdump", "-r", path, "-w", "-"], capture_output=True, check=False).stdout
+    return content
+
+
+def readable(path: Path, whole: bool = True) -> Capture:
+    """The capture, if each of its frames can be sent as it is; UnsendableError if not."""
+    content = as_pcap(path)
+    link_type = pcapfile.link_type(content)
+    if link_type is None:
+        raise UnsendableError("stock does not read it")
+    if link_type != ETHERNET:
+        raise UnsendableError(f"of link type {link_type}, which no veth pair has")
     count = 0
     for record in pcapfile.records(content):
-        there = len(record.data) == record.captured
-        if not there or not LEAST <= record.captured <= MOST or record.seconds >= 1 << 31:
-            return None
+        if len(record.data) != record.captured:
+            raise UnsendableError("its last packet is cut off")
+        if not record.wire:
+            raise UnsendableError("has a frame that had no octet on the wire")
+        if not LEAST <= record.captured <= MOST:
+            raise UnsendableError(f"has a frame of {record.captured} octets")
+        if record.seconds >= 1 << 31:
+            raise UnsendableError("has a time that tcpreplay does not take")
         count += 1
-    return Capture(path, count, whole) if count else None
+    if not count:
+        raise UnsendableError("holds no packet")
+    return Capture(path, count, whole)
 
 
 # One each of what networks do to packets.
@@ -100,18 +124,22 @@ def families(folder: Path) -> list[Group]:
     without_runts(made["malformed"])
     groups = []
     for name, members in (("families", WHOLE), ("cut and malformed", CUT)):
-        found = [capture for member in members if (capture := readable(made[member], members is WHOLE))]
-        assert len(found) == len(members), "a family cannot be replayed"
-        groups.append(Group(name, tuple(found)))
+        groups.append(Group(name, tuple(readable(made[member], members is WHOLE) for member in members)))
     return groups
 
 
-def shared() -> list[Capture]:
-    """The captures beside the project, when they are there; those of whole packets first."""
-    found = [capture for path in sorted(harness.SHARED_CAPTURES.glob("*.pcap")) if (capture := readable(path))]
+def shared() -> tuple[list[Capture], dict[str, str]]:
+    """The captures beside the project, when they are there, those of whole packets first; and of those that cannot be
+    replayed, why."""
+    found, left_out = [], {}
+    for path in sorted(harness.SHARED_CAPTURES.glob("*.pcap*")):
+        try:
+            found.append(readable(path))
+        except UnsendableError as error:
+            left_out[path.name] = str(error)
     whole = offline.uncut(tuple(capture.path for capture in found))
     judged = [replace(capture, whole=capture.path in whole) for capture in found]
-    return sorted(judged, key=lambda capture: not capture.whole)
+    return sorted(judged, key=lambda capture: not capture.whole), left_out
 
 
 def in_groups(name: str, found: Sequence[Capture], packets: int) -> list[Group]:
