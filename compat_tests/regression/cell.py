@@ -166,13 +166,13 @@ def judged(cell: Cell, tool: Tool, outcomes: Sequence[Outcome], served: Served, 
     found = harness.differences(stock, ffpf, expect.normalise)
     if not found:
         return verdict
-    said = losses.Said(losses.lost(stock), losses.lost(ffpf))
-    if said.stock:
-        beside = losses.beside(stock, ffpf, said)
+    drops = losses.Said(losses.lost(stock), losses.lost(ffpf))
+    if drops.stock:
+        beside = losses.beside(stock, ffpf, drops)
         kind = DIFFERENT if beside else LOSSES
-        return dataclasses.replace(verdict, verdict=kind, detail="\n".join([str(said), *beside]))
+        return dataclasses.replace(verdict, verdict=kind, detail="\n".join([str(drops), *beside]))
     decoded = decode.first_difference(stock, ffpf, cell.group)
-    return dataclasses.replace(verdict, verdict=DIFFERENT, detail="\n".join([str(said), *found]), decoded=decoded)
+    return dataclasses.replace(verdict, verdict=DIFFERENT, detail="\n".join([str(drops), *found]), decoded=decoded)
 
 
 def called(outcome: Outcome, device: str, name: str) -> None:

@@ -23,7 +23,7 @@ pre { background: #f6f6f6; padding: .8em; overflow-x: auto }
 """
 WORDS = {
     "same": "the same octets: packets, order, times, statistics; *: alone, not beside the other tools",
-    "losses": "stock lost packets at that rate; what both saw is the same",
+    "losses": "packets were lost at that rate; slower, nothing differs",
     "crashed": "the tool does not survive these captures, on stock either",
     "different": "something differs that is not lost packets",
     "failed": "a run did not end, or was not FFPF's",
