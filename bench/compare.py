@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`python -m bench.compare`: the last run of the history beside the one before it on the same machine.
+"""`python -m bench.compare`: the last run of the history beside what ran before it on the same machine.
 
-Shown are the figures that became others by a tenth at least (`--least`), and whose quartiles do not meet: whether more
-is better depends on the figure. Runs must have benchmarks in common. Exit code 0, also where something became slower:
-machines are shared, and a person judges.
+A machine is its processors, their model and the kernel; quick runs are compared with quick ones. Each figure stands
+beside the last one before it, whichever run that was in. Shown are those that became others by a tenth at least
+(`--least`), and whose quartiles do not meet: whether more is better depends on the figure.
+
+Exit code 0, also where something became slower, or where there is nothing to compare: machines are shared, and a person
+judges. With `--exit-code` it is 3 where a figure is shown. 1: the history cannot be read; 2: wrong options.
 """
 
 from __future__ import annotations
@@ -17,17 +20,6 @@ from bench import figures, measure
 from bench.figures import Change, Run
 
 HISTORY = measure.ROOT / "build" / "bench" / "history.jsonl"
-
-
-def pair(runs: list[Run]) -> tuple[Run, Run] | None:
-    """The last run, and the one before it on the same machine that has a figure in common with it."""
-    if not runs:
-        return None
-    now = runs[-1]
-    for before in reversed(runs[:-1]):
-        if before.machine == now.machine and figures.changes(before, now):
-            return before, now
-    return None
 
 
 def row(change: Change) -> list[str]:
@@ -45,18 +37,21 @@ def row(change: Change) -> list[str]:
 
 
 def when(run: Run) -> str:
-    return f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(run.time))} ({run.commit})"
+    load = f", load average {run.load[0]:.1f} to {run.load[1]:.1f}" if run.load else ""
+    return f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(run.time))} ({run.commit}{load})"
 
 
-def report(runs: list[Run], least: float) -> str:
-    """What is printed; says so when there is nothing to compare."""
-    found = pair(runs)
-    if found is None:
-        return "nothing to compare: `make bench` has not run twice on this machine"
-    before, now = found
+def compared(runs: list[Run], least: float) -> tuple[str, bool]:
+    """What is printed, which says so when there is nothing to compare; and whether a figure became another."""
+    before = figures.earlier(runs)
+    if not before:
+        return "nothing to compare: `make bench` has not run twice on this machine", False
+    now = runs[-1]
+    peers = sorted({run.time: run for _, run in before.values()}.values(), key=lambda run: run.time, reverse=True)
     all_of = figures.changes(before, now)
     others = figures.large(all_of, least)
-    lines = [f"{when(now)} beside {when(before)}, {now.machine}"]
+    lines = [f"{when(now)}, {now.machine}{', quick' if now.quick else ''}", "beside"]
+    lines += [f"    {when(run)}: {sum(one is run for _, one in before.values())} figures" for run in peers]
     drift = figures.drift(all_of)
     if drift is not None:
         lines.append(f"{len(all_of)} figures in common; the median ratio of all is {drift:.2f}")
@@ -65,20 +60,22 @@ def report(runs: list[Run], least: float) -> str:
         lines += ["", table]
     else:
         lines.append(f"none became another by {least:.0%} or more beyond its quartiles")
-    return "\n".join(lines)
+    return "\n".join(lines), bool(others)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.compare", description="Compares the last two runs.")
     parser.add_argument("--history", type=Path, default=HISTORY, help="default: %(default)s")
     parser.add_argument("--least", type=float, default=0.1, help="share by which a median must differ")
+    parser.add_argument("--exit-code", action="store_true", help="3 when a figure became another")
     args = parser.parse_args()
     try:
-        print(report(figures.history(args.history), args.least))
+        text, changed = compared(figures.history(args.history), args.least)
     except ValueError as error:
         print(f"{args.history}: {error}", file=sys.stderr)
         return 1
-    return 0
+    print(text)
+    return 3 if changed and args.exit_code else 0
 
 
 if __name__ == "__main__":

@@ -98,13 +98,15 @@ def make_veth_pair(*sides: str) -> None:
         subprocess.run(["ip", "link", "set", side, "up"], check=True)
 
 
-def wait_until_listening(report: Path) -> None:
-    """Waits until a tcpdump whose standard error goes to the file report has its ring; RuntimeError after 5 seconds."""
-    for _ in range(500):
+def wait_until_listening(report: Path, tool: subprocess.Popen[bytes] | None = None) -> None:
+    """Waits until a tool like tcpdump, whose standard error goes to the file report, captures. RuntimeError after a
+    minute, or when it has ended."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end and (tool is None or tool.poll() is None):
         if "listening on" in report.read_text():
             return
         time.sleep(0.01)
-    raise RuntimeError(f"tcpdump did not begin: {report.read_text()}")
+    raise RuntimeError(f"the tool did not begin: {report.read_text()}")
 
 
 def peak_kib(command: Sequence[str], peer: str) -> int:
@@ -168,6 +170,11 @@ def machine() -> str:
             model = line.split(":", 1)[1].strip()
             break
     return f"{os.cpu_count()} processors ({model}), {platform.system()} {platform.release().split('-')[0]}"
+
+
+def load() -> str:
+    """The load average of the last minute."""
+    return f"{os.getloadavg()[0]:.1f}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

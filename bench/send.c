@@ -20,23 +20,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BURST = 64, FRAME_MIN = 60, FRAME_MAX = 9000 };
+#include "frame.h"
+
+enum { BURST = 64 };
 
 static uint8_t frames[BURST][FRAME_MAX];
-
-static void
-fill_frame(uint8_t *frame, unsigned size, unsigned number)
-{
-	/* A destination that is nobody's address: the stack looks once and forgets. IPv4, UDP, no checksum. */
-	static const uint8_t head[] = { 2, 0,  0,  0, 0, 9,  2, 0, 0, 0,  0, 1, 8, 0,    0x45, 0, 0,  0, 0, 0, 0x40,
-					0, 64, 17, 0, 0, 10, 1, 0, 1, 10, 2, 0, 2, 0x30, 0x39, 0, 53, 0, 0, 0, 0 };
-
-	memset(frame, (int)number, size);
-	memcpy(frame, head, sizeof(head));
-	frame[16] = (uint8_t)((size - 14) >> 8);
-	frame[17] = (uint8_t)(size - 14);
-	frame[29] = (uint8_t)number;
-}
 
 static double
 seconds(const struct timespec *t)
@@ -63,7 +51,7 @@ send_all(int fd, const struct sockaddr_ll *to, uint64_t count, double rate, unsi
 	uint64_t sent = 0;
 
 	for (unsigned i = 0; i < BURST; i++) {
-		fill_frame(frames[i], size, i);
+		frame_fill(frames[i], size, i);
 		pieces[i] = (struct iovec){ frames[i], size };
 		messages[i].msg_hdr = (struct msghdr){
 			.msg_name = (void *)to, .msg_namelen = sizeof(*to), .msg_iov = &pieces[i], .msg_iovlen = 1

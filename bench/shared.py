@@ -50,20 +50,24 @@ class Captures:
 class Daemon:
     """An ffpfd of this benchmark's own, on a socket of its own."""
 
-    def __init__(self, folder: Path, config: str = "") -> None:
-        """config: TOML, beside the defaults."""
+    def __init__(self, folder: Path, config: str = "", under: Sequence[str] = ()) -> None:
+        """config: TOML, beside the defaults. under: a command that runs it, with what it is to be denied."""
         self.socket = folder / "ffpfd.sock"
         self._log = (folder / "ffpfd.log").open("w")
         (folder / "ffpfd.toml").write_text(config)
-        command = [sys.executable, "-m", "pyffpf.cli.ffpfd", "--config", str(folder / "ffpfd.toml")]
+        command = [*under, sys.executable, "-m", "pyffpf.cli.ffpfd", "--config", str(folder / "ffpfd.toml")]
         command += ["--socket", str(self.socket)]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
-        for _ in range(500):
+        for _ in range(3000):
             if self.socket.exists():
                 return
             time.sleep(0.02)
         self.close()
         raise RuntimeError(f"ffpfd did not begin: {(folder / 'ffpfd.log').read_text()}")
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def cpu_ns(self) -> int:
         """CPU time that its threads have used so far."""
@@ -77,8 +81,8 @@ class Daemon:
 
 
 @contextmanager
-def running(folder: Path, config: str = "") -> Iterator[Daemon]:
-    daemon = Daemon(folder, config)
+def running(folder: Path, config: str = "", under: Sequence[str] = ()) -> Iterator[Daemon]:
+    daemon = Daemon(folder, config, under)
     try:
         yield daemon
     finally:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is read from the tables of benchmarks, kept and compared. No time is measured here."""
+"""What is read from the tables of benchmarks, kept, drawn and compared. No time is measured here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from bench import __main__ as runner
 from bench import compare, figures, measure, plots
 from bench.figures import Figure, Name, Run
 
@@ -29,8 +28,20 @@ def test_tables_become_figures() -> None:
     assert len(found) == 6  # "0 / 0" and the empty cell are none
 
 
-def run(at: float, ns: str, machine: str = "m") -> Run:
-    return Run(at, machine, "abc", tuple(figures.read("live", output(ns))))
+def test_a_number_in_the_first_column_names_its_row() -> None:
+    """As in the paper's figures 11 and 12, whose rows are rates and numbers of tools."""
+    table = measure.table(["packets/s", "libpcap", "FFPF"], [["50,000", "78 [77..79]", "81"], ["100,000", "60", "70"]])
+    assert [str(one.name) for one in figures.read("paper", table)] == [
+        "paper 1, 50,000: libpcap", "paper 1, 50,000: FFPF", "paper 1, 100,000: libpcap", "paper 1, 100,000: FFPF",
+    ]  # fmt: skip
+
+
+def test_a_table_is_called_what_stands_above_it() -> None:
+    assert figures.titles(output()) == ["words", "more"]
+
+
+def run(at: float, ns: str, machine: str = "m", bench: str = "live", quick: bool = False) -> Run:
+    return Run(at, machine, "abc", tuple(figures.read(bench, output(ns))), quick, (0.5, 1.5))
 
 
 def test_history_is_kept_and_read(tmp_path: Path) -> None:
@@ -39,6 +50,8 @@ def test_history_is_kept_and_read(tmp_path: Path) -> None:
     for one in (run(1.0, "48.3 [48.2..51.3]"), run(2.0, "50")):
         figures.keep(path, one)
     assert figures.history(path) == [run(1.0, "48.3 [48.2..51.3]"), run(2.0, "50")]
+    path.write_text('{"time": 1, "machine": "m", "commit": "abc", "figures": [["live", 1, "a", "b", 2, 1, 3]]}\n')
+    assert figures.history(path) == [Run(1, "m", "abc", (Figure(Name("live", 1, "a", "b"), 2, 1, 3),))]
     path.write_text('{"time": 1}\n')
     with pytest.raises(ValueError, match="no run of benchmarks"):
         figures.history(path)
@@ -46,25 +59,59 @@ def test_history_is_kept_and_read(tmp_path: Path) -> None:
 
 def test_what_changed_beyond_its_spread_is_told() -> None:
     before = run(1.0, "48.3 [48.2..51.3]")
-    report = compare.report([before, run(2.0, "60.0 [58.0..61.0]")], 0.1)
+    report, changed = compare.compared([before, run(2.0, "60.0 [58.0..61.0]")], 0.1)
     assert "| live 1, none, 64: FFPF ns | 48.3 [48.2..51.3] | 60 [58..61] | 1.24" in report
     assert report.count("live 1") == 1
+    assert changed
     for same in ("60.0 [50.0..61.0]", "51.5 [51.4..51.6]"):  # quartiles meet; less than a tenth
-        assert "none became another" in compare.report([before, run(2.0, same)], 0.1)
+        report, changed = compare.compared([before, run(2.0, same)], 0.1)
+        assert "none became another" in report
+        assert not changed
 
 
-def test_runs_of_another_machine_are_passed_over() -> None:
-    mine, other = run(1.0, "48.3"), run(2.0, "99", machine="other")
-    assert compare.pair([mine, other]) is None
-    assert compare.pair([mine, other, run(3.0, "70")]) == (mine, run(3.0, "70"))
-    assert "nothing to compare" in compare.report([mine], 0.1)
-    assert "nothing to compare" in compare.report([], 0.1)
+@pytest.mark.parametrize(
+    "other", [run(2.0, "99", machine="other"), run(2.0, "99", quick=True)], ids=["machine", "quick"]
+)
+def test_runs_of_other_machines_and_quick_ones_are_passed_over(other: Run) -> None:
+    mine, now = run(1.0, "48.3"), run(3.0, "70")
+    assert figures.earlier([mine, other]) == {}
+    assert {peer.time for _, peer in figures.earlier([mine, other, now]).values()} == {1.0}
+    assert "| 48.3 [48.3..48.3] | 70 [70..70]" in compare.compared([mine, other, now], 0.1)[0]
+    for alone in ([mine], []):
+        assert "nothing to compare" in compare.compared(alone, 0.1)[0]
+
+
+def test_a_run_of_some_benchmarks_hides_no_run_of_all() -> None:
+    both = figures.read("live", output("48.3")) + figures.read("hook", output("48.3"))
+    every = Run(1.0, "m", "abc", tuple(both))
+    now = Run(3.0, "m", "abc", tuple(both))
+    found = figures.earlier([every, run(2.0, "50"), now])
+    assert {(name.bench, peer.time) for name, (_, peer) in found.items()} == {("live", 2.0), ("hook", 1.0)}
+
+
+def test_the_exit_code_tells_of_changes_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "history.jsonl"
+
+    def code(*options: str) -> int:
+        monkeypatch.setattr("sys.argv", ["compare", "--history", str(path), *options])
+        return compare.main()
+
+    assert code("--exit-code") == 0  # nothing to compare
+    for one in (run(1.0, "48.3 [48.2..51.3]"), run(2.0, "60.0 [58.0..61.0]")):
+        figures.keep(path, one)
+    assert code() == 0
+    assert code("--exit-code") == 3
+    assert code("--exit-code", "--least", "0.5") == 0
+    path.write_text("nonsense\n")
+    assert code() == 1
 
 
 def test_a_picture_for_each_table(tmp_path: Path) -> None:
-    drawn = plots.draw(figures.read("live", output()), tmp_path)
+    drawn = plots.draw(run(1.0, "48.3"), {("live", 1): "what it is"}, tmp_path)
     assert [path.name for path in drawn] == ["live-1.svg", "live-2.svg"]
     assert all(path.read_text().startswith("<?xml") for path in drawn)
+    assert "<!-- live, 1: what it is -->" in drawn[0].read_text()
+    assert "load average 0.5 to 1.5" in drawn[0].read_text()
 
 
 def test_every_benchmark_of_the_recorded_results_is_read() -> None:
@@ -74,11 +121,3 @@ def test_every_benchmark_of_the_recorded_results_is_read() -> None:
     found = figures.read("all", text)
     assert count > 15
     assert {one.name.table for one in found} == set(range(1, count + 1))
-
-
-def test_a_run_leaves_report_figures_and_history(tmp_path: Path) -> None:
-    runner.keep(output(), figures.read("live", output()), tmp_path)
-    assert (tmp_path / "report.txt").read_text() == output()
-    (kept,) = figures.history(tmp_path / compare.HISTORY.name)
-    assert kept == Run.of((tmp_path / "figures.json").read_text())
-    assert len(kept.figures) == 6
