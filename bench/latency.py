@@ -4,9 +4,10 @@
 latency_send.c writes the time of sending, by CLOCK_MONOTONIC, into each frame, and the reader takes the clock as soon
 as it has the packet. What is measured so is the send call, the veth pair, the kernel's stack, the capture, the wake-up
 and, where more packets wait than one, those that are read before. Sender and reader have a processor each; ffpfd runs
-where it likes. Readers take turns within a round; a percentile is a round's, shown as the median and quartiles of the
-rounds. One is shown where a round has a packet beyond it. The benchmark runs itself again in a network namespace of its
-own, which goes with it.
+where it likes. With `--real-time` they all have real-time priority: on a machine that is busy with other things, the
+capture is measured, and not the queue for the processor. Readers take turns within a round; a percentile is a round's,
+shown as the median and quartiles of the rounds. One is shown where a round has a packet beyond it. The benchmark runs
+itself again in a network namespace of its own, which goes with it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ FLUSH_S = 1.5 * TIMEOUT_MS / 1000
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 # Without these two the kernel refuses the hook, and ffpfd captures by TPACKET into userspace lanes.
 NO_HOOK = ("setpriv", "--bounding-set=-bpf,-sys_admin", "--inh-caps=-bpf,-sys_admin")
+REAL_TIME = ("chrt", "--fifo", "1")
 
 Samples = npt.NDArray[np.int64]  # (n, 2), ns: from sending, and from the kernel's time stamp
 
@@ -93,15 +95,19 @@ READERS = {
 
 
 @dataclass(frozen=True)
-class Daemons:
+class Place:
+    """Where readers run. under: the command that runs them, sender and ffpfd."""
+
     hook: shared.Daemon
     lane: shared.Daemon
+    folder: Path
+    under: tuple[str, ...]
 
 
-def command_of(reader: Reader, count: int, file: Path, daemons: Daemons) -> tuple[list[str], dict[str, str]]:
+def command_of(reader: Reader, count: int, file: Path, place: Place) -> tuple[list[str], dict[str, str]]:
     """What reads, and its environment."""
     words = [live.SIDES[1], str(count), str(file)]
-    socket = str((daemons.lane if reader.lane else daemons.hook).socket)
+    socket = str((place.lane if reader.lane else place.hook).socket)
     if reader.python:
         return [sys.executable, "-m", "bench.latency_reader", *words, reader.engine, reader.how], {
             **os.environ, "FFPF_SOCKET": socket}  # fmt: skip
@@ -109,17 +115,17 @@ def command_of(reader: Reader, count: int, file: Path, daemons: Daemons) -> tupl
     return [str(BIN / "bench_latency_read"), *words, reader.how], measure.environment(reader.peer, extra)
 
 
-def taken(reader: Reader, load: Load, daemons: Daemons, folder: Path) -> Samples:
+def taken(reader: Reader, load: Load, place: Place) -> Samples:
     """One run: what was read, in the order of reading."""
-    report, file = folder / "report", folder / "samples"
+    report, file = place.folder / "report", place.folder / "samples"
     processors = sorted(os.sched_getaffinity(0))
-    command, env = command_of(reader, load.count, file, daemons)
+    command, env = command_of(reader, load.count, file, place)
     with report.open("w") as said:
-        process = subprocess.Popen(["taskset", "-c", str(processors[-1]), *command], env=env, stderr=said)
+        process = subprocess.Popen([*place.under, "taskset", "-c", str(processors[-1]), *command], env=env, stderr=said)
     try:
         measure.wait_until_listening(report, process)
-        words = [live.SIDES[0], load.count, load.rate, load.burst, processors[0]]
-        subprocess.run([str(BIN / "bench_latency_send"), *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+        words = [BIN / "bench_latency_send", live.SIDES[0], load.count, load.rate, load.burst, processors[0]]
+        subprocess.run([*place.under, *map(str, words)], check=True, stdout=subprocess.DEVNULL)
         end = time.monotonic() + FLUSH_S
         while process.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
@@ -161,7 +167,7 @@ def show(found: Mapping[str, Mapping[str, list[Samples]]], loads: Mapping[str, L
         print(measure.table(header, [row(name, rounds, loads[load].count) for name, rounds in readers.items()]))
 
 
-def inside(rounds: int, scale: float, only: str, plots: Path) -> None:
+def inside(rounds: int, scale: float, only: str, plots: Path, real_time: bool) -> None:
     """What runs in the namespace."""
     measure.make_veth_pair(*live.SIDES)
     began = time.strftime("%Y-%m-%d %H:%M"), measure.load()
@@ -170,19 +176,22 @@ def inside(rounds: int, scale: float, only: str, plots: Path) -> None:
     found: dict[str, dict[str, list[Samples]]] = {load: {name: [] for name in names} for load in loads}
     with ExitStack() as stack:
         folders = [Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ffpf-bench-"))) for _ in range(2)]
-        hook = stack.enter_context(shared.running(folders[0]))
-        lane = stack.enter_context(shared.running(folders[1], under=NO_HOOK))
+        under = REAL_TIME if real_time else ()
+        hook = stack.enter_context(shared.running(folders[0], under=under))
+        lane = stack.enter_context(shared.running(folders[1], under=(*under, *NO_HOOK)))
+        place = Place(hook, lane, folders[0], under)
         for number in range(rounds):
             first = number % len(names)
             for load, readers in found.items():
                 for name in names[first:] + names[:first]:  # whoever comes first changes
                     try:
-                        samples = taken(READERS[name], loads[load], Daemons(hook, lane), folders[0])
+                        samples = taken(READERS[name], loads[load], place)
                     except RuntimeError as error:  # counted as lost: the other readers' figures are good
                         print(f"{name}, {load}: {error}", file=sys.stderr)
                         samples = np.empty((0, 2), np.int64)
                     readers[name].append(samples)
-    conditions = f"{measure.machine()}; {began[0]}, load average {began[1]} and {measure.load()} at the end"
+    priority = "real-time priority; " if real_time else ""
+    conditions = f"{priority}{measure.machine()}; {began[0]}, load average {began[1]} and {measure.load()} at the end"
     print(f"from wire to reader, 64 octets, {rounds} rounds in turns; {conditions}")
     show(found, loads)
     curves = {
@@ -199,15 +208,17 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="of the seconds that each load takes")
     parser.add_argument("--only", default="", help="readers whose name has this text in it")
     parser.add_argument("--plots", type=Path, default=measure.ROOT / "build" / "plots", help="where latency.svg goes")
+    parser.add_argument("--real-time", action="store_true", help="sender, readers and ffpfd before all other work")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.inside:
-        inside(args.rounds, args.scale, args.only, args.plots)
+        inside(args.rounds, args.scale, args.only, args.plots, args.real_time)
         return
     with build.locked():
         build.build_bench_program(measure.ROOT / "bench" / "latency_send.c")
         build.build_bench_program(measure.ROOT / "bench" / "latency_read.c", ["-lpcap"])
     options = ["--rounds", str(args.rounds), "--scale", str(args.scale), f"--only={args.only}"]
+    options += ["--real-time"] * args.real_time
     raise SystemExit(measure.again_in_namespace("bench.latency", [*options, "--plots", str(args.plots.resolve())]))
 
 

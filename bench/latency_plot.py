@@ -13,6 +13,7 @@ from bench import svg
 
 SHARES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
 COLOURS = ("#222222", "#777777", "#3a6fb0", "#b3261e", "#e08a1e", "#2a9d8f", "#8e5bb5")
+TICKS = {1: "1 µs", 10: "10 µs", 100: "100 µs", 1e3: "1 ms", 1e4: "10 ms", 1e5: "100 ms", 1e6: "1 s"}  # by microseconds
 POINTS = 300  # of a curve
 
 
@@ -40,7 +41,7 @@ def draw(
     """curves: by load, by reader, ns of all packets. waiting: readers that are drawn with dashes."""
     names = list(dict.fromkeys(name for readers in curves.values() for name in readers))
     colour = colours(names, waiting)
-    with svg.drawn(path, 2, 2, figsize=(10.5, 8.6), sharey=True) as (figure, axes):
+    with svg.drawn(path, 2, 2, figsize=(10.5, 8.6), sharex=True, sharey=True) as (figure, axes):
         for axis, (load, readers) in zip(axes.flat, curves.items(), strict=True):
             for name, ns in readers.items():
                 if len(ns):
@@ -48,8 +49,11 @@ def draw(
             axis.set_title(load, fontsize=10)
             axis.set_xscale("log")
             axis.set_yticks(nines(SHARES), [f"{share:.2%}".replace(".00%", "%") for share in SHARES])
+            axis.set_xticks(list(TICKS), list(TICKS.values()))
+            axis.tick_params(labelsize=8, labelbottom=True)
             axis.grid(alpha=0.3)
-        figure.supxlabel("microseconds from sending to reading", fontsize=10)
+        for axis in axes[1]:
+            axis.set_xlabel("from sending to reading", fontsize=10)
         figure.supylabel("share of packets", fontsize=10)
         figure.suptitle("From wire to reader", fontsize=12)
         handles, labels = axes.flat[0].get_legend_handles_labels()

@@ -40,7 +40,9 @@ CELL_BYTES = 64
 IBUF_ENTRY_BYTES = 8
 PUBLISH_BATCH = 32
 LIVE_SNAP_LEN = 262144
-LIVE_BLOCK_MS = 5  # a block of the kernel's ring is handed over at this age at the latest
+# A block of the kernel's ring is handed over at this age at the latest, the shortest that there is: so long a reader in
+# immediate mode waits. 5 ms cost ffpfd 1 to 1.7% of a processor less at 50,000 packets/s, nothing at 1,000.
+LIVE_BLOCK_MS = 1
 LIVE_RING_BYTES = 8 << 20
 DLT_LINUX_SLL, DLT_LINUX_SLL2 = 113, 276
 ANY = "any"
