@@ -82,6 +82,12 @@ def broken(page: Path, root: Path) -> list[str]:
     return wrong
 
 
+def files_named(page: Path) -> list[str]:
+    """Files, and patterns of such, in the first columns of a page's tables."""
+    rows = re.findall(r"^\| ([^|]+) \|", page.read_text(), re.MULTILINE)
+    return [name for row in rows for name in re.findall(r"`([\w*][\w*./-]*\.(?:c|h|py|toml|sh))`", row)]
+
+
 def picture_faults(text: str) -> list[str]:
     """Why an SVG would not be shown, whole and by itself, on a page."""
     try:

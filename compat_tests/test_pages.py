@@ -49,6 +49,14 @@ def test_pictures_are_on_a_page() -> None:
     assert {lint.ROOT / name for name in lint.tracked("*.svg")} <= shown
 
 
+@pytest.mark.parametrize("name", [name for name in project_pages() if name.count("/") > 0 and "README" in name])
+def test_files_that_a_room_names_are_there(name: str) -> None:
+    page = lint.ROOT / name
+    named = pages.files_named(page)
+    missing = [file for file in named if not any(page.parent.glob(file.replace("NAME", "*")))]
+    assert not missing
+
+
 def test_what_is_wrong_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
@@ -56,6 +64,9 @@ def test_what_is_wrong_is_found(tmp_path: Path) -> None:
         '![e](../out.svg)\n\n| [f](page.md#no) |\n|---|\n| <img src="lost.svg"> |\n\n[g](https://example.org/x)\n'
         "\n    [not](a-link)\n"
     )
+    assert not pages.files_named(page)
+    page.with_name("room.md").write_text("| `a.c`, `b_*.py`, `c/`, `d.x` | `e.c` |\n| x `f.h` | |\n`g.c`\n")
+    assert pages.files_named(page.with_name("room.md")) == ["a.c", "b_*.py", "f.h"]
     words = [line.partition(":")[0] for line in pages.broken(page, tmp_path)]
     assert words == ["#same-2", "gone.md", "../out.svg", "page.md#no", "lost.svg"]
 

@@ -37,15 +37,15 @@ KEY_S = 0.012
 
 # Each with the seconds that its reader is given.
 COMMANDS = (
-    ("grep CapEff /proc/self/status     # no rights at all", 0.8),
-    ("ffpf-run tcpdump -qnti eth0 -c 3 tcp port 443", 1.2),
+    ("grep CapEff /proc/self/status     # no rights at all", 1.0),
+    ("ffpf-run tcpdump -qnti eth0 -c 3 tcp port 443", 1.4),
     ("ffpf-run tcpdump -i eth0 -w web.pcap tcp port 80 2>web.log &", 0.2),
     ("ffpf-run tcpdump -i eth0 -w udp.pcap udp 2>udp.log &", 0.2),
-    ("ffpf status | tail -n 4", 1.2),
+    ("ffpf status | tail -n 4", 1.4),
     (
         "ffpf-flow --seconds 2 --graph graph.svg '(device,eth0) -> (BPF,udp) -> (topk,k=3 of=dport)'"
         " '(device,eth0) -> (BPF,udp) -> (FPL-2,\"RETURN DPORT IN {53, 443};\") -> (bytecount)'",
-        1.2,
+        1.5,
     ),
     ("kill %1 %2; wait; tail -n 3 web.log", 0.2),
 )

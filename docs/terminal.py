@@ -30,10 +30,12 @@ import pyte
 COLUMNS, ROWS = 104, 30
 TEXT_ROWS = 600  # of the screen that the text is taken from, which never scrolls
 PROMPT = "anna$ "
+PS1 = r"\[\e[1;32m\]anna$\[\e[0m\] "  # the same in colour, as bash wants it
+PROMPT_RAW = b"anna$\x1b[0m "  # and its end as bash writes it
 DONE = re.compile(rb"\x1b\]777;(\d+)\x07")  # what bash writes before each prompt: the exit code
 COMMAND_S = 60.0
-PAUSE_MAX_S = 1.0
-HOLD_S = 3.0  # how long the last screen stays
+PAUSE_MAX_S = 1.5
+HOLD_S = 4.0  # how long the last screen stays
 TOGETHER_S = 0.04  # screens closer than that are one
 KEYS = 3  # characters typed at once
 
@@ -95,7 +97,7 @@ class Shell:
         self.commands: list[Command] = []
         self.frames: list[Frame] = []
         self._argv, self._folder, self._key_s = list(argv), folder, key_s
-        terminal = {"TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(ROWS), "PS1": PROMPT}
+        terminal = {"TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(ROWS), "PS1": PS1}
         marks = {
             "PROMPT_COMMAND": r"printf '\033]777;%d\007' $?",
             "HISTFILE": "",
@@ -156,7 +158,7 @@ class Shell:
         end = time.monotonic() + COMMAND_S
         while True:
             mark = DONE.search(self._raw)
-            if mark and self._raw[mark.end() :].count(PROMPT.encode()):
+            if mark and PROMPT_RAW in self._raw[mark.end() :]:
                 self._raw = b""
                 return int(mark[1])
             assert time.monotonic() < end, f"{what} did not end within {COMMAND_S} s; the screen:\n{self.text()}"
