@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,32 @@ def test_files_that_a_room_names_are_there(name: str) -> None:
     named = pages.files_named(page)
     missing = [file for file in named if not any(page.parent.glob(file.replace("NAME", "*")))]
     assert not missing
+
+
+def test_readmes_figures_are_those_of_results() -> None:
+    """Each row's figures stand in the section of RESULTS.md whose letter it has; aims are ours, not results."""
+    parts = re.split(r"^## \((\w)\)", (lint.ROOT / "bench" / "RESULTS.md").read_text(), flags=re.MULTILINE)
+    results = dict(zip(parts[1::2], parts[2::2], strict=True))
+    readme = (lint.ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| (\w) \| [^|]+ \| (.*) \|$", readme, re.MULTILINE)
+    assert len(rows) > 8
+    for letter, cells in rows:
+        shown = numbers(re.sub(r"\(aim: [^)]*\)|for 100 times", "", cells))
+        assert shown and shown <= numbers(results[letter]), f"{letter}: {cells}"
+    for limit in re.findall(r"^- \*\*.*(?:\n  .*)*", readme, re.MULTILINE):
+        for words, letters in re.findall(r"([^(]*)\(((?:\w, )*\w)\)", limit):
+            decimals = {number for number in numbers(words) if "." in number and number not in ("6.1", "6.4", "6.18")}
+            known = set().union(*(numbers(results[letter]) for letter in letters.split(", ")))
+            assert decimals <= known | rounded(known), limit
+
+
+def numbers(text: str) -> set[str]:
+    return {found.replace(",", "") for found in re.findall(r"\d[\d,]*(?:\.\d+)?", text)}
+
+
+def rounded(figures: set[str]) -> set[str]:
+    """To one place: 1.44 may be told as 1.4."""
+    return {f"{float(figure):.1f}" for figure in figures}
 
 
 def test_what_is_wrong_is_found(tmp_path: Path) -> None:
