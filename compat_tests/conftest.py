@@ -28,6 +28,17 @@ def daq_driver() -> tuple[str, ...]:
     return (str(daq.driver()), "-M", str(daq.modules()))
 
 
+@pytest.fixture(scope="session")
+def ids_driver() -> Iterator[str]:
+    """Our program that calls libpcap as Snort 3 and Suricata do."""
+    source = Path(__file__).resolve().parent / "ids_driver.c"
+    with harness.scratch() as directory:
+        program = directory / "ids_driver"
+        options = ["-Wall", "-Wextra", "-Werror", "-O2", "-pthread"]
+        subprocess.run(["gcc", *options, "-o", program, source, "-lpcap"], check=True)
+        yield str(program)
+
+
 @pytest.fixture
 def ns() -> Iterator[Netns]:
     """A network namespace of the test's own, with a veth pair."""
