@@ -16,6 +16,7 @@ from pathlib import Path
 MAP_LOOKUP, MAP_UPDATE, MAP_DELETE, MAP_GET_NEXT_KEY, OBJ_PIN, OBJ_GET = 1, 2, 3, 4, 6, 7
 PROG_GET_NEXT_ID, MAP_GET_NEXT_ID, PROG_GET_FD_BY_ID, MAP_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD = 11, 12, 13, 14, 15
 MAP_FREEZE, MAP_LOOKUP_AND_DELETE = 22, 21
+LINK_GET_NEXT_ID = 31
 
 _X86 = platform.machine() == "x86_64"
 SYS_BPF, SYS_PTRACE = (321, 101) if _X86 else (280, 117)
@@ -46,7 +47,7 @@ def element(command: int, fd: int, value: ctypes.Array[ctypes.c_char], key: int 
 
 
 def ids(next_id: int) -> set[int]:
-    """Of all programs (PROG_GET_NEXT_ID) or maps (MAP_GET_NEXT_ID) of the machine."""
+    """Of all programs (PROG_GET_NEXT_ID), maps (MAP_...) or links (LINK_GET_NEXT_ID) of the machine."""
     found: set[int] = set()
     last = 0
     while True:

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from compat_tests import bpfcalls, live, numbered, shared
+from compat_tests import live, numbered, shared
 from compat_tests.harness import Run
 from compat_tests.netns import Netns, wait_until
 from compat_tests.numbered import Senders
 from compat_tests.shared import ANNA, BERT, CARA, Ffpfd, User
+from compat_tests.soak.leaks import Objects, all_objects, descriptors, objects_of
 from pyffpf.cli.control import ControlError
 
 CLIENT_KILLS = int(os.environ.get("FFPF_TEST_CLIENT_KILLS", "40"))
@@ -38,35 +39,11 @@ VICTIMS = (
     ("-i", "any", "-w", "/dev/null", "udp"),
 )
 
-Objects = set[tuple[str, int]]
-FDINFO = re.compile(r"^(map|prog)_id:\s*(\d+)$", re.MULTILINE)
-
-
-def objects_of(pid: int) -> Objects:
-    """The maps and programs that a process has descriptors of, as far as it shows."""
-    found: Objects = set()
-    try:
-        for file in Path(f"/proc/{pid}/fdinfo").iterdir():
-            found |= {(kind, int(number)) for kind, number in FDINFO.findall(file.read_text())}
-    except OSError:  # gone, or not even for root to see
-        pass
-    return found
-
-
-def all_objects() -> Objects:
-    """Of the machine."""
-    maps, programs = bpfcalls.ids(bpfcalls.MAP_GET_NEXT_ID), bpfcalls.ids(bpfcalls.PROG_GET_NEXT_ID)
-    return {("map", number) for number in maps} | {("prog", number) for number in programs}
-
 
 def of_others(mine: set[int]) -> Objects:
     """Those that processes of other people have descriptors of."""
     pids = {int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()} - mine
     return set().union(*map(objects_of, pids))
-
-
-def descriptors(pid: int) -> int:
-    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def resident_kib(pid: int) -> int:
@@ -228,8 +205,8 @@ def facts(ffpfd: Ffpfd, mine: set[int]) -> dict[str, int]:
     return {
         "maps": sum(1 for kind, _ in ours if kind == "map"),
         "programs": sum(1 for kind, _ in ours if kind == "prog"),
-        "descriptors of ffpfd": descriptors(ffpfd.pid) - compilers_pipes(ffpfd.pid),
-        "descriptors of the holder": descriptors(ffpfd.holder_pid),
+        "descriptors of ffpfd": descriptors(ffpfd.pid).total() - compilers_pipes(ffpfd.pid),
+        "descriptors of the holder": descriptors(ffpfd.holder_pid).total(),
         "memory of ffpfd, KiB": resident_kib(ffpfd.pid),
         "memory of the holder, KiB": resident_kib(ffpfd.holder_pid),
     }
