@@ -23,7 +23,7 @@ from compat_tests.regression import decode, losses, measure
 from compat_tests.regression.engines import ENGINES, Served
 from compat_tests.regression.measure import UNKNOWN, Measured
 from compat_tests.regression.tools import Tool
-from compat_tests.regression.traffic import MTU, Group
+from compat_tests.regression.traffic import END, MTU, Group
 
 END_S = shared.PATIENCE_S  # until tools have shown all they saw; until one that was asked to end has ended
 PACED_PPS = 500  # what every tool keeps up with, on stock, alone
@@ -45,7 +45,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one tool in one cell. detail: what differs, empty when nothing does; decoded: that packet."""
+    """What became of one tool in one cell. detail: what differs, empty when nothing does; decoded: that packet.
+    sent_pps: the rate as it became; None: nothing was sent."""
 
     cell: Cell
     tool: str
@@ -55,6 +56,7 @@ class Verdict:
     detail: str = ""
     decoded: str = ""
     repeat: str = ""
+    sent_pps: int | None = None
 
     @property
     def good(self) -> bool:
@@ -89,7 +91,7 @@ def run_cell(cell: Cell, tools: Sequence[Tool]) -> Iterator[Verdict]:
     they do not then. If they are not the same again, a third time, as slowly as stock keeps up with.
     """
     for verdict in run_once(cell, tools):
-        if verdict.verdict in (SAME, CRASHED):
+        if verdict.verdict == SAME:
             yield verdict
         else:
             yield repeated(verdict, next(tool for tool in tools if tool.name == verdict.tool))
@@ -99,6 +101,8 @@ def repeated(first: Verdict, tool: Tool) -> Verdict:
     (again,) = run_once(first.cell, [tool])
     if again.verdict == SAME:
         return dataclasses.replace(again, detail=f"alone; beside the others {first.verdict}: {first.detail}")
+    if again.verdict == CRASHED:
+        return again
     pps = min(PACED_PPS, first.cell.pps // 4)
     (paced,) = run_once(dataclasses.replace(first.cell, pps=pps), [tool])
     if paced.verdict != SAME:
@@ -115,17 +119,31 @@ def run_once(cell: Cell, tools: Sequence[Tool]) -> Iterator[Verdict]:
             Trial(tool, ns.left, live.start_pair(ns, tool.case, stack, served.env, served.device)) for tool in tools
         ]
         wait_all(trials, served)
-        cell.group.replay(ns, cell.pps)
+        sent_pps = cell.group.replay(ns, cell.pps)
         live.settle_all([trial.pair for trial in trials], END_S)
-        for trial in trials:
+        by_signal = [trial for trial in trials if trial.pair.case.stop is not None]
+        by_end = [trial for trial in trials if trial.pair.case.stop is None]
+        for trial in by_signal:
             trial.pair.stop()
-        for trial in trials:
+        for trial in by_signal:
+            trial.attempt(trial.finish)
+        end_again(ns, by_end)
+        for trial in by_end:
             trial.attempt(trial.finish)
     for trial in trials:
         if trial.failed:
-            yield Verdict(cell, trial.tool.name, FAILED, detail=trial.failed)
+            verdict = Verdict(cell, trial.tool.name, FAILED, detail=trial.failed)
         else:
-            yield judged(cell, trial.tool, trial.outcomes, served, trial.left)
+            verdict = judged(cell, trial.tool, trial.outcomes, served, trial.left)
+        yield dataclasses.replace(verdict, sent_pps=sent_pps)
+
+
+def end_again(ns: Netns, trials: Sequence[Trial]) -> None:
+    """For those that have lost the frame that they end with; when nobody else captures any more."""
+    end = time.monotonic() + END_S
+    while time.monotonic() < end and any(run.process.poll() is None for trial in trials for run in trial.pair.runs):
+        ns.send(ns.right, [END])
+        time.sleep(live.LOOK_S)
 
 
 def wait_all(trials: Sequence[Trial], served: Served) -> None:

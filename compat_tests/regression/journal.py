@@ -16,7 +16,7 @@ SIZES = ("stock", "ffpf")
 
 
 def line(verdict: Verdict) -> str:
-    fields: dict[str, object] = {"cell": str(verdict.cell)}
+    fields: dict[str, object] = {"cell": str(verdict.cell), "sent_pps": verdict.sent_pps}
     fields |= {name: getattr(verdict, name) for name in WORDS}
     fields |= {name: dataclasses.astuple(getattr(verdict, name)) for name in SIZES}
     return json.dumps(fields) + "\n"
@@ -57,5 +57,5 @@ class Journal:
             if cell is not None:
                 words = {name: str(fields[name]) for name in WORDS}
                 sizes = {name: Measured(*fields[name]) for name in SIZES}  # type: ignore[misc]
-                found.setdefault(cell, []).append(Verdict(cell, **words, **sizes))  # type: ignore[arg-type]
+                found.setdefault(cell, []).append(Verdict(cell, **words, **sizes, sent_pps=fields["sent_pps"]))  # type: ignore[arg-type]
         return found

@@ -84,7 +84,7 @@ def text(result: Result) -> str:
     for verdict in result.bad:
         lines += [story(verdict), ""]
     for cell in cells(result):
-        lines.append(f"{cell}:")
+        lines.append(f"{cell} ({became(result, cell)}):")
         for verdict in result.verdicts:
             if verdict.cell == cell:
                 note = f" ({verdict.detail.splitlines()[0]})" if verdict.good and verdict.detail else ""
@@ -98,6 +98,12 @@ def text(result: Result) -> str:
 
 def cells(result: Result) -> list[Cell]:
     return list(dict.fromkeys(verdict.cell for verdict in result.verdicts))
+
+
+def became(result: Result, cell: Cell) -> str:
+    """The packets/s that the cell's rate became."""
+    rates = [verdict.sent_pps for verdict in result.verdicts if verdict.cell == cell and verdict.sent_pps is not None]
+    return f"{max(rates):,} sent" if rates else "nothing sent"
 
 
 def groups(result: Result) -> list[Group]:
@@ -151,7 +157,7 @@ def matrix(result: Result, engine: str) -> str:
     found = {(verdict.cell, verdict.tool): verdict for verdict in result.verdicts}
     rows = [
         row(
-            [cell.group.name, f"{cell.pps:,}", f"{cell.group.packets:,}"],
+            [cell.group.name, f"{cell.pps:,}: {became(result, cell)}", f"{cell.group.packets:,}"],
             (mark(found.get((cell, one))) for one in tools),
         )
         for cell in cells(result)

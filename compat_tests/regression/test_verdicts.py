@@ -30,7 +30,7 @@ from compat_tests.regression.journal import Journal
 from compat_tests.regression.measure import Measured
 from compat_tests.regression.tools import Tool, named
 
-CELL = Cell(traffic.Group("g", (traffic.Capture(Path("g.pcap"), 4),)), 1500, "embedded")
+CELL = Cell(traffic.Group("g", (traffic.Capture(Path("g.pcap"), (bytes(60),) * 4),)), 1500, "embedded")
 SERVED = Served("embedded", {})
 (WRITER,) = named(["tcpdump -w"])
 PACKETS = [Record(bytes([number]) * 60, seconds=5, fraction=number * 10) for number in range(5)]
@@ -175,7 +175,7 @@ def test_losses_of_ffpf_alone_are_a_difference() -> None:
     assert (found.verdict, found.detail.splitlines()[0]) == ("different", "lost on stock: 0, on ffpf: 1")
 
 
-SAME, LOSSES, _, DIFFERENT, FAILED = cells.VERDICTS
+SAME, LOSSES, CRASHED, DIFFERENT, FAILED = cells.VERDICTS
 
 
 @pytest.mark.parametrize(
@@ -189,6 +189,8 @@ SAME, LOSSES, _, DIFFERENT, FAILED = cells.VERDICTS
         ("ngrep", [DIFFERENT, DIFFERENT, DIFFERENT], DIFFERENT, "at 375 packets/s, alone: turn 2"),
         ("tcpdump -w", [LOSSES, LOSSES, LOSSES], DIFFERENT, "at 375 packets/s, alone: turn 2"),
         ("tcpdump -w", [FAILED, FAILED, SAME], FAILED, "turn 1"),
+        ("argus", [CRASHED, SAME], SAME, "alone; beside the others crashed: turn 0"),
+        ("argus", [CRASHED, CRASHED], CRASHED, "turn 1"),
     ],
 )
 def test_what_is_not_the_same_is_run_again(
@@ -204,7 +206,9 @@ def test_what_is_not_the_same_is_run_again(
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     path = tmp_path / "new" / "verdicts.jsonl"
-    first = Verdict(CELL, "tcpdump -w", "different", Measured(1, 60, 0), Measured(), "<detail>", "decoded", "again")
+    first = Verdict(
+        CELL, "tcpdump -w", "different", Measured(1, 60, 0), Measured(), "<detail>", "decoded", "again", 1499
+    )
     with Journal(path, resume=False) as journal:
         journal.add([first])
     path.write_text(path.read_text() + '{"cell": "half of a line')

@@ -159,6 +159,7 @@ TOOLS = (
         # -U: without it packets are cut at 96 octets, behind which argus looks for ports that IPv6 headers push there
         LiveCase(("argus", "-F", "/dev/null", "-U", "1500", "-i", "{left}", "-w", "{cwd}/out"), ready=b""),
         without_argus_records,
+        whole=True,
         asks=True,
         tells=False,
     ),
