@@ -83,6 +83,18 @@ class Trial:
     def finish(self) -> None:
         self.outcomes = self.pair.finish(END_S)
 
+    @property
+    def waits(self) -> bool:
+        """Whether FFPF's run has not ended."""
+        return self.pair.runs[1].process.poll() is None
+
+    def finish_late(self) -> None:
+        """The same for one that waited for its last packet until another one came: it must have lost it."""
+        self.finish()
+        assert self.outcomes[1].total("dropped"), (
+            "FFPF lost nothing, and handed over the last packet when the next came"
+        )
+
 
 def run_cell(cell: Cell, tools: Sequence[Tool]) -> Iterator[Verdict]:
     """Runs it; a verdict for each tool.
@@ -127,9 +139,10 @@ def run_once(cell: Cell, tools: Sequence[Tool]) -> Iterator[Verdict]:
             trial.pair.stop()
         for trial in by_signal:
             trial.attempt(trial.finish)
+        late = [trial for trial in by_end if trial.waits]
         end_again(ns, by_end)
         for trial in by_end:
-            trial.attempt(trial.finish)
+            trial.attempt(trial.finish_late if trial in late else trial.finish)
     for trial in trials:
         if trial.failed:
             verdict = Verdict(cell, trial.tool.name, FAILED, detail=trial.failed)

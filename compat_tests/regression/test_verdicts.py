@@ -21,10 +21,11 @@ from compat_tests.capture_files import (
     option,
     section,
 )
-from compat_tests.harness import FFPF, STOCK, Outcome, Side, Stats
+from compat_tests.harness import FFPF, STOCK, Outcome, Run, Side, Stats
+from compat_tests.live import Pair
 from compat_tests.regression import cell as cells
 from compat_tests.regression import traffic
-from compat_tests.regression.cell import Cell, Verdict, judged
+from compat_tests.regression.cell import Cell, Trial, Verdict, judged
 from compat_tests.regression.engines import Served
 from compat_tests.regression.journal import Journal
 from compat_tests.regression.measure import Measured
@@ -173,6 +174,23 @@ def test_losses_of_ffpf_alone_are_a_difference() -> None:
     stats = "engine=embedded handles=1 seen=5 filtered=0 delivered=4 dropped=1"
     found = verdict_of(outcome(STOCK), outcome(FFPF, PACKETS[1:], dropped=1, stats=stats))
     assert (found.verdict, found.detail.splitlines()[0]) == ("different", "lost on stock: 0, on ffpf: 1")
+
+
+@pytest.mark.parametrize("dropped", [0, 1])
+def test_a_last_packet_that_comes_with_the_next_one_is_no_equality(dropped: int) -> None:
+    """Unless packets were lost, of which it may be one."""
+    stats = f"engine=embedded handles=1 seen=5 filtered=0 delivered={5 - dropped} dropped={dropped}"
+    outcomes = (outcome(STOCK), outcome(FFPF, stats=stats))
+
+    class Ended(Pair):
+        def finish(self, seconds: float = 20) -> tuple[Outcome, Outcome]:
+            return outcomes
+
+    run = Run(["true"], STOCK)
+    trial = Trial(WRITER, "left", Ended(WRITER.case, (run, run)))
+    trial.attempt(trial.finish_late)
+    run.discard()
+    assert trial.failed == ("" if dropped else "FFPF lost nothing, and handed over the last packet when the next came")
 
 
 SAME, LOSSES, CRASHED, DIFFERENT, FAILED = cells.VERDICTS
