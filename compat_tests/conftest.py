@@ -29,14 +29,9 @@ def daq_driver() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def ids_driver() -> Iterator[str]:
+def ids_driver() -> str:
     """Our program that calls libpcap as Snort 3 and Suricata do."""
-    source = Path(__file__).resolve().parent / "ids_driver.c"
-    with harness.scratch() as directory:
-        program = directory / "ids_driver"
-        options = ["-Wall", "-Wextra", "-Werror", "-O2", "-pthread"]
-        subprocess.run(["gcc", *options, "-o", program, source, "-lpcap"], check=True)
-        yield str(program)
+    return str(daq.compiled("ids_driver", "-lpcap"))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The program that captures as snort 2.9 does: daq_driver.c over Debian's libdaq 2 and its pcap module."""
+"""Programs that capture as snort 2.9 does, daq_driver.c over Debian's libdaq 2 and its pcap module, and as Snort 3 and
+Suricata do, ids_driver.c."""
 
 from __future__ import annotations
 
@@ -12,15 +13,20 @@ from pathlib import Path
 
 
 @functools.cache
-def driver() -> Path:
-    """Compiled once for this run, where every user may run it."""
+def compiled(name: str, *libraries: str) -> Path:
+    """The program of that name, compiled once for this run, where every user may run it."""
     directory = Path(tempfile.mkdtemp(prefix="ffpf-daq-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     directory.chmod(0o755)
-    program = directory / "daq_driver"
-    source = Path(__file__).resolve().with_name("daq_driver.c")
-    subprocess.run(["gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", program, source, "-ldaq"], check=True)
+    program = directory / name
+    source = Path(__file__).resolve().with_name(f"{name}.c")
+    options = ["-Wall", "-Wextra", "-Werror", "-O2", "-pthread"]
+    subprocess.run(["gcc", *options, "-o", program, source, *libraries], check=True)
     return program
+
+
+def driver() -> Path:
+    return compiled("daq_driver", "-ldaq")
 
 
 def modules() -> Path:

@@ -10,10 +10,11 @@ from compat_tests.harness import Outcome
 from compat_tests.regression import measure
 from compat_tests.regression.measure import Seen
 
-# as tcpdump, dumpcap, softflowd, driver.py and daq_driver.c say it
+# as tcpdump, dumpcap, softflowd, driver.py, daq_driver.c, snort and suricata say it
 LOST = re.compile(
     rb"(\d+) packets? dropped by kernel|packets dropped by libpcap: (\d+)|^(\d+) packets? dropped|"
-    rb"^received \d+ dropped (\d+)|^stats 0 hw received \d+ hw dropped (\d+).*\nstop",
+    rb"^received \d+ dropped (\d+)|^stats 0 hw received \d+ hw dropped (\d+).*\nstop|"
+    rb"^(?:drops|Dropped|dropped): +(\d+)",
     re.M,
 )
 

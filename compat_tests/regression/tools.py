@@ -17,7 +17,7 @@ from pathlib import Path
 from compat_tests import daq, harness, pcapngfile
 from compat_tests.harness import Expect, Outcome, Side, without_costs
 from compat_tests.live import LiveCase
-from compat_tests.regression import traffic
+from compat_tests.regression import ids, traffic
 
 DRIVER = Path(__file__).resolve().parent / "driver.py"
 DAQ = "daq_driver"  # in the run's own directory
@@ -37,6 +37,8 @@ class Tool:
     prepared: changes an outcome before it is compared, where a file has what no two runs share. whole: reads behind a
     packet that is shorter than its headers say, so that what it makes of those is chance, on stock too. asks: of the
     kernel about its interface, beside libpcap, and so captures on nothing else. tells: how many packets it lost.
+    version: what the program says with -V, where others have its name. packaged: Debian has it, so that where it lacks
+    something was forgotten.
     """
 
     name: str
@@ -46,9 +48,13 @@ class Tool:
     whole: bool = False
     asks: bool = False
     tells: bool = True
+    version: str = ""
+    packaged: bool = True
 
     @property
     def missing(self) -> bool:
+        if self.version:
+            return self.version not in ids.version(self.needs)
         return shutil.which(self.needs) is None
 
 
@@ -164,6 +170,9 @@ TOOLS = (
         tells=False,
     ),
     Tool("snort DAQ", "gcc", snorts_daq(), without_driver),
+    Tool("snort 2", "snort", ids.snort_2(), ids.alerts, asks=True, version="Version 2.", packaged=False),
+    Tool("snort 3", "snort", ids.snort_3(), ids.alerts, asks=True, version="Version 3.", packaged=False),
+    Tool("suricata", "suricata", ids.suricata(), ids.alerts, asks=True, packaged=False),
     Tool("pypcap", sys.executable, python("pypcap")),
     Tool("pypcap immediate", sys.executable, python("immediate")),
     Tool("pcapy-ng", sys.executable, python("pcapy", OWN_LIBPCAP)),
