@@ -99,17 +99,17 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     args = arguments()
-    begun = time.monotonic()
     with contextlib.ExitStack() as stack:
         cells, left_out = plan(stack.enter_context(harness.scratch()), args.all, args.engine or list(ENGINES))
         told = stack.enter_context(progress(len(cells)))
         result = Result([], [tool.name for tool in args.tools if tool.missing], 0.0, left_out)
         journal = stack.enter_context(Journal(args.report / "verdicts.jsonl", args.resume)) if args.report else None
+        begun = time.monotonic() - (journal.seconds if journal else 0.0)
         for cell, found in run(cells, args.tools, journal.of(cells) if journal else NOTHING):
             told(cell, found)
             result = replace(result, verdicts=[*result.verdicts, *found], seconds=time.monotonic() - begun)
             if journal:
-                journal.add(found)
+                journal.add(found, result.seconds)
                 report.write(result, args.report)
     print(result.summary())
     return 1 if result.bad or not result.verdicts else 0

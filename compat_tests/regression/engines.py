@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from compat_tests import harness, live, shared
 from compat_tests.netns import Netns, wait_until
+from pyffpf.cli.control import ControlError
 
 CONFIG = shared.CONFIG.replace('bytes = "16 MiB"', 'bytes = "64 MiB"\nbms = "BMS"', 1)
 
@@ -37,8 +39,12 @@ class Engine:
 
 def by_ffpfd(daemon: shared.Ffpfd, device: str = "") -> Served:
     def captures(pid: int) -> bool:
+        time.sleep(live.LOOK_S)  # whoever waits for this asks again and again, while ffpfd makes what tools ask for
         members = live.family(pid)
-        return any(flow.pid in members for flow in daemon.ask_status().flows)
+        try:
+            return any(flow.pid in members for flow in daemon.ask_status().flows)
+        except ControlError:  # it did not answer in time
+            return False
 
     return Served("shared", {"FFPF_SOCKET": str(daemon.socket), "FFPF_ENGINE": "shared"}, device, captures)
 

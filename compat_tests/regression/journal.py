@@ -15,15 +15,15 @@ WORDS = ("tool", "verdict", "detail", "decoded", "repeat")
 SIZES = ("stock", "ffpf")
 
 
-def line(verdict: Verdict) -> str:
-    fields: dict[str, object] = {"cell": str(verdict.cell), "sent_pps": verdict.sent_pps}
+def line(verdict: Verdict, seconds: float) -> str:
+    fields: dict[str, object] = {"cell": str(verdict.cell), "sent_pps": verdict.sent_pps, "seconds": seconds}
     fields |= {name: getattr(verdict, name) for name in WORDS}
     fields |= {name: dataclasses.astuple(getattr(verdict, name)) for name in SIZES}
     return json.dumps(fields) + "\n"
 
 
 class Journal:
-    """A file of verdicts; a context manager."""
+    """A file of verdicts; a context manager. seconds: that runs which it goes on with have taken."""
 
     def __init__(self, path: Path, resume: bool) -> None:
         """The folder is made. resume: goes on with what is there; else it begins anew."""
@@ -34,6 +34,7 @@ class Journal:
             self._read = [json.loads(text) for text in whole]
             path.write_text("".join(whole))  # without half a line that a run was stopped in
         self._known = {(fields["cell"], fields["tool"]) for fields in self._read}
+        self.seconds = max((float(str(fields["seconds"])) for fields in self._read), default=0.0)
         self._file = path.open("a" if resume else "w")
 
     def __enter__(self) -> Journal:
@@ -42,10 +43,10 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def add(self, verdicts: Sequence[Verdict]) -> None:
-        """Those that were not there when it was opened."""
+    def add(self, verdicts: Sequence[Verdict], seconds: float) -> None:
+        """Those that were not there when it was opened. seconds: what the run has taken until now, and those before."""
         new = [verdict for verdict in verdicts if (str(verdict.cell), verdict.tool) not in self._known]
-        self._file.writelines(line(verdict) for verdict in new)
+        self._file.writelines(line(verdict, seconds) for verdict in new)
         self._file.flush()
 
     def of(self, cells: Sequence[Cell]) -> dict[Cell, list[Verdict]]:

@@ -228,14 +228,15 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
         CELL, "tcpdump -w", "different", Measured(1, 60, 0), Measured(), "<detail>", "decoded", "again", 1499
     )
     with Journal(path, resume=False) as journal:
-        journal.add([first])
+        journal.add([first], 7.5)
     path.write_text(path.read_text() + '{"cell": "half of a line')
     with Journal(path, resume=True) as journal:
         assert journal.of([CELL]) == {CELL: [first]}
         assert journal.of([dataclasses.replace(CELL, pps=5)]) == {}
         second = dataclasses.replace(first, tool="ngrep")
-        journal.add([first, second])
+        journal.add([first, second], 9.5)
     with Journal(path, resume=True) as journal:
         assert journal.of([CELL]) == {CELL: [first, second]}
+        assert journal.seconds == 9.5
     with Journal(path, resume=False) as journal:
         assert journal.of([CELL]) == {}
