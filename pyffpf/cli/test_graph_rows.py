@@ -92,3 +92,17 @@ def test_it_fits_the_terminal(height: int) -> None:
 def test_a_long_argument_is_shortened() -> None:
     words = graph_rows.label(NodeStatus("BPF", "host 10.0.0.1 or " * 20))
     assert len(words) == graph_rows.WORDS_MAX
+
+
+@pytest.mark.parametrize("width", [110, 150])
+def test_in_a_narrow_terminal_words_become_shorter_and_numbers_stay_whole(width: int) -> None:
+    node = replace(NODES[1], argument="host 10.0.0.1 or " * 4, came=8_234_567_890, out=7_345_678_901,
+                   mbuf_bytes=65_741, reason="it has memory, or calls functions")  # fmt: skip
+    before = replace(STATUS, graphs=[replace(GRAPH, nodes=[NODES[0], node])])
+    busy = replace(node, came=node.came + 2_468_000, out=node.out + 2_222_000)
+    after = replace(before, monotonic_ns=before.monotonic_ns + 2 * 10**9, graphs=[replace(GRAPH, nodes=[NODES[0], busy])])
+    lines = drawn(after, rates.between(before, after), View(users=False), 40, width=width)
+    [line] = [line for line in lines if "└─ (BPF,h" in line]
+    assert len(line) <= width and "…" in line
+    for number in ("8,237,035,890", "7,347,900,901", "1,234,000", "1,111,000", "64.2 KiB"):
+        assert number in line

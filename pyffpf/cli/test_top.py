@@ -37,8 +37,10 @@ def order(view: View, status: Status = LATER, earlier: Status = EXAMPLE) -> list
     return [row.flow.id for row in top.rows(status, rates.between(earlier, status), view)]
 
 
-def drawn(status: Status, since: rates.Rates | None, view: View, height: int, trouble: str = "") -> list[str]:
-    console = Console(width=160, height=height, color_system=None, force_terminal=False)
+def drawn(
+    status: Status, since: rates.Rates | None, view: View, height: int, trouble: str = "", width: int = 160
+) -> list[str]:
+    console = Console(width=width, height=height, color_system=None, force_terminal=False)
     with console.capture() as captured:
         console.print(top.render(status, since, view, height, trouble))
     return [line.rstrip() for line in captured.get().splitlines()]

@@ -171,11 +171,13 @@ def _keys(view: View) -> Text:
 
 
 def _table(*titles: str, left: Sequence[str] = (), sorted_by: str = "") -> Table:
-    """Numbers, but for the columns named in left."""
+    """Numbers, but for the columns named in left: in a narrow terminal words become shorter, and numbers stay whole."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for title in titles:
-        header = Text(title, style="bold reverse") if title == sorted_by else Text(title)
-        table.add_column(header, justify="left" if title in left else "right", no_wrap=True, overflow="ellipsis")
+        words = title in left
+        header = Text(title, "bold reverse" if title == sorted_by else "", no_wrap=True, overflow="ellipsis")
+        # rich takes what is missing from columns that may wrap; their cells say themselves that they do not
+        table.add_column(header, justify="left" if words else "right", no_wrap=not words, overflow="ellipsis")
     return table
 
 
@@ -223,7 +225,7 @@ def _graph_table(shown: Sequence[Line], since: Rates | None) -> Table:
 
 
 def _text(words: str, style: str = "") -> Text:
-    return Text(tables.printable(words), style=style)
+    return Text(tables.printable(words), style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _lost(causes: str) -> Text:
