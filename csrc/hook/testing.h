@@ -190,6 +190,15 @@ test_is_readable(const struct ffpf_reader *r)
 	return poll(&p, 1, 0) == 1;
 }
 
+/* As a program does that polls. */
+static inline void
+test_wait(const struct ffpf_reader *r)
+{
+	struct pollfd p = { .fd = r->ops->poll_fd(r), .events = POLLIN };
+
+	assert_int_equal(poll(&p, 1, -1), 1);
+}
+
 /* Ends a test of one hook and one flow; r may be NULL. */
 static inline void
 test_close(struct ffpf_hook *hook, struct ffpf_flow *flow, struct ffpf_reader *r)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The event descriptor: an eventfd that writers and reader write to; or what only the writer can use, a BPF ring buffer
- * or a timerfd, beside an eventfd of our own, both behind one epoll descriptor.
+ * or a timerfd, beside an eventfd of our own, both behind one epoll descriptor. Where packets may be held back there is
+ * a timer behind it, too.
  */
 #include "lanes/lanes_internal.h"
 
@@ -10,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 static int
@@ -40,20 +42,29 @@ int
 lanes_event_open(struct lanes_event *e, const struct ffpf_lanes_parts *parts, struct ffpf_error *err)
 {
 	const int fd = parts->event_fd;
+	const bool shared = parts->event == FFPF_LANES_EVENT_EVENTFD;
+	const bool holds = parts->count > 1 || (parts->ops && parts->ops->succeed);
 	int rc = 0;
 
-	*e = (struct lanes_event){ .poll_fd = fd, .self_fd = fd, .timer_fd = -1, .writer_fd = parts->writer_fd };
-	if (parts->event == FFPF_LANES_EVENT_EVENTFD)
+	*e = (struct lanes_event){
+		.poll_fd = fd, .self_fd = fd, .timer_fd = -1, .look_fd = -1, .writer_fd = parts->writer_fd
+	};
+	if (shared && !holds)
 		return 0;
-	e->self_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (!shared)
+		e->self_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (holds)
+		e->look_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	e->poll_fd = epoll_create1(EPOLL_CLOEXEC);
 	e->own = true;
-	if (e->self_fd == -1 || e->poll_fd == -1 || watch(e->poll_fd, e->self_fd) || watch(e->poll_fd, fd) ||
-	    (e->writer_fd && watch(e->poll_fd, e->writer_fd)))
+	e->own_self = !shared;
+	if (e->self_fd == -1 || e->poll_fd == -1 || watch(e->poll_fd, e->self_fd) ||
+	    (!shared && watch(e->poll_fd, fd)) || (e->writer_fd && watch(e->poll_fd, e->writer_fd)) ||
+	    (holds && (e->look_fd == -1 || watch(e->poll_fd, e->look_fd))))
 		rc = ffpf_error_set_errno(err, FFPF_E_SYSTEM, errno, "can't watch the descriptor of events");
 	if (parts->event == FFPF_LANES_EVENT_TIMERFD)
 		e->timer_fd = fd;
-	else
+	else if (!shared)
 		rc = rc ? rc : map_ring(e, fd, err);
 	if (rc)
 		lanes_event_close(e);
@@ -69,8 +80,10 @@ lanes_event_close(struct lanes_event *e)
 		return;
 	if (e->poll_fd != -1)
 		close(e->poll_fd);
-	if (e->self_fd != -1)
+	if (e->own_self && e->self_fd != -1)
 		close(e->self_fd);
+	if (e->look_fd != -1)
+		close(e->look_fd);
 	if (e->consumer)
 		munmap((void *)(uintptr_t)e->consumer, page);
 	if (e->producer)
@@ -84,6 +97,14 @@ lanes_event_ring(const struct lanes_event *e)
 	ssize_t rc = write(e->self_fd, &one, sizeof(one));
 
 	(void)rc; /* a full counter is readable too */
+}
+
+void
+lanes_event_look(const struct lanes_event *e, uint64_t ns)
+{
+	const struct itimerspec when = { .it_value = { (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) } };
+
+	timerfd_settime(e->look_fd, 0, &when, NULL);
 }
 
 bool
@@ -103,6 +124,8 @@ lanes_event_drain(const struct lanes_event *e)
 
 	if (e->timer_fd != -1)
 		rung |= read(e->timer_fd, &rings, sizeof(rings)) == (ssize_t)sizeof(rings);
+	if (e->look_fd != -1)
+		rung |= read(e->look_fd, &rings, sizeof(rings)) == (ssize_t)sizeof(rings);
 	if (!e->consumer)
 		return rung;
 	/* What the records say is nothing. Acquire: pairs with the release store of the kernel. */

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TOLD_NAPS 10 /* for what is held back, which is over in microseconds if nobody has died */
+
 /* ---- items that are done with ---- */
 
 /* Behind the packets that were released come those that were turned away: they are done with too. */
@@ -86,6 +88,7 @@ serve_items(struct lanes *l, struct ffpf_batch *batch)
 		pass_turned_away(l);
 		return false;
 	}
+	l->looks = 0;
 	*batch = (struct ffpf_batch){ l->packets, n, l->in_place ? NULL : l->mem_lo, l->in_place ? NULL : l->mem_hi };
 	return true;
 }
@@ -147,8 +150,12 @@ serve(struct lanes *l, struct ffpf_batch *batch)
 		if (serve_items(l, batch))
 			return FFPF_BATCH;
 	} while (l->count > 0);
-	if (lanes_waiting(l))
-		return FFPF_WOULD_BLOCK;
+	if (lanes_waiting(l)) {
+		if (!l->held || l->orphaned || !lanes_event_orphaned(&l->event))
+			return FFPF_WOULD_BLOCK;
+		l->orphaned = true; /* it died between two lanes: what it has published is all that there is */
+		return serve(l, batch);
+	}
 	if (lanes_source_is_gone(l)) {
 		ffpf_error_set(&l->reader.err, FFPF_E_DEVICE_GONE, "The interface disappeared");
 		return FFPF_FAILED;
@@ -169,6 +176,7 @@ lanes_next(struct ffpf_reader *r, struct ffpf_batch *batch)
 	uint64_t deadline = UINT64_MAX;
 	bool over = l->cfg.nonblock;
 	bool told = l->armed; /* the caller could wait for the event descriptor */
+	unsigned naps = 0;
 
 	lanes_disarm(l);
 	told = told && l->due;
@@ -202,9 +210,9 @@ lanes_next(struct ffpf_reader *r, struct ffpf_batch *batch)
 		}
 		if (over)
 			return l->cfg.nonblock ? FFPF_WOULD_BLOCK : FFPF_TIMEOUT;
-		if (told && !l->held) {
-			/* The event was of a packet that was read before the event came. A caller that only comes
-			 * when the descriptor is readable must not wait here for the next packet. */
+		if (told && (!l->held || naps++ == TOLD_NAPS)) {
+			/* The event was of a packet that was read before the event came, or is held back. A caller that
+			 * only comes when the descriptor is readable must not wait here for the next packet. */
 			l->due = false;
 			return FFPF_TIMEOUT;
 		}

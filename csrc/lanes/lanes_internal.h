@@ -34,8 +34,9 @@ struct lanes_event {
 	int poll_fd;                     /* readable when somebody should look */
 	int self_fd;                     /* the reader's own end: an eventfd */
 	int timer_fd;                    /* the writer's end where it is a timerfd; -1 */
+	int look_fd;                     /* a timerfd of ours: when to look again; -1: nothing is ever held back */
 	int writer_fd;                   /* a pipe that hangs up when the writer has died; 0: there is none */
-	bool own;                        /* both are ours to close */
+	bool own, own_self;              /* poll_fd, self_fd: ours to close */
 	_Atomic unsigned long *consumer; /* of the BPF ring buffer; NULL: there is none */
 	const _Atomic unsigned long *producer;
 };
@@ -91,6 +92,9 @@ struct lanes {
 	bool rung;              /* ... which we have rung ourselves */
 	bool due;               /* ... and somebody woke us */
 	bool held;              /* there are packets that the merge must hold back, or a lane that moves */
+	bool looking;           /* ... and the event descriptor says when to look again */
+	uint32_t looks;         /* ... so often it did, in vain */
+	bool orphaned;          /* the writer has died: no lane is waited for */
 	uint64_t owed;          /* packets that were there when we stopped waiting: they come before the next wait */
 
 	uint64_t delivered, filtered, misdirected, lapped, invalid, evicted;
@@ -107,6 +111,7 @@ struct lanes {
 
 /* merge.c: fills items[0] on from the lanes; every item must be done with. Sets lapped_news, held. */
 void lanes_merge(struct lanes *l);
+bool lanes_go_on(struct lanes *l);             /* what lanes_merge held back may be merged by now */
 uint64_t lanes_waiting(const struct lanes *l); /* packets indexed for us and not released or lost */
 
 /* judge.c: judges items[open] on, makes descriptors of those that pass; how many */
@@ -146,10 +151,11 @@ bool lane_has_moved(const struct lane *lane);
 void lanes_retire_all(struct lanes *l); /* what was given by `succeed` */
 
 /* wait.c */
-bool lanes_ready(const struct lanes *l);    /* next() has something to return */
+bool lanes_ready(struct lanes *l);          /* next() has something to return */
 uint32_t lanes_want(const struct lanes *l); /* packets that next() waits for */
 /* The event descriptor is readable when, and once, next() would not wait; or, if there is less than the configuration
- * wants, `want` packets are there. */
+ * wants, `want` packets are there. Where packets are held back nobody says when they are not any more: then it is
+ * readable now and then, for a look. */
 void lanes_arm(struct lanes *l, uint32_t want);
 void lanes_arm_for_caller(struct lanes *l); /* who waits on the descriptor itself */
 void lanes_disarm(struct lanes *l);
@@ -160,7 +166,9 @@ void lanes_wake(struct ffpf_reader *r);
 /* event.c */
 int lanes_event_open(struct lanes_event *e, const struct ffpf_lanes_parts *parts, struct ffpf_error *err);
 void lanes_event_close(struct lanes_event *e);
-void lanes_event_ring(const struct lanes_event *e);     /* async-signal-safe */
+void lanes_event_ring(const struct lanes_event *e); /* async-signal-safe */
+/* Readable after so many nanoseconds, until it is drained; 0: not any more. */
+void lanes_event_look(const struct lanes_event *e, uint64_t ns);
 bool lanes_event_drain(const struct lanes_event *e);    /* somebody had rung */
 bool lanes_event_orphaned(const struct lanes_event *e); /* the writer has died */
 

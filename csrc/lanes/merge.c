@@ -48,7 +48,7 @@ bound_empty_lanes(struct lanes *l)
 		/* seq_cst: pairs with announce, and as acquire with rest, in hook.c; or with ffpf_relay_publish */
 		lane->bound =
 		    l->second_hand ? atomic_load(&lane->view.ibuf->floor_ns) : atomic_load(&lane->view.lane->floor_ns);
-		if (closed || lane->ended)
+		if (closed || lane->ended || l->orphaned)
 			lane->bound = FFPF_FLOOR_IDLE;
 		else if (lane_has_moved(lane))
 			lane->bound = INT64_MIN; /* succeed.c has the argument */
@@ -160,6 +160,15 @@ lanes_merge(struct lanes *l)
 			take(l, lane);
 		} while (l->count < LANES_BATCH && !is_empty(lane) && key_of(lane) < until);
 	}
+}
+
+bool
+lanes_go_on(struct lanes *l)
+{
+	bool held;
+	int64_t until;
+
+	return !bound_empty_lanes(l) || choose(l, &held, &until);
 }
 
 uint64_t

@@ -152,7 +152,7 @@ merge_waits_for_the_successor(void **state)
 		floors(&m, FFPF_FLOOR_IDLE);
 		assert_drains(&m, 10, 20, 30);
 		m.r->ops->settle(m.r);
-		assert_true(test_is_readable(m.r)); /* there is somebody to ask */
+		test_wait(m.r); /* there is somebody to ask */
 		m.answer = 0;
 		assert_drains(&m, 40, 50, 60);
 		assert_int_equal(m.retired, 1);

@@ -332,6 +332,77 @@ lanes_are_merged_by_time(void **state)
 	}
 }
 
+/* The flow's lanes, as those of a writer that has died when nobody holds the other end of the pipe. */
+static struct ffpf_reader *
+open_with_writer(struct ffpf_flow *flow, int writer_fd)
+{
+	const struct ffpf_lanes_config cfg = test_reader_config();
+	struct ffpf_lanes_part lanes[2];
+	const struct ffpf_lanes_parts parts = {
+		.lanes = lanes, .count = 2, .reader = flow->reader, .event_fd = flow->event_fd, .writer_fd = writer_fd
+	};
+	struct ffpf_reader *r = NULL;
+
+	for (unsigned i = 0; i < 2; i++)
+		lanes[i] = (struct ffpf_lanes_part){ flow->lanes[i].lane, flow->lanes[i].ibuf->region };
+	must(ffpf_lanes_open(&r, &parts, &cfg, &test_err));
+	return r;
+}
+
+/*
+ * A program that polls, while a lane says that it may still bring an older packet: it comes for a look now and then,
+ * rarer and rarer, and not as fast as it can. It gets the packet when the lane says so; or when its writer, which will
+ * not say it any more, has died.
+ */
+static void
+who_polls_for_packets_that_are_held_back_does_not_spin(void **state)
+{
+	(void)state;
+	for (int dies = 0; dies <= 1; dies++) {
+		struct ffpf_hook *a = test_hook(FFPF_BMS_SRP, 64), *b = test_hook(FFPF_BMS_SRP, 64);
+		struct ffpf_flow *flow = test_flow(a, 64, NULL);
+		struct timespec start;
+		struct ffpf_reader *r;
+		struct ffpf_batch batch;
+		int writer[2];
+
+		must(ffpf_hook_attach(b, flow, &test_err));
+		assert_int_equal(pipe(writer), 0);
+		r = open_with_writer(flow, writer[0]);
+		r->ops->settle(r);
+		ffpf_hook_floor(b, 5);
+		test_send(a, 10, 16);
+		clock_gettime(CLOCK_MONOTONIC, &start);
+		for (unsigned looks = 0; looks < 10; looks++) {
+			test_wait(r);
+			assert_int_equal(r->ops->next(r, &batch), FFPF_WOULD_BLOCK);
+			r->ops->settle(r);
+		}
+		assert_true(elapsed_ms(&start) >=
+			    1 + 2 + 4 + 8 + 4 * 16); /* the first is for the packet; timers are never early */
+		if (dies)
+			close(writer[1]);
+		else
+			ffpf_hook_floor(b, FFPF_FLOOR_IDLE);
+		assert_true(test_is_readable(r) || dies == 0);
+		assert_int_equal(r->ops->next(r, &batch), FFPF_BATCH);
+		assert_int_equal(test_number(batch.pkts[0].data), 10);
+		r->ops->release(r, 1);
+		assert_int_equal(r->ops->next(r, &batch), dies ? FFPF_FAILED : FFPF_WOULD_BLOCK);
+		r->ops->settle(r);
+		test_law(flow, r);
+		r->ops->close(r);
+		must(ffpf_hook_detach(a, flow, &test_err));
+		must(ffpf_hook_detach(b, flow, &test_err));
+		ffpf_flow_destroy(flow);
+		ffpf_hook_destroy(a);
+		ffpf_hook_destroy(b);
+		close(writer[0]);
+		if (!dies)
+			close(writer[1]);
+	}
+}
+
 int
 main(void)
 {
@@ -344,6 +415,7 @@ main(void)
 		cmocka_unit_test(a_wake_up_is_for_all_that_is_there),
 		cmocka_unit_test(signal_ends_a_wait),
 		cmocka_unit_test(lanes_are_merged_by_time),
+		cmocka_unit_test(who_polls_for_packets_that_are_held_back_does_not_spin),
 	};
 
 	return cmocka_run_group_tests_name("waiting", tests, NULL, NULL);

@@ -11,8 +11,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NS_PER_S 1000000000u
-#define HELD_NS  1000000u /* a lane is busy: nobody will say when it is not */
+#define NS_PER_S       1000000000u
+#define HELD_NS        1000000u /* a lane is busy: nobody will say when it is not */
+#define LOOKS_LOG2_MAX 5        /* ... and looks in vain become rarer, down to one in so many of these */
 /* A wait on a futex without a limit would go on after a signal, whose handler may want us to stop. */
 #define LONG_NS (3600ull * NS_PER_S)
 
@@ -33,8 +34,10 @@ lanes_want(const struct lanes *l)
 }
 
 bool
-lanes_ready(const struct lanes *l)
+lanes_ready(struct lanes *l)
 {
+	/* packets are there, and next() can return none of them */
+	const bool held = l->held && l->count == l->open && !lanes_go_on(l);
 	uint32_t want = l->armed ? l->want : lanes_want(l);
 	uint64_t pending = l->count - l->open;
 	uint32_t closed = 0;
@@ -44,12 +47,15 @@ lanes_ready(const struct lanes *l)
 
 		/* w: seq_cst, pairs with ffpf_ibuf_publish; the store of page->sleep came before it */
 		pending += atomic_load(&lane->view.ibuf->w) - lane->view.next + lane->stage.count - lane->stage.head;
-		if (atomic_load(&lane->view.ibuf->state) != FFPF_IBUF_LIVE && must_look(lane))
+		if (atomic_load(&lane->view.ibuf->state) != FFPF_IBUF_LIVE && must_look(lane) &&
+		    !(held && lane_has_moved(lane)))
 			return true;
 		closed += lane_is_closed(l, lane);
 	}
 	if (lanes_source_is_gone(l))
 		return true;
+	if (held)
+		pending = 0;
 	/* what is owed comes without another wait: whoever polls must hear of it, too */
 	return pending >= want || closed == l->lane_count || ((l->due || l->owed) && pending) ||
 	       atomic_load(&l->woken) || lanes_event_orphaned(&l->event);
@@ -77,6 +83,15 @@ say_awake(struct lanes *l)
 	atomic_store_explicit(&l->page->sleep, l->sleeps << FFPF_SLEEP_BITS | FFPF_AWAKE, memory_order_relaxed);
 }
 
+static void
+look_again(struct lanes *l)
+{
+	if (!l->held || l->looking)
+		return;
+	l->looking = true;
+	lanes_event_look(&l->event, (uint64_t)HELD_NS << (l->looks < LOOKS_LOG2_MAX ? l->looks++ : LOOKS_LOG2_MAX));
+}
+
 void
 lanes_arm(struct lanes *l, uint32_t want)
 {
@@ -85,8 +100,12 @@ lanes_arm(struct lanes *l, uint32_t want)
 		say_sleep(l, FFPF_SLEEPS_ON_FD, want);
 	}
 	l->armed = true;
-	if (l->rung || !lanes_ready(l))
+	if (l->rung)
 		return;
+	if (!lanes_ready(l)) {
+		look_again(l);
+		return;
+	}
 	l->rung = true;
 	lanes_event_ring(&l->event);
 }
@@ -106,6 +125,9 @@ lanes_disarm(struct lanes *l)
 	l->armed = l->rung = false;
 	say_awake(l);
 	l->due = lanes_event_drain(&l->event);
+	if (l->looking)
+		lanes_event_look(&l->event, 0);
+	l->looking = false;
 }
 
 static enum ffpf_outcome
@@ -163,8 +185,9 @@ lanes_wait(struct lanes *l, uint64_t deadline_ns)
 	}
 	if (l->held) {
 		/* lanes_ready would say yes: there are packets */
-		nanosleep(&(struct timespec){ .tv_nsec = ns < HELD_NS ? (long)ns : HELD_NS }, NULL);
-		return FFPF_BATCH;
+		int rc = nanosleep(&(struct timespec){ .tv_nsec = ns < HELD_NS ? (long)ns : HELD_NS }, NULL);
+
+		return rc == -1 && errno == EINTR ? FFPF_INTERRUPTED : FFPF_BATCH;
 	}
 	return l->cfg.wait == FFPF_LANES_WAIT_FUTEX ? wait_futex(l, ns) : wait_fd(l, ns);
 }

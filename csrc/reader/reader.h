@@ -160,7 +160,9 @@ struct ffpf_reader_ops {
 	int (*inject)(struct ffpf_reader *r, const void *data, size_t len); /* octets sent, or -code */
 
 	int (*counters)(struct ffpf_reader *r, struct ffpf_counters *out);
-	/* A descriptor for select/poll/epoll: readable, level-triggered, while next() would not wait; -1 when none. */
+	/* A descriptor for select/poll/epoll: readable, level-triggered, while next() would not wait; -1 when none.
+	 * Where packets are held back for older ones of another lane it is readable now and then, and next() has
+	 * nothing: whoever comes then returns at once or, of a blocking reader, after some 10 ms. */
 	int (*poll_fd)(const struct ffpf_reader *r);
 	/* The next, or current, next() returns FFPF_INTERRUPTED once. Async-signal-safe. */
 	void (*wake)(struct ffpf_reader *r);
