@@ -193,6 +193,18 @@ ports_hold(const struct board *board)
 	return true;
 }
 
+/* What the filter before this one turned away is not this one's. */
+static void
+begin_counts(struct board *board, uint32_t engine, uint32_t port)
+{
+	struct board_flow *flow = board->engines[engine].flow;
+	uint32_t block = board_filter_block(engine, port);
+
+	board_set_scratch(board, block + FILTER_REFUSED, 0);
+	board_set_scratch(board, block + FILTER_FULL, 0);
+	flow->refused[port] = flow->full[port] = 0;
+}
+
 int
 board_flow_load(struct board *board, const struct board_load *load, struct ffpf_error *err)
 {
@@ -225,6 +237,8 @@ board_flow_load(struct board *board, const struct board_load *load, struct ffpf_
 	engine->flow = flow;
 	engine->packets = 0;
 	engine->text[0] = '\0';
+	for (uint32_t port = 0; port < board->params.ports; port++)
+		begin_counts(board, (uint32_t)number, port);
 	if (!load->stopped)
 		board_flow_start(board, (uint32_t)number, NULL);
 	return number;
@@ -291,9 +305,7 @@ join(struct board *board, uint32_t engine, uint32_t port)
 	board_set_scratch(board, block + FILTER_START, tail);
 	board_set_scratch(board, block + FILTER_W, (uint32_t)w);
 	board_set_scratch(board, block + FILTER_W + 4, (uint32_t)(w >> 32));
-	board_set_scratch(board, block + FILTER_REFUSED, 0);
-	board_set_scratch(board, block + FILTER_FULL, 0);
-	flow->refused[port] = flow->full[port] = 0;
+	begin_counts(board, engine, port);
 	flow->no_room[port] = (uint32_t)lane->no_room;
 	flow->no_descriptor[port] = (uint32_t)lane->no_descriptor;
 	flow->oversize[port] = (uint32_t)lane->oversize;

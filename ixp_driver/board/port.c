@@ -54,6 +54,7 @@ board_port_hold(struct board_port *port)
 	port->state = BOARD_PORT_HOLDS;
 	port->head = port->count = port->mac_octets = port->fetched = 0;
 	port->open = port->has_next = false;
+	port->offered = port->offered_octets = port->lost = 0; /* as engines' cycles do, they begin anew */
 }
 
 void
@@ -65,7 +66,6 @@ board_port_begin(struct board_port *port, uint64_t cycle)
 	port->first = true;
 	port->base = port->wire_free = cycle;
 	port->sent = port->octets = 0;
-	port->offered = port->offered_octets = port->lost = 0;
 	port->loops_left = port->cfg.loops;
 	port->err = (struct ffpf_error){ 0 };
 	port->state = BOARD_PORT_RUNS;

@@ -251,6 +251,7 @@ def test_reset_loses_filters_and_the_next_one_works(folder: Path) -> None:
             session.reset()
             status = session.status()
         assert (status.resets, status.filters) == (1, 0)
+        assert (status.engines[0].packets, status.engines[0].sustained_pps) == (0, 0)  # begun anew, as its cycles
         assert "reset" in status.engines[1].text
         with pytest.raises(DeviceGone, match="reset"):
             for _ in first:

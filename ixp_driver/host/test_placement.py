@@ -70,6 +70,17 @@ def seen(device: str) -> Seen:
         return packets, memory, flow["count"].counters.packets_in
 
 
+def test_a_filters_counts_do_not_begin_with_those_of_the_engines_last_one(folder: Path, imix: Path) -> None:
+    with running(folder, f"pcap:{imix}"), Graph(engine="embedded") as graph:
+        with graph.flow('(device,ixp0) -> (FPL-2,"RETURN IS_UDP;") -> (packetcount)') as flow:
+            graph.run()
+            assert flow["FPL-2"].level == "nic" and flow["FPL-2"].counters.filtered > 0
+        with graph.flow("(device,ixp0) -> (packetcount)") as flow:
+            packets = graph.run().packets
+            counters = flow["device"].counters
+            assert (counters.packets_in, counters.packets_out, counters.filtered) == (packets, packets, 0)
+
+
 def placed(flow: Flow) -> list[tuple[str, str, str]]:
     return [(node.class_name, node.level, node.serving.reason) for node in flow.nodes]
 
