@@ -99,8 +99,10 @@ def test_in_a_narrow_terminal_words_become_shorter_and_numbers_stay_whole(width:
     node = replace(NODES[1], argument="host 10.0.0.1 or " * 4, came=8_234_567_890, out=7_345_678_901,
                    mbuf_bytes=65_741, reason="it has memory, or calls functions")  # fmt: skip
     before = replace(STATUS, graphs=[replace(GRAPH, nodes=[NODES[0], node])])
-    busy = replace(node, came=node.came + 2_468_000, out=node.out + 2_222_000)
-    after = replace(before, monotonic_ns=before.monotonic_ns + 2 * 10**9, graphs=[replace(GRAPH, nodes=[NODES[0], busy])])
+    busy = replace(node, came=8_237_035_890, out=7_347_900_901)
+    after = replace(
+        before, monotonic_ns=before.monotonic_ns + 2 * 10**9, graphs=[replace(GRAPH, nodes=[NODES[0], busy])]
+    )
     lines = drawn(after, rates.between(before, after), View(users=False), 40, width=width)
     [line] = [line for line in lines if "└─ (BPF,h" in line]
     assert len(line) <= width and "…" in line
