@@ -113,6 +113,11 @@ class Node(Readable):
         self.instance = flow.graph.id_here(int(struct.instance))  # id among Graph.instances(); 0 before instantiate
 
     @property
+    def flow(self) -> Flow:
+        """Whose node it is."""
+        return self._flow
+
+    @property
     def counters(self) -> Counters:
         """What went in and out, and why not."""
         struct, error = ffi.new("struct ffpf_node_counters *"), new_error()

@@ -44,7 +44,7 @@ _ffpf_flow() {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
 	case $previous in
 	--classes) _ffpf_words "$(ffpf-flow --classes 2>/dev/null | while read -r name _; do echo "$name"; done)" "$current" ;;
-	--follow) _ffpf_words "flow1" "$current" ;;
+	--follow | --mbuf) _ffpf_words "flow1" "$current" ;;
 	--engine) _ffpf_words "auto shared embedded" "$current" ;;
 	--group) _ffpf_groups "$current" ;;
 	--socket) _ffpf_files "$current" ;;
@@ -52,8 +52,8 @@ _ffpf_flow() {
 	--every | --seconds) _ffpf_words "1 2 5 10" "$current" ;;
 	--graph) _ffpf_files "$current" ;;
 	*)
-		_ffpf_words "--classes --check --explain --list --follow --format --count --seconds --every --json --graph \
-			--quiet --engine --group --socket --verbose --snaplen --immediate --no-promisc --help" "$current"
+		_ffpf_words "--classes --check --explain --list --follow --format --count --seconds --every --mbuf --json \
+			--graph --quiet --engine --group --socket --verbose --snaplen --immediate --no-promisc --help" "$current"
 		;;
 	esac
 }

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from pyffpf.cli import flow_engine, flow_run, flow_show
 from pyffpf.cli.control import socket_path
+from pyffpf.cli.words import words_of
 from pyffpf.engine_choice import ENGINES
 from pyffpf.errors import BadGraph, FfpfError
 from pyffpf.flow import Flow
@@ -33,13 +34,6 @@ class MisuseError(Exception):
 
 class FailedError(Exception):
     """A device or a filter failed; the text is for the user."""
-
-
-def words_of(error: BaseException) -> str:
-    """Without "[Errno 2]"."""
-    if not isinstance(error, OSError) or not error.strerror:
-        return str(error)
-    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def positive(text: str) -> int:
@@ -70,6 +64,17 @@ def octets(text: str) -> int:
     return int(text)
 
 
+class Once(argparse.Action):
+    """An option whose second use would undo the first."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: str | None = None
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option} may be given once")
+        setattr(namespace, self.dest, values)
+
+
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="ffpf-flow",
@@ -92,7 +97,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     what.add_argument("--explain", action="store_true", help="only makes them, and says where each node runs, and why")
     what.add_argument("--list", action="store_true", help="lists the flows of ffpfd, of whomever you may know of")
-    what.add_argument("--follow", metavar="NODE", help="writes the packets that NODE lets through to standard output")
+    what.add_argument(
+        "--follow", action=Once, metavar="NODE", help="writes the packets that NODE lets through to standard output"
+    )
     parser.add_argument(
         "--format", choices=("text", "pcap"), help="of --follow: lines, or a pcap file (default: text on a terminal)"
     )
@@ -104,6 +111,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=seconds, metavar="S", help="ends after S seconds")
     parser.add_argument("--every", type=seconds, metavar="S", help="shows the results every S seconds as well")
+    parser.add_argument(
+        "--mbuf",
+        action="append",
+        default=[],
+        metavar="NODE",
+        help="results have NODE's MBuf, too: its double words that are not 0; may be given more than once",
+    )
     parser.add_argument("--json", action="store_true", help="results as JSON, one document a line")
     parser.add_argument(
         "--graph", type=picture_file, metavar="FILE", help="draws the graph at the end (.svg, .dot, .png)"

@@ -12,8 +12,9 @@ from typing import TextIO
 
 from pyffpf.cli import flow_follow, flow_show
 from pyffpf.cli.flow_progress import Progress
+from pyffpf.errors import NotSupported
 from pyffpf.flow import Flow
-from pyffpf.flow_node import Readable
+from pyffpf.flow_node import Node, Readable
 from pyffpf.graph import Graph
 from pyffpf.remote_graph import RemoteGraph
 
@@ -22,14 +23,14 @@ SLICE_PACKETS = 65536  # offline, between two looks at the progress
 
 
 class NoSuchNodeError(Exception):
-    """--follow names nothing."""
+    """--follow or --mbuf names nothing."""
 
 
 class EndError(BaseException):
     """A signal ends the run: raised in the main thread, wherever it waits."""
 
 
-def find_node(flows: list[Flow], words: str) -> Readable:
+def find_node(flows: list[Flow], words: str, option: str = "--follow") -> Readable:
     """A flow, FLOW.NAME, FLOW.NUMBER, or a name that one flow knows."""
     for flow in flows:
         if words == flow.name:
@@ -48,7 +49,23 @@ def find_node(flows: list[Flow], words: str) -> Readable:
     known = [flow.name for flow in flows]
     known += [f"{flow.name}.{node.name or node.number}" for flow in flows for node in flow.nodes]
     problem = "is in several flows" if found else "is no node"
-    raise NoSuchNodeError(f"--follow: {words!r} {problem}; there are {', '.join(known)}")
+    raise NoSuchNodeError(f"{option}: {words!r} {problem}; there are {', '.join(known)}")
+
+
+def with_mbufs(flows: list[Flow], named: list[str]) -> set[tuple[str, int]]:
+    """The nodes of --mbuf: names of their flows, and positions. A flow stands for its last node."""
+    found = set()
+    for words in named:
+        node = find_node(flows, words, "--mbuf")
+        if isinstance(node, Flow):
+            node = node[-1]
+        assert isinstance(node, Node)
+        try:
+            _ = node.mbuf
+        except NotSupported as error:
+            raise NoSuchNodeError(f"--mbuf: {words!r}: {error}") from error
+        found.add((node.flow.name, node.number))
+    return found
 
 
 class Asked:
@@ -76,6 +93,7 @@ class Run:
         self._graph = graph
         self._flows = flows
         self._followed = find_node(flows, args.follow) if args.follow else None
+        self._mbufs = with_mbufs(flows, args.mbuf)
         self._asked = asked
         self._packets = 0
         self._began = time.monotonic()
@@ -171,7 +189,9 @@ class Run:
 
     def _show(self) -> None:
         elapsed = time.monotonic() - self._began
-        flow_show.show_results(self._graph, self._flows, elapsed, self._results, as_json=self._args.json)
+        flow_show.show_results(
+            self._graph, self._flows, elapsed, self._results, as_json=self._args.json, mbufs=self._mbufs
+        )
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         raise EndError

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import json
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TextIO
+
+import numpy as np
 
 from pyffpf.cli.tables import printable
 from pyffpf.filter_classes import FilterClass, classes
@@ -101,10 +102,26 @@ def title(node: Node) -> str:
 # ---- results ----
 
 
-def show_results(graph: Graph, flows: Sequence[Flow], elapsed: float, output: TextIO, *, as_json: bool) -> None:
-    """Counters of every node, and what the classes tell."""
+def double_words(node: Node) -> dict[int, int]:
+    """Those of its MBuf that are not 0, by their number: MEM[n] of a program."""
+    octets = node.mbuf.tobytes()
+    words = np.frombuffer(octets + bytes(-len(octets) % 4), np.uint32)
+    return {int(at): int(words[at]) for at in np.flatnonzero(words)}
+
+
+def show_results(
+    graph: Graph,
+    flows: Sequence[Flow],
+    elapsed: float,
+    output: TextIO,
+    *,
+    as_json: bool,
+    mbufs: Collection[tuple[str, int]] = (),
+) -> None:
+    """Counters of every node, and what the classes tell. mbufs: flows' names and nodes' positions, whose MBufs are
+    shown as well."""
     if as_json:
-        document = {"seconds": round(elapsed, 6), "flows": [_flow_results(flow, graph) for flow in flows]}
+        document = {"seconds": round(elapsed, 6), "flows": [_flow_results(flow, graph, mbufs) for flow in flows]}
         print(json.dumps(document), file=output, flush=True)
         return
     for number, flow in enumerate(flows):
@@ -119,13 +136,15 @@ def show_results(graph: Graph, flows: Sequence[Flow], elapsed: float, output: Te
                          f"{counters.filtered:,}", lost])  # fmt: skip
         print(*("  " + line for line in aligned(rows, right=(2, 3, 4))), sep="\n", file=output)
         for node in flow.nodes:
-            told = node.report_text().rstrip("\n")
+            told = node.report_text().splitlines()
+            if (flow.name, node.number) in mbufs:
+                told += [f"MEM[{at}] {word}" for at, word in double_words(node).items()] or ["MEM is all zeros"]
             if told:
-                print(f"  {title(node)}", textwrap.indent(told, "    "), sep="\n", file=output)
+                print(f"  {title(node)}", *("    " + line for line in told), sep="\n", file=output)
     output.flush()
 
 
-def _flow_results(flow: Flow, graph: Graph) -> dict[str, Any]:
+def _flow_results(flow: Flow, graph: Graph, mbufs: Collection[tuple[str, int]]) -> dict[str, Any]:
     serving = {one.id: one for one in graph.instances()}
     nodes = []
     for node in flow.nodes:
@@ -137,6 +156,6 @@ def _flow_results(flow: Flow, graph: Graph) -> dict[str, Any]:
                 "filtered": counters.filtered,
                 "dropped": {cause: count for cause, count in counters.dropped.items() if count},
                 "report": node.report(),
-            }
+            } | ({"mbuf": double_words(node)} if (flow.name, node.number) in mbufs else {})
         )  # fmt: skip
     return {"name": flow.name, "text": flow.text, "state": flow.state, "nodes": nodes}

@@ -13,6 +13,7 @@ from fpl.fpl1 import Object, assemble, disassemble
 from fpl.fpl1.assemble import memory_size
 from fpl.fpl1.object import ObjectError, TranslateError
 from fpl.fpl2.report import FplError
+from pyffpf.cli.words import decoded, words_of
 
 if TYPE_CHECKING:
     from pyffpf.flow_node import Node
@@ -34,7 +35,8 @@ def _program(args: argparse.Namespace) -> Object:
     octets = _octets(args.file)
     if octets[:4] == b"FPL1":
         return Object.from_bytes(octets)
-    return assemble(octets.decode(), "<stdin>" if args.file == "-" else args.file, args.mbuf)
+    name = "<stdin>" if args.file == "-" else args.file
+    return assemble(decoded(octets, name), name, args.mbuf)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -126,8 +128,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         ACTIONS[args.action][1](args)
         sys.stdout.flush()
-    except (FplError, ObjectError, RefusedError, TranslateError, OSError, UnicodeDecodeError) as error:
+    except (FplError, ObjectError, RefusedError, TranslateError) as error:
         print(error, file=sys.stderr)
+        return 1
+    except (OSError, ValueError) as error:
+        print(f"fpl1: {words_of(error)}", file=sys.stderr)
         return 1
     return 0
 

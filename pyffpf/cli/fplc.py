@@ -22,6 +22,7 @@ from fpl.fpl2.native import TARGETS, BackendError
 from fpl.fpl2.parse import parse
 from fpl.fpl2.report import FplError, Source
 from fpl.fpl2.scope import FACTS, standard
+from pyffpf.cli.words import text_of, words_of
 from pyffpf.externs import CoreLibrary, functions
 
 BOARD_STAGES = ("microengine-c", "microcode")  # fplc_board.py
@@ -255,8 +256,8 @@ def _request(args: argparse.Namespace) -> Request:
     elif args.file == "-":
         source = Source(sys.stdin.read(), "<stdin>")
     else:
-        source = Source(Path(args.file).read_text(), args.file)
-    fields = [Source(path.read_text(), str(path)) for path in args.fields]
+        source = Source(text_of(Path(args.file)), args.file)
+    fields = [Source(text_of(path), str(path)) for path in args.fields]
     here = () if args.file == "-" else (Path(args.file).resolve().parent,)
     files = Folders((*here, *Folders.of_environment().folders))
     policy = Policy(iterations=args.max_rounds, steps=args.max_steps,
@@ -277,8 +278,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         sys.stdout.write(ACTIONS[args.action][1](_request(args)))
         sys.stdout.flush()
-    except (FplError, BackendError, OSError, ValueError) as error:
+    except FplError as error:
         print(error, file=sys.stderr)
+        return 1
+    except (BackendError, OSError, ValueError) as error:
+        print(f"fplc: {words_of(error)}", file=sys.stderr)
         return 1
     return 0
 

@@ -49,6 +49,32 @@ def nodes(found: dict[str, Any], flow: int = 0) -> dict[str, dict[str, Any]]:
 # ---- results ----
 
 
+def test_mbufs_of_programs_are_shown(capture: Path) -> None:
+    text = (
+        f'(device,{capture}) -> web=(FPL-2,"IF (IS_TCP) THEN MEM[1]++; FI MEM[3] += 2; RETURN 1;",64) -> (packetcount)'
+    )
+    done = run("--mbuf", "web", "--mbuf", "flow1", text)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"\n    MEM[1] {TCP}\n    MEM[3] {2 * (TCP + UDP)}\n" in done.stdout
+    assert f"\n    packets {TCP + UDP}\n    MEM[0] {TCP + UDP}\n" in done.stdout
+    found = nodes(document("--mbuf", "web", text))
+    assert found["FPL-2"]["mbuf"] == {"1": TCP, "3": 2 * (TCP + UDP)} and "mbuf" not in found["packetcount"]
+    assert "MEM is all zeros" in run("--mbuf", "web", f'(device,{capture}) -> web=(FPL-2,"RETURN MEM[0];",8)').stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--mbuf", "none"), "--mbuf: 'none' is no node; there are flow1"),
+        (("--mbuf", "flow1.0"), "--mbuf: 'flow1.0': "),
+        (("--follow", "flow1", "--follow", "flow1.0"), "--follow may be given once"),
+    ],
+)
+def test_what_names_no_node_is_wrong_use(capture: Path, words: tuple[str, ...], said: str) -> None:
+    done = run(*words, f"(device,{capture}) -> (packetcount)")
+    assert (done.returncode, done.stdout) == (2, "") and said in done.stderr
+
+
 def test_the_papers_command_line(capture: Path, tmp_path: Path) -> None:
     other = tmp_path / "b.pcap"
     other.write_bytes(PcapFormat().file(stamped(frames(tcp=10, udp=0))))

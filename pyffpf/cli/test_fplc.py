@@ -33,7 +33,11 @@ def test_check_says_nothing_or_what_is_wrong(tmp_path: Path) -> None:
     assert done.stderr.startswith(
         f"{program}:1:12: TCP_DPORTS is not known\n  RETURN PKT.TCP_DPORTS;\n             ^\n  Is it TCP_DPORT or "
     )
-    assert fplc("check", str(tmp_path / "none.fpl")).returncode == 1
+    done = fplc("check", str(tmp_path / "none.fpl"))
+    assert (done.returncode, done.stderr) == (1, f"fplc: {tmp_path}/none.fpl: No such file or directory\n")
+    program.write_bytes(b"RETURN 1; \xff")
+    done = fplc("check", str(program))
+    assert (done.returncode, done.stderr) == (1, f"fplc: {program}: octet 10 is none of a text in UTF-8\n")
     assert fplc("mend").returncode == 2
 
 
