@@ -247,7 +247,10 @@ class Flow(Readable, Closing):
             return []
         error, struct = new_error(), ffi.new("struct ffpf_graph_flow_node *")
         found = []
-        for number in range(lib.ffpf_graph_flow_node_count(self._handle.pointer)):
+        count = lib.ffpf_graph_flow_node_count(self._handle.pointer)
+        if not count and lib.ffpf_graph_flow_node(self._handle.pointer, 0, struct, error) == -lib.FFPF_E_BUSY:
+            raise exception_of(error, self._name)  # in a process that was forked off it has none
+        for number in range(count):
             check(lib.ffpf_graph_flow_node(self._handle.pointer, number, struct, error), error)
             found.append(Node(self, number, struct))
         return found
@@ -270,8 +273,9 @@ class Flow(Readable, Closing):
         raise KeyError(f"{self._name} has no node {key!r}; there are {known}")
 
     def explain(self) -> str:
-        """A line for each node: where it runs, and why."""
-        return "\n".join(f"{node!s}: {one.level}: {one.reason}" for node in self.nodes for one in [node.serving])
+        """A line for each node: where it runs, and why; and what ffpfd said, where it was asked and does not run it."""
+        lines = [f"{node!s}: {one.level}: {one.reason}" for node in self.nodes for one in [node.serving]]
+        return "\n".join(lines + ([f"not in ffpfd: {self._choice.refusal}"] if self._choice.refusal else []))
 
     def picture(self) -> Picture:
         """The whole graph that it belongs to."""

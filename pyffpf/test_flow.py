@@ -18,7 +18,7 @@ import pytest
 import pyffpf
 from compat_tests.netns import Netns
 from pyffpf.compose import bpf, device, packetcount
-from pyffpf.errors import BadGraph, FfpfError, WrongState
+from pyffpf.errors import BadGraph, Busy, WrongState
 from pyffpf.flow import Flow
 from pyffpf.graph import Graph, default_graph
 from pyffpf.graph_text import check_text
@@ -309,11 +309,13 @@ def test_a_forked_process_has_a_graph_of_its_own(capture: Path) -> None:
     child = os.fork()
     if child == 0:
         try:
-            refused = 0
-            try:
-                flow.read_batch(timeout=0)
-            except FfpfError:
-                refused = 1
+            refused = 1
+            for use in (flow.pause, flow.explain, flow.graph.run, lambda: flow.read_batch(timeout=0), lambda: flow[1]):
+                try:
+                    use()
+                    refused = 0
+                except Busy as error:
+                    refused &= "of which this one is a child" in str(error)
             with Flow(text(capture, "(packetcount)")) as own:
                 own.graph.run()
                 fine = own.graph is not mine and own[1].mbuf["packets"] == TCP + UDP

@@ -24,7 +24,7 @@ int
 engine_enter(struct ffpf_engine *engine, bool may_drive, struct ffpf_error *err)
 {
 	if (engine_foreign(engine))
-		return ffpf_error_set(err, FFPF_E_INVALID,
+		return ffpf_error_set(err, FFPF_E_BUSY,
 				      "the graph belongs to process %d, of which this one is a child: it needs its own",
 				      (int)engine->pid);
 	atomic_fetch_add(&engine->at_door, 1);

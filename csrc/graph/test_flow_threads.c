@@ -114,7 +114,7 @@ use_in_the_child(struct test_engine *t, struct ffpf_graph_flow *f)
 		 (int)getppid());
 	if (ffpf_graph_getnext_pkt(f, 0, 0, 0, &batch, &err) != FFPF_FAILED || strcmp(err.text, text) != 0)
 		return 1;
-	if (ffpf_graph_flow_pause(f, &err) != -FFPF_E_INVALID || ffpf_graph_flow_state(f) != FFPF_GRAPH_ACTIVE)
+	if (ffpf_graph_flow_pause(f, &err) != -FFPF_E_BUSY || ffpf_graph_flow_state(f) != FFPF_GRAPH_ACTIVE)
 		return 2;
 	if (ffpf_graph_flow_close(f, &err))
 		return 3;
