@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,7 +85,7 @@ def text(result: Result) -> str:
     for verdict in result.bad:
         lines += [story(verdict), ""]
     for cell in cells(result):
-        lines.append(f"{cell} ({became(result, cell)}):")
+        lines.append(f"{cell} (sent: {became(result, cell)}):")
         for verdict in result.verdicts:
             if verdict.cell == cell:
                 note = f" ({verdict.detail.splitlines()[0]})" if verdict.good and verdict.detail else ""
@@ -103,7 +104,7 @@ def cells(result: Result) -> list[Cell]:
 def became(result: Result, cell: Cell) -> str:
     """The packets/s that the cell's rate became."""
     rates = [verdict.sent_pps for verdict in result.verdicts if verdict.cell == cell and verdict.sent_pps is not None]
-    return f"{max(rates):,} sent" if rates else "nothing sent"
+    return f"{max(rates):,}" if rates else "-"
 
 
 def groups(result: Result) -> list[Group]:
@@ -126,12 +127,18 @@ def pairs(left: str, right: str, words: Mapping[str, str]) -> str:
     return table([left, right], (row([name], [f"<td>{html.escape(text)}</td>"]) for name, text in words.items()))
 
 
+def place(verdict: Verdict) -> str:
+    """Where in the page its story is."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", f"{verdict.cell} {verdict.tool}")
+
+
 def mark(verdict: Verdict | None) -> str:
     if verdict is None:
         return "<td></td>"
     tip = html.escape(f"{sizes(verdict)}\n{verdict.detail}".strip(), quote=True)
     star = "*" if verdict.verdict == "same" and verdict.detail else ""
-    return f'<td class="{verdict.verdict}" title="{tip}">{verdict.verdict}{star}</td>'
+    shown = verdict.verdict + star if verdict.good else f'<a href="#{place(verdict)}">{verdict.verdict}</a>'
+    return f'<td class="{verdict.verdict}" title="{tip}">{shown}</td>'
 
 
 def overview(result: Result) -> str:
@@ -157,13 +164,13 @@ def matrix(result: Result, engine: str) -> str:
     found = {(verdict.cell, verdict.tool): verdict for verdict in result.verdicts}
     rows = [
         row(
-            [cell.group.name, f"{cell.pps:,}: {became(result, cell)}", f"{cell.group.packets:,}"],
+            [cell.group.name, f"{cell.group.packets:,}", f"{cell.pps:,}", became(result, cell)],
             (mark(found.get((cell, one))) for one in tools),
         )
         for cell in cells(result)
         if cell.engine == engine
     ]
-    return table(["captures", "packets/s", "packets", *tools], rows)
+    return table(["captures", "packets", "packets/s", "sent", *tools], rows)
 
 
 def page(result: Result) -> str:
@@ -173,7 +180,7 @@ def page(result: Result) -> str:
     parts += [f"<table>{''.join(legend)}</table>", overview(result)]
     if result.bad:
         parts.append("<h2>What differs</h2>")
-    parts += [f"<pre>{html.escape(story(verdict))}</pre>" for verdict in result.bad]
+    parts += [f'<pre id="{place(verdict)}">{html.escape(story(verdict))}</pre>' for verdict in result.bad]
     for engine in dict.fromkeys(verdict.cell.engine for verdict in result.verdicts):
         parts += [f"<h2>{html.escape(engine)}</h2>", matrix(result, engine)]
     sent = {group.name: ", ".join(f"{one.name} ({one.packets})" for one in group.captures) for group in groups(result)}
