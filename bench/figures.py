@@ -28,7 +28,17 @@ from pathlib import Path
 NUMBER = r"-?\d[\d,]*(?:\.\d+)?"
 CELL = re.compile(rf"({NUMBER})(?: \[({NUMBER})\.\.({NUMBER})\])?(?: ?(?:%|[a-zµA-Z/]+))?")
 RULE = re.compile(r"\|[-|]+\|")
-KEPT = ("insns", "octets", "readers", "place", "depth", "filters", "patterns", "flows")  # numbers that name a row
+KEPT = (
+    "insns",
+    "octets",
+    "readers",
+    "place",
+    "depth",
+    "filters",
+    "patterns",
+    "flows",
+    "tcpdumps",
+)  # numbers that name a row
 
 
 @dataclass(frozen=True)

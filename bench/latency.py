@@ -195,11 +195,11 @@ def inside(rounds: int, scale: float, only: str, plots: Path, real_time: bool) -
     print(f"from wire to reader, 64 octets, {rounds} rounds in turns; {conditions}")
     show(found, loads)
     curves = {
-        load: {name: np.concatenate([one[:, 0] for one in samples]) for name, samples in readers.items()}
+        load: {name: [one[:, 0] for one in samples if len(one)] for name, samples in readers.items()}
         for load, readers in found.items()
     }
     waiting = {name for name in names if READERS[name].waits}
-    latency_plot.draw(curves, waiting, f"{rounds} rounds; {conditions}", plots / "latency.svg")
+    latency_plot.draw(curves, waiting, f"medians of {rounds} rounds; {conditions}", plots / "latency.svg")
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +22,14 @@ def nines(share: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return -np.log10(1 - np.asarray(share, np.float64))
 
 
-def curve(ns: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Microseconds, and the share of packets that took less, as far as there is a packet beyond."""
-    shares = 1 - np.logspace(0, -np.log10(max(2, len(ns))), POINTS)
-    return np.percentile(ns, shares * 100) / 1000, nines(shares)
+def curve(rounds: Sequence[npt.NDArray[np.int64]]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Microseconds, the median of the rounds', and the share of packets that took less, as far as there is a packet
+    beyond in each round. A round is the ns of its packets, at least one."""
+    shares = 1 - np.logspace(0, -np.log10(max(2, min(map(len, rounds)))), POINTS)
+    return np.median([np.percentile(ns, shares * 100) for ns in rounds], axis=0) / 1000, nines(shares)
 
 
-def colours(names: Collection[str], waiting: Collection[str]) -> dict[str, str]:
+def colours(names: Collection[str]) -> dict[str, str]:
     """What differs only in how long packets may wait has one colour."""
     kinds = dict.fromkeys(name.partition(",")[0] for name in names)
     known = dict(zip(kinds, COLOURS, strict=False))
@@ -36,16 +37,20 @@ def colours(names: Collection[str], waiting: Collection[str]) -> dict[str, str]:
 
 
 def draw(
-    curves: Mapping[str, Mapping[str, npt.NDArray[np.int64]]], waiting: Collection[str], caption: str, path: Path
+    curves: Mapping[str, Mapping[str, Sequence[npt.NDArray[np.int64]]]],
+    waiting: Collection[str],
+    caption: str,
+    path: Path,
 ) -> None:
-    """curves: by load, by reader, ns of all packets. waiting: readers that are drawn with dashes."""
+    """curves: by load, by reader, of each round that has packets their ns. waiting: readers that are drawn with
+    dashes."""
     names = list(dict.fromkeys(name for readers in curves.values() for name in readers))
-    colour = colours(names, waiting)
+    colour = colours(names)
     with svg.drawn(path, 2, 2, figsize=(10.5, 8.6), sharex=True, sharey=True) as (figure, axes):
         for axis, (load, readers) in zip(axes.flat, curves.items(), strict=True):
-            for name, ns in readers.items():
-                if len(ns):
-                    axis.plot(*curve(ns), "--" if name in waiting else "-", color=colour[name], label=name, lw=1.4)
+            for name, rounds in readers.items():
+                if rounds:
+                    axis.plot(*curve(rounds), "--" if name in waiting else "-", color=colour[name], label=name, lw=1.4)
             axis.set_title(load, fontsize=10)
             axis.set_xscale("log")
             axis.set_yticks(nines(SHARES), [f"{share:.2%}".replace(".00%", "%") for share in SHARES])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 import time
@@ -53,7 +54,8 @@ def bars(axis: Any, column: str, rows: Sequence[str], known: Mapping[str, Figure
     places = [at for at, row in enumerate(rows) if row in known]
     found = [known[rows[at]] for at in places]
     spread = [[max(0.0, one.median - one.low) for one in found], [max(0.0, one.high - one.median) for one in found]]
-    axis.barh(places, [one.median for one in found], xerr=spread, color="#8fb3d9", ecolor="#b3261e", capsize=2)
+    known_spread = [[width or math.nan for width in side] for side in spread]  # no mark where there is none
+    axis.barh(places, [one.median for one in found], xerr=known_spread, color="#8fb3d9", ecolor="#b3261e", capsize=2)
     for at, one in zip(places, found, strict=True):
         axis.annotate(f"{one.median:,g}", (0, at), xytext=(3, 0), textcoords="offset points", va="center", fontsize=7)
     axis.set_title(textwrap.fill(column, 34), fontsize=9)
