@@ -19,6 +19,11 @@ NETMASK_UNKNOWN = 0xFFFFFFFF
 DLT_LINUX_SLL2 = 276
 INSN_BYTES = 8
 LOADS, PACKET_MODES = (0x00, 0x01), (0x20, 0x40, 0xA0)  # BPF_LD, BPF_LDX; BPF_ABS, BPF_IND, BPF_MSH
+STRING = r'(?P<string>"(?:[^"\\]|\\.)*"?)'
+COMMENTS = {  # of each language of PROGRAMS: a string, which is none, or a comment
+    "FPL-1": re.compile(rf"{STRING}|//[^\n]*|#[^\n]*", re.DOTALL),
+    "FPL-2": re.compile(rf"{STRING}|//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL),
+}
 _libc = ctypes.CDLL(None)
 _libc.free.argtypes = (ctypes.c_void_p,)
 
@@ -124,8 +129,9 @@ def _node(
 ) -> Node:  # fmt: skip
     """known: what it might read."""
     kind, program = text_at(getattr(said, "class")), text_at(said.expression)
-    calls = called(program, callees) if kind in PROGRAMS else ()
-    texts = " ".join([program, *(callee.argument for callee in calls)]) if kind in PROGRAMS else ""
+    calls = called(kind, program, callees) if kind in PROGRAMS else ()
+    codes = [code_of(kind, program), *(code_of(callee.kind, callee.argument) for callee in calls)]
+    texts = " ".join(codes) if kind in PROGRAMS else ""
     return Node(
         kind,
         program,
@@ -138,13 +144,21 @@ def _node(
     )
 
 
-def called(program: str, callees: Sequence[Callee]) -> tuple[Callee, ...]:
+def code_of(kind: str, program: str) -> str:
+    """A program but for its comments, in which any name may stand."""
+    if kind not in PROGRAMS:
+        return program
+    return COMMENTS[kind].sub(lambda found: found["string"] or " ", program)
+
+
+def called(kind: str, program: str, callees: Sequence[Callee]) -> tuple[Callee, ...]:
     """Those whose names a program has in it, or in turn one of those; all, where it has some of its text in a file."""
     found: list[Callee] = []
+    code = code_of(kind, program)
     for callee in reversed(callees):
-        if program.startswith("file:") or re.search(rf"(?ai)\b({callee.name}|USE)\b", program):
+        if code.startswith("file:") or re.search(rf"(?ai)\b({callee.name}|USE)\b", code):
             found.insert(0, callee)
-            program += f" {callee.argument}"
+            code += f" {code_of(callee.kind, callee.argument)}"
     return tuple(found)
 
 

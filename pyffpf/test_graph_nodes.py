@@ -41,3 +41,19 @@ def test_what_is_right_or_unknown_here_is_let_through() -> None:
     found = [node.kind for node in nodes_of(text.replace('s=(sampler,"2 by=hash") | ', ""), arguments=True)]
     assert found == kinds
     assert len(nodes_of("(device,eth0) -> (sampler,zero)")) == 2  # arguments are looked at when that is asked for
+
+
+@pytest.mark.parametrize(
+    ("program", "called"),
+    [
+        ('(FPL-2,"RETURN EXTERN(web,0,0);")', ["web"]),
+        ('(FPL-2,"RETURN 1; // as web, because\n/* EXTERN(web,0,0) */",8)', []),
+        ('(FPL-2,"RETURN 0 CONTAINS \\"//\\" || EXTERN(web,0,0);")', ["web"]),
+        ('(FPL-2,"USE \\"calls.fpl\\"; RETURN 1;")', ["web"]),
+        ('(FPL-1,"ret 1 # as web")', []),
+        ('(FPL-1,"push 0; push 0; call web; ret // as it")', ["web"]),
+    ],
+)
+def test_comments_of_programs_call_nobody(program: str, called: list[str]) -> None:
+    found = nodes_of(f'web=(BPF,"tcp port 80"); (device,eth0) -> {program}')
+    assert [callee.name for callee in found[1].calls] == called

@@ -98,12 +98,56 @@ parse_record(struct fpl2 *self, const char *path, const struct ffpf_fplo_policy 
 	return 0;
 }
 
-/* A program's text has the names of what it calls, unless they are in a file that it uses. */
+/* Behind the string or comment that begins here; `at` where none does. Whoever leaves one open is told so later. */
+static const char *
+behind_string(const char *at)
+{
+	if (*at != '"')
+		return at;
+	for (at++; *at && *at != '"'; at++)
+		at += at[0] == '\\' && at[1];
+	return *at ? at + 1 : at;
+}
+
+static const char *
+behind_comment(const char *at)
+{
+	const char *end;
+
+	if (strncmp(at, "//", 2) == 0)
+		return at + strcspn(at, "\n");
+	if (strncmp(at, "/*", 2) != 0)
+		return at;
+	end = strstr(at + 2, "*/");
+	return end ? end + 2 : at + strlen(at);
+}
+
+static void
+add_code(struct ffpf_text *to, const char *text)
+{
+	const char *end;
+
+	for (const char *at = text; *at; at = end) {
+		end = behind_comment(at);
+		if (end != at) {
+			ffpf_text_add(to, " ");
+			continue;
+		}
+		end = behind_string(at);
+		end += end == at;
+		ffpf_text_add_octets(to, at, (size_t)(end - at));
+	}
+}
+
+/* A program's text, but for its comments, has the names of what it calls, unless they are in a file that it uses. */
 static void
 name_calls(struct ffpf_class_args *args)
 {
-	ffpf_text_add(&args->calls, "%s", args->text);
-	for (uint32_t i = 0; args->externs && strcasestr(args->text, "USE") && i < args->externs->count; i++)
+	bool uses;
+
+	add_code(&args->calls, args->text);
+	uses = args->externs && strcasestr(ffpf_text_get(&args->calls), "USE");
+	for (uint32_t i = 0; uses && i < args->externs->count; i++)
 		ffpf_text_add(&args->calls, " %s", args->externs->rows[i]->name);
 }
 

@@ -69,6 +69,12 @@ CASES = {
         (1, 1, 1), (0, 0)),
     "what is not called costs nothing": Case(
         'unused=(FPL-2,"this is no program"); (device,hook:h) -> (FPL-2,"RETURN 1;",8)', (1,) * 5, (0, 0)),
+    "comments call nobody": Case(
+        'unused=(FPL-2,"this is no program"); (device,hook:h) -> '
+        '(FPL-2,"/* unused, because */ RETURN 1 /* unused */; // unused",8)', (1,) * 5, (0, 0)),
+    "a string is no comment": Case(
+        'web=(FPL-2,"RETURN TCP_DPORT == 80;"); (device,hook:h) -> '
+        '(FPL-2,"RETURN 0 CONTAINS \\"\\\\\\"//\\" || EXTERN(web,0,0);",8)', (1, 1, 1), (0, 0)),
 }  # fmt: skip
 
 
