@@ -99,7 +99,8 @@ why_shut_out(uint32_t state)
 	if (state == FFPF_IBUF_EVICTED)
 		return "evicted: R was not between the last R and W";
 	if (state == FFPF_IBUF_LEFT)
-		return "left: it read too slowly, or not at all, while its group lost packets";
+		return "left: it read too slowly, or not at all, while its group lost packets; a new flow gets packets "
+		       "again";
 	return "the flow was detached";
 }
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
 import time
@@ -12,7 +13,7 @@ from typing import TextIO
 
 from pyffpf.cli import flow_follow, flow_show
 from pyffpf.cli.flow_progress import Progress
-from pyffpf.errors import NotSupported
+from pyffpf.errors import FfpfError, NotSupported
 from pyffpf.flow import Flow
 from pyffpf.flow_node import Node, Readable
 from pyffpf.graph import Graph
@@ -119,8 +120,19 @@ class Run:
                 signal.signal(number, handler)
             if writer:
                 writer.close()
+        self._stand_still()
         if not self._args.quiet:
             self._show()
+
+    def _stand_still(self) -> None:
+        """In ffpfd packets come while results are asked for: of nodes that are paused they agree, and with the picture.
+        Who cannot be paused any more stands still."""
+        if not isinstance(self._graph, RemoteGraph):
+            return
+        for flow in self._flows:
+            with contextlib.suppress(FfpfError):
+                if flow.state == "active":
+                    flow.pause()
 
     def _output_is_terminal(self) -> bool:
         return self._followed is not None and sys.stdout.isatty()

@@ -119,6 +119,23 @@ def test_follow_shows_packets_of_a_node_in_the_middle(ns: Netns, ffpfd: shared.F
     assert "(packetcount)" in said
 
 
+def test_results_agree_though_packets_come_meanwhile(ns: Netns, ffpfd: shared.Ffpfd) -> None:
+    text = f'(device,{ns.left}) -> (BPF,ip) -> program=(FPL-2,"MEM[0]++; RETURN 1;",8) -> (packetcount)'
+    with running(ffpfd, SHARED, "--no-promisc", "--json", "--mbuf", "program", "--seconds", 3, text) as process:
+        while process.poll() is None:
+            ns.send(ns.right, frames(IPV4, 20))
+        out, _ = process.communicate(timeout=60)
+    _, ip, program, count = json.loads(out)["flows"][0]["nodes"]
+    came = ip["out"]
+    assert came > 0
+    assert (program["in"], program["mbuf"], count["in"], count["report"]) == (
+        came,
+        {"0": came},
+        came,
+        {"packets": came},
+    )
+
+
 def test_sigusr2_pauses_and_goes_on(ns: Netns, ffpfd: shared.Ffpfd) -> None:
     text = f"(device,{ns.left}) -> (BPF,ip) -> (packetcount)"
     with running(ffpfd, SHARED, "--no-promisc", "--json", text) as process:
