@@ -34,7 +34,7 @@ RATES = ((0, 1.0), (50, 2.0), (500, 3.0), (2000, 4.0), (6000, 2.0), (20000, 0.7)
 EMPTY_EVERY = 5  # rounds: then the pillars leave, too, and the source is closed
 SAMPLE_S = 3.0
 CALM_S = 2.0  # until all that can be given back has been: before the baseline
-NO_ANSWER = "ffpfd does not answer at"  # what a client says after half a minute
+NO_ANSWER = "ffpfd does not answer"  # what a client says after some seconds
 OVERLOADED = 4.0 * (os.cpu_count() or 1)  # processes that want a processor
 
 
