@@ -197,7 +197,7 @@ BPF_PROGRAMS = (
     ("nodes_bpf", "csrc/kernel/nodes.bpf.c", "-emit-llvm -g0"),  # bitcode, for programs that are made later
 )  # fmt: skip
 BPF_FLAGS = ("-target", "bpf", "-mcpu=v3", "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter",
-             "-Werror", f"-I{ROOT / 'csrc'}")  # fmt: skip
+             "-Werror", f"-I{ROOT / 'csrc'}", f"-ffile-prefix-map={ROOT}/=", "-fdebug-compilation-dir=.")  # fmt: skip
 
 
 def build_bpf() -> None:
