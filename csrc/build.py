@@ -92,8 +92,8 @@ def locked() -> Iterator[None]:
 
 
 def run(command: Sequence[str]) -> None:
-    """Runs one command; what it prints is shown when it fails, or warns."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    """Runs one command, in ROOT; what it prints is shown when it fails, or warns."""
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.stdout:
         sys.stderr.write(done.stdout)
     if done.returncode:
@@ -120,7 +120,7 @@ def headers_of(depfile: Path) -> list[Path]:
     if not depfile.exists():
         return []
     words = depfile.read_text().replace("\\\n", " ").split()
-    return [Path(word) for word in words if not word.endswith(":")]
+    return [ROOT / word for word in words if not word.endswith(":")]
 
 
 def compile_object(source: Path, variant_name: str, extra: Sequence[str] = (), folder: str = "obj") -> Path:
@@ -201,14 +201,15 @@ BPF_FLAGS = ("-target", "bpf", "-mcpu=v3", "-std=gnu11", "-O2", "-g", "-Wall", "
 
 
 def build_bpf() -> None:
-    """Compiles what the kernel runs, and makes each object a C header, gen_NAME.h, with an array of its octets."""
+    """Compiles what the kernel runs, and makes each object a C header, gen_NAME.h, with an array of its octets. These
+    name their sources, by their paths below ROOT, for the same sources are to give the same octets anywhere."""
     for name, source, extra in BPF_PROGRAMS:
         output = BUILD / "gen" / f"{name}.o"
         header = BUILD / "gen" / f"gen_{name}.h"
         depfile = output.with_suffix(".d")
         multiarch = sysconfig.get_config_var("MULTIARCH") or ""
         command = ["clang", *BPF_FLAGS, f"-I/usr/include/{multiarch}", *extra.split(), "-MMD", "-MF", str(depfile),
-                   "-c", str(ROOT / source), "-o", str(output)]  # fmt: skip
+                   "-c", source, "-o", str(output)]  # fmt: skip
         output.parent.mkdir(parents=True, exist_ok=True)
         if up_to_date(output, headers_of(depfile) or [ROOT / source], command) and header.exists():
             continue
