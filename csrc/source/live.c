@@ -302,6 +302,7 @@ open_ring(struct live *l, const struct ffpf_live_config *cfg, struct ffpf_error 
 		return largest;
 	wanted.packet_bytes = (uint32_t)largest;
 	rc = ffpf_tpacket_ring_create(&l->ring, l->fd, &wanted, err);
+	l->batch_units = l->ring.unit_count > LIVE_SHARE ? l->ring.unit_count / LIVE_SHARE : 1;
 	l->reader.info.buffer_bytes = l->ring.ring_bytes;
 	return rc;
 }

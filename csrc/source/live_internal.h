@@ -27,6 +27,7 @@
 #define LIVE_MAX_SNAP_LEN 262144
 
 #define LIVE_BATCH 128 /* descriptors: few enough that a packet's first lines are still in cache when it is handled */
+#define LIVE_SHARE 8   /* of the ring's units, at most one in so many is held by a batch, but one */
 
 struct live_position {
 	uint8_t *frame;
@@ -56,6 +57,7 @@ struct live {
 	int timeout_ms;
 	char device[IFNAMSIZ];
 	struct tpacket_ring ring;
+	uint32_t batch_units; /* that a batch may hold: the kernel has the others to fill while it is consumed */
 
 	/* the walk */
 	uint32_t tail;

@@ -270,7 +270,7 @@ walk(struct live *l, struct view *v)
 {
 	uint32_t n = 0;
 
-	while (n < LIVE_BATCH && (v->at.left || open_next(v))) {
+	while (n < LIVE_BATCH && (v->at.left || ((n == 0 || v->at.held < l->batch_units) && open_next(v)))) {
 		if (v->plain) {
 			n += take_plain(v, &l->packets[n], LIVE_BATCH - n);
 			if (n == LIVE_BATCH || v->at.left == 0)

@@ -56,6 +56,7 @@ fake_create(enum tpacket_layout layout, int dlt, bool cooked)
 	assert_non_null(ring->keep);
 	memset(ring->mem, 0, UNIT * UNITS);
 	f->live.lo_ifindex = 99;
+	f->live.batch_units = UNITS;
 	f->live.known_result = UINT32_MAX;
 	f->live.cooked = cooked;
 	f->live.reader.info.snap_len = 2048;
@@ -320,6 +321,32 @@ ours(struct fake *f)
 	return n;
 }
 
+/* A program that is slow with each packet must not keep the kernel from filling what it has consumed: of a ring of few
+ * units a batch of many packets was all of it. */
+static void
+a_batch_leaves_the_kernel_its_share(void **state)
+{
+	struct fake *f = fake_create(layout_of(state), DLT_EN10MB, false);
+	const uint32_t each = f->live.ring.layout == TPACKET_BLOCKS ? 3 : 1;
+
+	f->live.batch_units = 2;
+	for (uint32_t unit = 0; unit < UNITS; unit++) {
+		unit_begin(f);
+		for (uint32_t i = 0; i < each; i++)
+			put(f, plain);
+		unit_end(f);
+	}
+	for (uint32_t left = UNITS; left > 0; left -= left < 2 ? 1 : 2) {
+		assert_int_equal(live_walk(&f->live), left < 2 ? each : 2 * each);
+		assert_int_equal(f->live.at.held, left < 2 ? 1 : 2);
+		assert_int_equal(live_more_ready(&f->live), left > 2);
+		release_all(&f->live);
+		live_give_back(&f->live);
+		assert_int_equal(ours(f), left < 2 ? 0 : left - 2);
+	}
+	fake_destroy(f);
+}
+
 /* Every unit held: the walk must not run into units that the batch still points to. */
 static void
 a_ring_that_is_ours_altogether(void **state)
@@ -453,6 +480,8 @@ main(void)
 		cmocka_unit_test_prestate(frames_that_make_no_sense, &blocks),
 		cmocka_unit_test_prestate(frames_that_make_no_sense, &frames),
 		cmocka_unit_test(empty_blocks),
+		cmocka_unit_test_prestate(a_batch_leaves_the_kernel_its_share, &blocks),
+		cmocka_unit_test_prestate(a_batch_leaves_the_kernel_its_share, &frames),
 		cmocka_unit_test_prestate(a_ring_that_is_ours_altogether, &blocks),
 		cmocka_unit_test_prestate(a_ring_that_is_ours_altogether, &frames),
 		cmocka_unit_test_prestate(walks_taken_back_leave_no_trace, &blocks),
