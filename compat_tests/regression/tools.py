@@ -146,7 +146,7 @@ TOOLS = (
     Tool(
         "tshark",
         "tshark",
-        LiveCase(("tshark", "-q", "-n", "-i", "{left}", "-B", "32", "-w", "out"), b"Capturing on"),
+        LiveCase(("tshark", "-q", "-n", "-i", "{left}", "-B", "32", "-w", "out"), ready=b""),  # says so before
         dumped,
     ),
     Tool("ngrep", "ngrep", ngrep(), whole=True, asks=True, tells=False),
