@@ -120,6 +120,8 @@ def repeated(first: Verdict, tool: Tool) -> Verdict:
         (paced,) = run_once(dataclasses.replace(first.cell, pps=pps), [tool])
         if paced.verdict == SAME:
             break
+    if paced.verdict == LOSSES:  # of what is left to compare nothing differs
+        return dataclasses.replace(paced, cell=first.cell, detail=f"at {pps} packets/s, alone: {paced.detail}")
     if paced.verdict != SAME:
         said = f"at {pps} packets/s, alone: {paced.detail}"
         return dataclasses.replace(paced, cell=first.cell, verdict=DIFFERENT, detail=said)
@@ -146,11 +148,12 @@ def run_once(cell: Cell, tools: Sequence[Tool]) -> Iterator[Verdict]:
         end_again(ns, by_end)
         for trial in by_end:
             trial.attempt(trial.finish_late if trial in late else trial.finish)
+        lost_before = served.lost()
     for trial in trials:
         if trial.failed:
             verdict = Verdict(cell, trial.tool.name, FAILED, detail=trial.failed)
         else:
-            verdict = judged(cell, trial.tool, trial.outcomes, served, trial.left)
+            verdict = judged(cell, trial.tool, trial.outcomes, served, trial.left, lost_before)
         yield dataclasses.replace(verdict, sent_pps=sent_pps)
 
 
@@ -179,8 +182,10 @@ def wait_captures(run: Run, captures: Callable[[int], bool]) -> None:
     wait_until(lambda: captures(pid) or run.process.poll() is not None, f"a capture of {run.outcome.repeat}", END_S)
 
 
-def judged(cell: Cell, tool: Tool, outcomes: Sequence[Outcome], served: Served, left: str) -> Verdict:
-    """outcomes: on stock, which captured on the interface `left`, and on FFPF."""
+def judged(
+    cell: Cell, tool: Tool, outcomes: Sequence[Outcome], served: Served, left: str, lost_before: int = 0
+) -> Verdict:
+    """outcomes: on stock, which captured on the interface `left`, and on FFPF. lost_before: see Served.lost."""
     for outcome in outcomes:
         tool.prepared(outcome)
     stock, ffpf = outcomes
@@ -200,8 +205,8 @@ def judged(cell: Cell, tool: Tool, outcomes: Sequence[Outcome], served: Served, 
     found = harness.differences(stock, ffpf, expect.normalise)
     if not found:
         return verdict
-    drops = losses.Said(losses.lost(stock), losses.lost(ffpf))
-    if drops.stock:
+    drops = losses.Said(losses.lost(stock), losses.lost(ffpf), lost_before)
+    if drops.stock or drops.before:
         beside = losses.beside(stock, ffpf, drops)
         kind = DIFFERENT if beside else LOSSES
         return dataclasses.replace(verdict, verdict=kind, detail="\n".join([str(drops), *beside]))

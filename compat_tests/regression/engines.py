@@ -8,10 +8,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from compat_tests import harness, live, shared
 from compat_tests.netns import Netns, wait_until
+from ixp_driver.control import Session
 from pyffpf.cli.control import ControlError
 
 CONFIG = shared.CONFIG.replace('bytes = "16 MiB"', 'bytes = "64 MiB"\nbms = "BMS"', 1)
@@ -21,12 +23,14 @@ CONFIG = shared.CONFIG.replace('bytes = "16 MiB"', 'bytes = "64 MiB"\nbms = "BMS
 class Served:
     """How tools are sent to an engine. kind: what FFPF_STATS must call it. env: what their environment has besides.
     device: what they capture on, where that is not the left end: a name of the same length, so that what they write
-    differs in the name alone. captures: whether the process of that id does, or one that it began."""
+    differs in the name alone. captures: whether the process of that id does, or one that it began. lost: packets that
+    reached the interface and not the engine, so that no tool is told of them."""
 
     kind: str
     env: dict[str, str]
     device: str = ""
     captures: Callable[[int], bool] = live.has_packet_socket
+    lost: Callable[[], int] = int
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,12 @@ def ffpfd(bms: str) -> Callable[[Netns], AbstractContextManager[Served]]:
     return serving
 
 
+def lost_by_board(socket: Path) -> int:
+    """Before its receive engine: it runs in real time, and on a busy machine it does not get that."""
+    with Session(str(socket)) as session:
+        return sum(port.rx_lost + port.socket_lost for port in session.status().ports)
+
+
 @contextmanager
 def board(ns: Netns) -> Iterator[Served]:
     """A network processor that the left end's packets reach, too, and ffpfd, which takes one of its filters for all."""
@@ -77,7 +87,7 @@ def board(ns: Netns) -> Iterator[Served]:
         wait_until(lambda: socket.exists() or process.poll() is not None, "the board", shared.PATIENCE_S)
         config = f'{CONFIG}\n[source.{name}]\nboard = "{socket}"\n'
         with shared.Ffpfd(ns, config.replace("BMS", "srp")) as daemon:
-            yield by_ffpfd(daemon, name)
+            yield replace(by_ffpfd(daemon, name), lost=lambda: lost_by_board(socket))
         process.terminate()
         assert process.wait(shared.PATIENCE_S) == 0
 

@@ -21,13 +21,15 @@ LOST = re.compile(
 
 @dataclass(frozen=True)
 class Said:
-    """Packets that each of both runs says it lost."""
+    """Packets that each of both runs says it lost; and those that did not reach FFPF's engine."""
 
     stock: int
     ffpf: int
+    before: int = 0
 
     def __str__(self) -> str:
-        return f"lost on stock: {self.stock}, on ffpf: {self.ffpf}"
+        before = f", before it: {self.before}" if self.before else ""
+        return f"lost on stock: {self.stock}, on ffpf: {self.ffpf}{before}"
 
 
 def lost(outcome: Outcome) -> int:
@@ -46,7 +48,7 @@ def beside(stock: Outcome, ffpf: Outcome, said: Said) -> list[str]:
     found = []
     if in_common(one, both) != in_common(other, both):
         found.append("packets that both have seen stand in another order, or another number of times")
-    for name, has, dropped in (("stock", other, said.stock), ("ffpf", one, said.ffpf)):
+    for name, has, dropped in (("stock", other, said.stock), ("ffpf", one, said.ffpf + said.before)):
         missing = len(has) - len(in_common(has, both))
         if missing > dropped:
             found.append(f"{missing} packets are missing on {name}, which lost {dropped}")

@@ -170,6 +170,16 @@ def test_where_stock_lost_packets_the_others_are_compared() -> None:
         assert why in found.detail
 
 
+def test_what_did_not_reach_the_engine_is_not_its_loss() -> None:
+    """As what a board's port lost; but no more than that may lack."""
+    for lost, verdict in ((1, "losses"), (0, "different")):
+        found = judged(CELL, WRITER, (outcome(STOCK), outcome(FFPF, PACKETS[1:])), SERVED, "left", lost)
+        assert found.verdict == verdict
+    found = judged(CELL, WRITER, (outcome(STOCK), outcome(FFPF, PACKETS[2:])), SERVED, "left", 1)
+    assert found.verdict == "different"
+    assert "2 packets are missing on ffpf, which lost 1" in found.detail
+
+
 def test_losses_of_ffpf_alone_are_a_difference() -> None:
     stats = "engine=embedded handles=1 seen=5 filtered=0 delivered=4 dropped=1"
     found = verdict_of(outcome(STOCK), outcome(FFPF, PACKETS[1:], dropped=1, stats=stats))
@@ -206,7 +216,7 @@ SAME, LOSSES, CRASHED, DIFFERENT, FAILED = cells.VERDICTS
         ("ngrep", [DIFFERENT, DIFFERENT, SAME], LOSSES, "turn 1; the same at 375 packets/s"),
         ("ngrep", [DIFFERENT, DIFFERENT, DIFFERENT, SAME], LOSSES, "turn 1; the same at 100 packets/s"),
         ("ngrep", [DIFFERENT] * 4, DIFFERENT, "at 100 packets/s, alone: turn 3"),
-        ("tcpdump -w", [LOSSES] * 4, DIFFERENT, "at 100 packets/s, alone: turn 3"),
+        ("tcpdump -w", [LOSSES] * 4, LOSSES, "at 100 packets/s, alone: turn 3"),
         ("tcpdump -w", [FAILED, FAILED, SAME], FAILED, "turn 1"),
         ("argus", [CRASHED, SAME], SAME, "alone; beside the others crashed: turn 0"),
         ("argus", [CRASHED, CRASHED], CRASHED, "turn 1"),
