@@ -142,7 +142,8 @@ class Soak:
         self.traffic.still()
         if not self.pillars:
             self.raise_pillars()
-        for _ in range(WHOLE):
+        share = len(self.turn) // max(1, ROUNDS - self.result.rounds)  # each kind has come by the last of these
+        for _ in range(max(WHOLE, share)):
             self.join(self.next_kind())
         self.wait_ready()
         end = time.monotonic() + self.plan.round_s
