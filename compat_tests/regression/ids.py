@@ -47,6 +47,11 @@ output alert_fast: alerts
 output log_tcpdump: logged
 include rules
 """
+SNORT_3 = """\
+ips = { rules = [[ include rules ]] }
+alert_fast = { file = true }
+network = { checksum_eval = "none" }
+"""
 
 # A snort that is told to stop ends when the next packet comes, on stock: an idle interface wakes nobody there (libpcap
 # 1.10). So a frame of no protocol follows the signal.
@@ -71,6 +76,7 @@ def put(folder: Path) -> None:
         ("rules", RULES),
         ("suricata.yaml", SURICATA),
         ("snort2.conf", SNORT_2),
+        ("snort3.lua", SNORT_3),
     ):
         (folder / name).write_text(content)
 
@@ -80,11 +86,19 @@ def suricata() -> LiveCase:
     return LiveCase(("suricata", *words), ready=b"ngine started", prepare=put)
 
 
-def snort_2() -> LiveCase:
+def snort(ready: bytes, *words: str) -> LiveCase:
     environment = ("env", f"PYTHON={sys.executable}", f"NUDGE={NUDGE}")
-    words = ("snort", "-i", "{left}", "-k", "none", "-l", "{cwd}", "-c", "{cwd}/snort2.conf")
-    argv = (*environment, "sh", "-c", STOPPED, "sh", *words)
-    return LiveCase(argv, ready=b"Commencing packet processing", prepare=put)
+    argv = (*environment, "sh", "-c", STOPPED, "sh", "snort", "-i", "{left}", "-k", "none", "-l", "{cwd}", *words)
+    return LiveCase(argv, ready=ready, prepare=put)
+
+
+def snort_2() -> LiveCase:
+    return snort(b"Commencing packet processing", "-c", "{cwd}/snort2.conf")
+
+
+def snort_3() -> LiveCase:
+    """It says that it begins when its buffer of standard output is full: its socket is waited for."""
+    return snort(b"", "-c", "{cwd}/snort3.lua")
 
 
 def version(program: str) -> str:
@@ -99,11 +113,11 @@ def alerts(outcome: Outcome) -> None:
     """Alerts and logged packets, and how many packets were lost. Times of the run and process ids are in the rest; and
     snort counts the frames that ended it."""
     said = outcome.stdout + outcome.stderr
-    lost = re.findall(rb"drops: \d+|Dropped: +\d+", said)
+    lost = re.findall(rb"drops: \d+|Dropped: +\d+|dropped: \d+", said)
     outcome.stdout, outcome.stderr = b"\n".join(lost), b""
     kept = {}
     for name, content in outcome.files.items():
-        if name == "alerts":
+        if re.fullmatch(r"alerts|alert_fast\.txt", name):
             kept["alerts"] = content
         elif name.startswith("logged"):  # and when the run began
             kept["logged"] = content

@@ -14,7 +14,7 @@ from compat_tests.regression.measure import Seen
 LOST = re.compile(
     rb"(\d+) packets? dropped by kernel|packets dropped by libpcap: (\d+)|^(\d+) packets? dropped|"
     rb"^received \d+ dropped (\d+)|^stats 0 hw received \d+ hw dropped (\d+).*\nstop|"
-    rb"^(?:drops|Dropped): +(\d+)",
+    rb"^(?:drops|Dropped|dropped): +(\d+)",
     re.M,
 )
 

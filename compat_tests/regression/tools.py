@@ -171,6 +171,7 @@ TOOLS = (
     ),
     Tool("snort DAQ", "gcc", snorts_daq(), without_driver),
     Tool("snort 2", "snort", ids.snort_2(), ids.alerts, asks=True, version="Version 2.", packaged=False),
+    Tool("snort 3", "snort", ids.snort_3(), ids.alerts, asks=True, version="Version 3.", packaged=False),
     Tool("suricata", "suricata", ids.suricata(), ids.alerts, asks=True, packaged=False),
     Tool("pypcap", sys.executable, python("pypcap")),
     Tool("pypcap immediate", sys.executable, python("immediate")),
