@@ -22,6 +22,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from fpl.classify import bpf, layout
 from fpl.classify.bytecode import ClassifyRefused
 from fpl.classify.chain import Chain, Cost, Entry
@@ -50,6 +53,25 @@ class Maps:
     columns: int
     column_bytes: int = 8  # a value of `columns`: u32 result, and what else its owner keeps there
     place: Place = SOCKET  # what the programs are made for
+
+
+class Control:
+    """Words of struct ffpf_kernel_control, which the hook reads for each packet: each is changed by one store. (Not by
+    struct.pack_into, which clears what it is about to write: a packet that came between found no columns.)"""
+
+    def __init__(self, fd: int) -> None:
+        self._memory = mmap.mmap(fd, layout.CONTROL_BYTES)
+        self._words: npt.NDArray[np.uint32] = np.frombuffer(self._memory, dtype=np.uint32)
+
+    def get(self, offset: int) -> int:
+        return int(self._words[offset // 4])
+
+    def set(self, offset: int, value: int) -> None:
+        self._words[offset // 4] = value
+
+    def close(self) -> None:
+        del self._words
+        self._memory.close()
 
 
 @dataclass(frozen=True)
@@ -102,7 +124,7 @@ class Classifier:
             if compiler is None:
                 made.callback(self._compiler.close)
             self._preparing = preparing or Compilers(self._compiler)
-            self._control = mmap.mmap(maps.control, layout.CONTROL_BYTES)
+            self._control = Control(maps.control)
             made.callback(self._control.close)
             self._grace = bpf.Grace()
             made.callback(self._grace.close)
@@ -283,17 +305,16 @@ class Classifier:
 
     def _raise_fetch_len(self, octets: int) -> None:
         """Before a program that needs more is in force. Packets under way are waited for before set() returns."""
-        (now,) = struct.unpack_from("=I", self._control, layout.CONTROL_FETCH_LEN)
-        if octets > now:
-            struct.pack_into("=I", self._control, layout.CONTROL_FETCH_LEN, octets)
+        if octets > self._control.get(layout.CONTROL_FETCH_LEN):
+            self._control.set(layout.CONTROL_FETCH_LEN, octets)
 
     def _write_control(self) -> None:
         fetch_len = max((entry.info.fetch_len for entry in self._columns.values()), default=0)
         fetch_len = max(fetch_len, self._needed)
         words = max(self._columns, default=-1) // 64 + 1
         if not self._restoring:
-            struct.pack_into("=I", self._control, layout.CONTROL_FETCH_LEN, fetch_len)
-            struct.pack_into("=I", self._control, layout.CONTROL_WORDS, words)
+            self._control.set(layout.CONTROL_FETCH_LEN, fetch_len)
+            self._control.set(layout.CONTROL_WORDS, words)
 
     def wait(self) -> None:
         """Until every packet that is being classified has been."""

@@ -6,10 +6,14 @@ compiles nothing.
 from __future__ import annotations
 
 import json
+import mmap
+import multiprocessing
 import os
 import random
 import struct
 import threading
+from multiprocessing import Queue
+from multiprocessing.synchronize import Event
 
 import pytest
 
@@ -60,6 +64,44 @@ def test_a_known_shape_compiles_nothing(source: TestSource, classifier: Classifi
         bits, _ = source.judge(packet)
         for column, text in enumerate(more, 100):
             assert bool(bits >> column & 1) == bool(Oracle(compiled(text))(packet)), text
+
+
+def watched(control_fd: int, stop: Event, seen: Queue[tuple[set[int], set[int]]]) -> None:
+    """In a process of its own, on another processor if there is one: each value that fetch_len and words have."""
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    lengths: set[int] = set()
+    counts: set[int] = set()
+    length_at, words_at = layout.CONTROL_FETCH_LEN // 4, layout.CONTROL_WORDS // 4
+    with (
+        mmap.mmap(control_fd, layout.CONTROL_BYTES, prot=mmap.PROT_READ) as memory,
+        memoryview(memory) as octets,
+        octets.cast("I") as control,
+    ):
+        while not stop.is_set():
+            for _ in range(10_000):
+                lengths.add(control[length_at])
+                counts.add(control[words_at])
+    seen.put((lengths, counts))
+
+
+def test_the_hook_never_finds_less_columns_than_there_are(source: TestSource, classifier: Classifier) -> None:
+    """Regression: the words were cleared before they were written, and the packet that came between was nobody's."""
+    classifier.set(1000, None)
+    classifier.need(1)
+    context = multiprocessing.get_context("fork")
+    stop, seen = context.Event(), context.Queue()
+    watcher = context.Process(target=watched, args=(source.maps.control, stop, seen))
+    watcher.start()
+    try:
+        for round in range(150_000):
+            classifier.need(1 + round % 100)  # writes the control again, and nothing else
+        stop.set()
+        lengths, counts = seen.get(timeout=60)
+    finally:
+        stop.set()
+        watcher.join(60)
+    assert counts == {16}
+    assert lengths <= set(range(1, 101))
 
 
 def test_accept_all_clear_and_control(source: TestSource, classifier: Classifier) -> None:
