@@ -51,6 +51,7 @@ tty 5 0
 net/tun 10 200
 DEVICES
 ln -s pts/ptmx "$root/dev/ptmx"
+: > "$root/dev/console"  # to mount a terminal on: what starts systemd does
 ln -s /proc/self/fd "$root/dev/fd"
 ln -s /proc/self/fd/0 "$root/dev/stdin"
 ln -s /proc/self/fd/1 "$root/dev/stdout"
