@@ -170,7 +170,7 @@ def show(found: Mapping[str, Mapping[str, list[Samples]]], loads: Mapping[str, L
 def inside(rounds: int, scale: float, only: str, plots: Path, real_time: bool) -> None:
     """What runs in the namespace."""
     measure.make_veth_pair(*live.SIDES)
-    began = time.strftime("%Y-%m-%d %H:%M"), measure.load()
+    measured = measure.Conditions()
     names = [name for name in READERS if only in name]
     loads = {name: Load(load.rate, load.burst, load.seconds * scale) for name, load in LOADS.items()}
     found: dict[str, dict[str, list[Samples]]] = {load: {name: [] for name in names} for load in loads}
@@ -191,7 +191,7 @@ def inside(rounds: int, scale: float, only: str, plots: Path, real_time: bool) -
                         samples = np.empty((0, 2), np.int64)
                     readers[name].append(samples)
     priority = "real-time priority; " if real_time else ""
-    conditions = f"{priority}{measure.machine()}; {began[0]}, load average {began[1]} and {measure.load()} at the end"
+    conditions = priority + measured.text()
     print(f"from wire to reader, 64 octets, {rounds} rounds in turns; {conditions}")
     show(found, loads)
     curves = {

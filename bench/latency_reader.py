@@ -69,7 +69,9 @@ def main() -> None:
         signal.signal(signal.SIGINT, stop)
         print(f"listening on {interface}", file=sys.stderr, flush=True)
         read = one_by_one if how == "immediate" else in_batches
-        Path(file).write_bytes(read(capture, int(count)).tobytes())
+        samples = read(capture, int(count))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it may come while all packets are there already
+        Path(file).write_bytes(samples.tobytes())
 
 
 if __name__ == "__main__":

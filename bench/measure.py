@@ -177,6 +177,17 @@ def load() -> str:
     return f"{os.getloadavg()[0]:.1f}"
 
 
+class Conditions:
+    """What the machine was when figures were taken: made when that begins."""
+
+    def __init__(self) -> None:
+        self._began, self._load = time.strftime("%Y-%m-%d %H:%M"), load()
+
+    def text(self) -> str:
+        """One line; to be called at the end."""
+        return f"{machine()}; {self._began}, load average {self._load} and {load()} at the end"
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, padded so that it also reads well as text."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]

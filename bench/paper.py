@@ -15,6 +15,7 @@ import argparse
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import build
@@ -59,11 +60,12 @@ def figure_12(curves: Curves, seconds: float, folder: Path, daemon: shared.Daemo
             curves.setdefault(NAMES[peer], {}).setdefault(number, []).append(idle(one, load))
 
 
-def highest_rate(peer: str, number: int, seconds: float, folder: Path, daemon: shared.Daemon) -> int:
-    """The last of rising rates at which nothing was lost; 0 when something was at the first. Where the sender takes all
-    of its processor, and nothing is lost yet, the rate that it reached: then the sender is the limit."""
+def highest_rate(peer: str, number: int, seconds: float, most: int, folder: Path, daemon: shared.Daemon) -> int:
+    """The last of rising rates below `most` at which nothing was lost; 0 when something was at the first. Where the
+    sender takes all of its processor, and nothing is lost yet, the rate that it reached: then the sender is the limit.
+    """
     rate, good = float(FIRST_RATE), 0
-    while rate < RATE_MAX:
+    while rate < most:
         load = live.Load(int(rate * seconds), OCTETS, int(rate))
         one = shared.capture(peer, number, [str(COUNTER), live.SIDES[1]], load, folder, daemon)
         if one.captured != number * load.count:
@@ -81,23 +83,34 @@ def table(curves: Curves, what: str) -> str:
     return measure.table([what, *curves], rows)
 
 
-def plot(curves: Mapping[str, Mapping[int, Sequence[float]]], label: str, title: str, path: Path) -> None:
+@dataclass(frozen=True)
+class Words:
+    """Of a plot: what its x axis is, its title, what stands below."""
+
+    label: str
+    title: str
+    caption: str
+
+
+def plot(curves: Mapping[str, Mapping[int, Sequence[float]]], words: Words, path: Path) -> None:
     """Medians, with bars from quartile to quartile."""
-    with svg.drawn(path, figsize=(7, 4.2)) as (_, axes):
+    with svg.drawn(path, figsize=(7, 4.4)) as (figure, axes):
         for name, curve in curves.items():
             spreads = {x: measure.Spread.of(figures) for x, figures in sorted(curve.items())}
             middle = [s.median for s in spreads.values()]
             bars = [[s.median - s.low for s in spreads.values()], [s.high - s.median for s in spreads.values()]]
             axes.errorbar(list(spreads), middle, yerr=bars, marker="o", capsize=3, label=name,
                           linestyle="-" if name.startswith("FFPF") else "--")  # fmt: skip
-        axes.set(xlabel=label, ylabel="idle, % of all processors", title=title, ylim=(0, 100))
+        axes.set(xlabel=words.label, ylabel="idle, % of all processors", title=words.title, ylim=(0, 100))
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
+        svg.caption(figure, words.caption)
 
 
-def inside(rounds: int, seconds: float, plots: Path, only_rates: bool) -> None:
+def inside(rounds: int, seconds: float, most: int, plots: Path, only_rates: bool) -> None:
     """What runs in the namespace."""
     measure.make_veth_pair(*live.SIDES)
+    measured = measure.Conditions()
     eleven: Curves = {}
     twelve: Curves = {}
     rates: dict[tuple[str, int], list[float]] = {(peer, n): [] for peer in shared.PEERS for n in COUNTERS}
@@ -109,7 +122,7 @@ def inside(rounds: int, seconds: float, plots: Path, only_rates: bool) -> None:
                     figure_11(eleven, seconds, folder, daemon)
                     figure_12(twelve, seconds, folder, daemon)
                 for (peer, number), good in rates.items():
-                    good.append(highest_rate(peer, number, seconds, folder, daemon))
+                    good.append(highest_rate(peer, number, seconds, most, folder, daemon))
     print(f"packets of {OCTETS} octets, {rounds} rounds in turns, {seconds} s each; {measure.machine()}")
     rows = [[NAMES[peer], *(measure.Spread.of(rates[peer, n]).text(0) for n in COUNTERS)] for peer in shared.PEERS]
     print(f"\nHighest rate without loss, packets/s, in steps of {STEP}; readers that count\n")
@@ -118,9 +131,11 @@ def inside(rounds: int, seconds: float, plots: Path, only_rates: bool) -> None:
         return
     print(f"\nFigure 11: idle %, one tcpdump -w /dev/null\n\n{table(eleven, 'packets/s')}")
     print(f"\nFigure 12: idle %, {RATE_OF_TOOLS:,} packets/s\n\n{table(twelve, 'tcpdumps')}")
-    plot(eleven, "packets/s", f"One tcpdump, packets of {OCTETS} octets (Figure 11)", plots / "figure11.svg")
+    caption = f"medians and quartiles of {rounds} rounds in turns, {seconds:g} s each; {measured.text()}"
+    title = f"One tcpdump, packets of {OCTETS} octets (Figure 11)"
+    plot(eleven, Words("packets/s", title, caption), plots / "figure11.svg")
     title = f"{RATE_OF_TOOLS:,} packets/s of {OCTETS} octets (Figure 12)"
-    plot(twelve, "tcpdumps", title, plots / "figure12.svg")
+    plot(twelve, Words("tcpdumps", title, caption), plots / "figure12.svg")
 
 
 def main() -> None:
@@ -128,16 +143,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--plots", type=Path, default=measure.ROOT / "build" / "plots")
+    parser.add_argument("--rate-max", type=int, default=RATE_MAX, help="packets/s, where looking for losses ends")
     parser.add_argument("--only-rates", action="store_true", help="the highest rate without loss, and no figure")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.inside:
-        inside(args.rounds, args.seconds, args.plots, args.only_rates)
+        inside(args.rounds, args.seconds, args.rate_max, args.plots, args.only_rates)
         return
     with build.locked():
         build.build_bench_program(measure.ROOT / "bench" / "send.c")
         build.build_bench_program(measure.ROOT / "bench" / "count.c", ["-lpcap"])
     options = ["--rounds", str(args.rounds), "--seconds", str(args.seconds), "--plots", str(args.plots)]
+    options += ["--rate-max", str(args.rate_max)]
     options += ["--only-rates"] * args.only_rates
     raise SystemExit(measure.again_in_namespace("bench.paper", options))
 

@@ -16,7 +16,6 @@ from bench import svg
 from bench.figures import Figure, Run
 
 ROWS_MOST = 60  # of one picture: more cannot be read
-INCHES_A_LETTER = 0.075  # of the small type of names, titles and captions
 
 
 def conditions(run: Run) -> str:
@@ -33,18 +32,17 @@ def draw(run: Run, titles: Mapping[tuple[str, int], str], folder: Path) -> list[
         shown = list(members)
         columns = list(dict.fromkeys(one.name.column for one in shown))
         rows = list(dict.fromkeys(one.name.row for one in shown))[:ROWS_MOST]
-        names = INCHES_A_LETTER * max(map(len, rows))
+        names = svg.INCHES_A_LETTER * max(map(len, rows))
         size = (max(6.0, 2.6 * len(columns) + names), 0.28 * len(rows) + 1.7)
         path = folder / f"{re.sub(r'[^a-z0-9_]', '-', bench)}-{number}.svg"
         with svg.drawn(path, columns=len(columns), figsize=size, sharey=True, squeeze=False) as (canvas, axes):
             for axis, column in zip(axes[0], columns, strict=True):
                 bars(axis, column, rows, {one.name.row: one for one in shown if one.name.column == column})
             axes[0][0].invert_yaxis()
-            width = int(size[0] / INCHES_A_LETTER)
+            width = int(size[0] / svg.INCHES_A_LETTER)
             title = f"{bench}, {number}: {titles.get((bench, number), '')}".rstrip(": ")
             canvas.suptitle(textwrap.fill(title, width), fontsize=10)
-            caption = f"medians, quartiles where there are; {conditions(run)}"
-            canvas.supxlabel(textwrap.fill(caption, width), fontsize=7)
+            svg.caption(canvas, f"medians, quartiles where there are; {conditions(run)}")
         paths.append(path)
     return paths
 

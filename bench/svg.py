@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+INCHES_A_LETTER = 0.075  # of the small type of captions
 
 
 @contextmanager
@@ -27,3 +30,8 @@ def drawn(path: Path, rows: int = 1, columns: int = 1, **options: Any) -> Iterat
             figure.savefig(path, metadata={"Date": None})
         finally:
             pyplot.close(figure)
+
+
+def caption(figure: Any, text: str) -> None:
+    """Below all axes, in small type, as wide as the figure."""
+    figure.supxlabel(textwrap.fill(text, int(figure.get_figwidth() / INCHES_A_LETTER)), fontsize=7)
