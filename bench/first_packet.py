@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""(x) How long until the first packet: of tools and of Python, on an interface on which packets come all the time; and
+"""(y) How long until the first packet: of tools and of Python, on an interface on which packets come all the time; and
 how long ffpfd takes to begin, and to take up a flow.
 
 Of tools the time from the start of the process to its end behind one packet. "first": ffpfd captures nothing yet, so

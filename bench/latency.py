@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""(v) From wire to reader: how long a packet takes until a program has it, as a distribution.
+"""(w) From wire to reader: how long a packet takes until a program has it, as a distribution.
 
 latency_send.c writes the time of sending, by CLOCK_MONOTONIC, into each frame, and the reader takes the clock as soon
 as it has the packet. What is measured so is the send call, the veth pair, the kernel's stack, the capture, the wake-up

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""(w) Memory of N tcpdumps on one interface, while packets come: stock libpcap, FFPF in each tool, and ffpfd.
+"""(x) Memory of N tcpdumps on one interface, while packets come: stock libpcap, FFPF in each tool, and ffpfd.
 
 Of the tools and ffpfd with its children, MiB: RSS, each page as often as it is mapped; PSS, each page once. In PSS are
 the rings and lanes, which are the kernel's memory mapped: how much of it that is stands beside it. BPF maps: what the
