@@ -116,7 +116,8 @@ def place(kept: Path | None) -> Iterator[Path]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 -m compat_tests.packaging.fresh_root")
-    parser.add_argument("commands", nargs="*", choices=COMMANDS, help="of make; without one, all, in this order")
+    parser.add_argument("commands", nargs="*", choices=(*COMMANDS, []), metavar="{demo,test}",
+                        help="of make; without one, all, in this order")  # fmt: skip
     parser.add_argument("--log", type=Path, required=True, help="where all that is said goes")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where the Debian lies, and stays")
     options = parser.parse_args()

@@ -120,7 +120,17 @@ wake_often(void *arg)
 	return NULL;
 }
 
-/* Every packet comes once and in order, however often the reader is woken; each wake is told at most once. */
+static uint32_t
+dropped(struct ffpf_reader *reader)
+{
+	struct ffpf_counters counters;
+
+	assert_int_equal(reader->ops->counters(reader, &counters), 0);
+	return (uint32_t)ffpf_counters_dropped(&counters);
+}
+
+/* Every packet comes once and in order, or, where this thread got no processor for a while, is counted as dropped,
+ * however often the reader is woken. Each wake is told at most once. */
 static void
 woken_while_packets_come(void **state)
 {
@@ -134,9 +144,8 @@ woken_while_packets_come(void **state)
 				  .sin_port = htons(9),
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct talk talk = { .reader = NULL };
-	struct ffpf_counters counters;
 	struct ffpf_error err;
-	uint32_t got = 0, interrupted = 0;
+	uint32_t next = 0, missed = 0, interrupted = 0;
 	const uint32_t count = 2000;
 	pthread_t thread;
 	int talker = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -144,7 +153,7 @@ woken_while_packets_come(void **state)
 	assert_true(talker >= 0);
 	assert_int_equal(ffpf_live_open(&talk.reader, &cfg, NULL, &err), 0);
 	assert_int_equal(pthread_create(&thread, NULL, wake_often, &talk), 0);
-	for (uint32_t sent = 0; got < count;) {
+	for (uint32_t sent = 0; next < count;) {
 		struct ffpf_batch batch;
 		enum ffpf_outcome outcome;
 
@@ -152,6 +161,8 @@ woken_while_packets_come(void **state)
 			sendto(talker, &sent, sizeof(sent), 0, (struct sockaddr *)&to, sizeof(to));
 		outcome = talk.reader->ops->next(talk.reader, &batch);
 		interrupted += outcome == FFPF_INTERRUPTED;
+		if (outcome == FFPF_TIMEOUT && sent == count && next - missed + dropped(talk.reader) >= count)
+			break; /* what is left */
 		if (outcome != FFPF_BATCH)
 			continue;
 		for (uint32_t i = 0; i < batch.count; i++) {
@@ -160,16 +171,16 @@ woken_while_packets_come(void **state)
 			if (batch.pkts[i].wire_len != 14 + 28 + sizeof(number)) /* "port unreachable" */
 				continue;
 			memcpy(&number, batch.pkts[i].data + 14 + 28, sizeof(number));
-			assert_int_equal(number, got);
-			got++;
+			assert_in_range(number, next, count - 1);
+			missed += number - next;
+			next = number + 1;
 		}
 		talk.reader->ops->release(talk.reader, batch.count);
 	}
 	atomic_store(&talk.stop, true);
 	pthread_join(thread, NULL);
 	assert_in_range(interrupted, 1, talk.wakes);
-	assert_int_equal(talk.reader->ops->counters(talk.reader, &counters), 0);
-	assert_int_equal(ffpf_counters_dropped(&counters), 0);
+	assert_in_range(missed, 0, dropped(talk.reader));
 	talk.reader->ops->close(talk.reader);
 	close(talker);
 }
