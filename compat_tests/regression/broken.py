@@ -81,7 +81,10 @@ def tried(fault: Fault) -> str:
         built = run(root, ["setup.py", "-q", "build_ext", "--inplace"])
         if built.returncode:
             return f"does not build:\n{built.stderr[-2000:]}"
-        done = quick(root, fault)
+        try:
+            done = quick(root, fault)
+        except subprocess.TimeoutExpired as late:
+            return f"no end after {late.timeout} s"
     return (
         "" if done.returncode == FOUND else f"exit code {done.returncode}:\n{done.stdout[-1000:]}{done.stderr[-1000:]}"
     )

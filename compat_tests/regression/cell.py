@@ -113,7 +113,7 @@ def repeated(first: Verdict, tool: Tool) -> Verdict:
     (again,) = run_once(first.cell, [tool])
     if again.verdict == SAME:
         return dataclasses.replace(again, detail=f"alone; beside the others {first.verdict}: {first.detail}")
-    if again.verdict == CRASHED:
+    if again.verdict in (CRASHED, FAILED):  # whatever the pace, and waiting for what does not end takes minutes
         return again
     for pace in PACES:
         pps = min(pace, first.cell.pps // 4)
