@@ -85,6 +85,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="every capture, at three rates: an hour or so")
     parser.add_argument("--engine", action="append", choices=list(ENGINES), help="this one alone; may be repeated")
     parser.add_argument("--tool", action="append", metavar="NAME", help="this one alone; may be repeated")
+    parser.add_argument("--first", action="store_true", help="end with the first cell that is not right")
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="where report.txt and report.html go")
     parser.add_argument("--resume", action="store_true", help="go on with the run whose report is in that folder")
     args = parser.parse_args()
@@ -111,6 +112,8 @@ def main() -> int:
             if journal:
                 journal.add(found, result.seconds)
                 report.write(result, args.report)
+            if args.first and result.bad:
+                break
     print(result.summary())
     return 1 if result.bad or not result.verdicts else 0
 

@@ -71,7 +71,8 @@ def run(root: Path, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def quick(root: Path, fault: Fault) -> subprocess.CompletedProcess[str]:
-    return run(root, ["-m", "compat_tests.regression", "--engine", fault.engine, "--tool", fault.tool])
+    words = ["-m", "compat_tests.regression", "--first", "--engine", fault.engine, "--tool", fault.tool]
+    return run(root, words)
 
 
 def tried(fault: Fault) -> str:
