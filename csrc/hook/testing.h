@@ -150,6 +150,18 @@ test_law(const struct ffpf_flow *flow, struct ffpf_reader *r)
 	assert_int_equal(reader.seen + reader.waiting, writer.seen);
 }
 
+/* The end of a flow of two hooks, and of its reader. */
+static inline void
+test_end_two(struct ffpf_reader *r, struct ffpf_flow *flow, struct ffpf_hook *a, struct ffpf_hook *b)
+{
+	r->ops->close(r);
+	must(ffpf_hook_detach(a, flow, &test_err));
+	must(ffpf_hook_detach(b, flow, &test_err));
+	ffpf_flow_destroy(flow);
+	ffpf_hook_destroy(a);
+	ffpf_hook_destroy(b);
+}
+
 /* Takes everything there is; appends the numbers; how many. */
 static inline uint32_t
 test_drain(struct ffpf_reader *r, uint64_t *numbers, uint32_t room)

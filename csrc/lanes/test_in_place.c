@@ -182,12 +182,7 @@ both_ways_alternate(void **state)
 		expect(flow, r, got, 0);
 	}
 	assert_int_equal(got, sent);
-	r->ops->close(r);
-	must(ffpf_hook_detach(a, flow, &test_err));
-	must(ffpf_hook_detach(b, flow, &test_err));
-	ffpf_flow_destroy(flow);
-	ffpf_hook_destroy(a);
-	ffpf_hook_destroy(b);
+	test_end_two(r, flow, a, b);
 }
 
 /* Another process's hooks know no filter: the reader runs it, over memory that may change. */

@@ -188,12 +188,7 @@ two_writers_are_merged_in_order(void **state)
 			assert_int_equal(c.seen, PACKETS);
 			assert_int_equal(c.delivered, n);
 			test_law(flow, r);
-			r->ops->close(r);
-			must(ffpf_hook_detach(a, flow, &test_err));
-			must(ffpf_hook_detach(b, flow, &test_err));
-			ffpf_flow_destroy(flow);
-			ffpf_hook_destroy(a);
-			ffpf_hook_destroy(b);
+			test_end_two(r, flow, a, b);
 		}
 	}
 }

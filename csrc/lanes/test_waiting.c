@@ -323,12 +323,7 @@ lanes_are_merged_by_time(void **state)
 		ffpf_hook_close(b);
 		assert_int_equal(test_drain(r, numbers, ROOM), 1);
 		test_law(flow, r);
-		r->ops->close(r);
-		must(ffpf_hook_detach(a, flow, &test_err));
-		must(ffpf_hook_detach(b, flow, &test_err));
-		ffpf_flow_destroy(flow);
-		ffpf_hook_destroy(a);
-		ffpf_hook_destroy(b);
+		test_end_two(r, flow, a, b);
 	}
 }
 
@@ -391,12 +386,7 @@ who_polls_for_packets_that_are_held_back_does_not_spin(void **state)
 		assert_int_equal(r->ops->next(r, &batch), dies ? FFPF_FAILED : FFPF_WOULD_BLOCK);
 		r->ops->settle(r);
 		test_law(flow, r);
-		r->ops->close(r);
-		must(ffpf_hook_detach(a, flow, &test_err));
-		must(ffpf_hook_detach(b, flow, &test_err));
-		ffpf_flow_destroy(flow);
-		ffpf_hook_destroy(a);
-		ffpf_hook_destroy(b);
+		test_end_two(r, flow, a, b);
 		close(writer[0]);
 		if (!dies)
 			close(writer[1]);
