@@ -194,4 +194,4 @@ def test_without_a_compiler_the_kernel_is_not_used(ns: Netns, monkeypatch: pytes
         monkeypatch.setattr(Compiler, "compile", compile_nothing)
         with pytest.raises(EngineError, match="no classify program: no LLVM"):
             engine.open_source(engine.resolve(ns.left), 1 << 20)
-    assert receivers(ns.name) == before
+    assert receivers(ns.name) <= before  # what an ended ffpfd of the test before had may have gone meanwhile
