@@ -45,6 +45,18 @@ window_delivered(const struct ixp *x)
 	return counted.delivered;
 }
 
+/* The window's reader serves the consumer: as it asked, and was told, before a copier took over. */
+static void
+read_window(struct ixp *x)
+{
+	struct ffpf_reader *window = x->window.lanes;
+
+	if (x->in_place)
+		window->ops->set_in_place(window, true);
+	window->ops->set_filter(window, x->prog);
+	window->ops->set_direction(window, x->direction);
+}
+
 int
 ixp_end_copier(struct ixp *x)
 {
@@ -58,10 +70,7 @@ ixp_end_copier(struct ixp *x)
 	x->copier = NULL;
 	x->lent = window_delivered(x) - x->own;
 	x->mode = FFPF_IXP_COPY_ZERO;
-	if (x->in_place)
-		x->window.lanes->ops->set_in_place(x->window.lanes, true);
-	x->window.lanes->ops->set_filter(x->window.lanes, x->prog);
-	x->window.lanes->ops->set_direction(x->window.lanes, x->direction);
+	read_window(x);
 	return ixp_serve(x, true) ? -FFPF_E_SYSTEM : rc;
 }
 
@@ -80,10 +89,7 @@ begin_copier(struct ixp *x, enum ffpf_ixp_copy_mode mode)
 	window->ops->set_direction(window, FFPF_DIR_INOUT);
 	rc = copier_create(&x->copier, &x->window, &x->lanes, mode, x->prog, &x->reader.err);
 	if (rc) {
-		if (x->in_place)
-			window->ops->set_in_place(window, true);
-		window->ops->set_filter(window, x->prog);
-		window->ops->set_direction(window, x->direction);
+		read_window(x);
 	} else {
 		x->mode = mode;
 		x->copier->reader->ops->set_direction(x->copier->reader, x->direction);
