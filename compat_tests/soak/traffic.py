@@ -16,7 +16,6 @@ import errno
 import mmap
 import os
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -34,7 +33,8 @@ PORTS = (1001, 1002)  # of a packet: PORTS[number % 2]
 SIZE_MIN, SIZE_MAX = 64, 1400
 BATCH = 1000  # packets between two looks at the orders
 FLAT_OUT = 10**7  # packets a second: more than can be sent
-WORDS = struct.Struct("=QQQ")  # sent for certain, sent at most, orders obeyed
+WORDS = 3  # of a stream, u64: sent for certain, sent at most, orders obeyed; each is one load, and one store
+WORD_BYTES = 8
 
 
 class Traffic:
@@ -45,8 +45,9 @@ class Traffic:
         self._processes: list[subprocess.Popen[Any]] = []
         self._orders = 0
         self._fd = os.memfd_create("soak")
-        os.truncate(self._fd, WORDS.size * STREAMS)
-        self._words = mmap.mmap(self._fd, WORDS.size * STREAMS)
+        os.truncate(self._fd, WORDS * WORD_BYTES * STREAMS)
+        self._memory = mmap.mmap(self._fd, WORDS * WORD_BYTES * STREAMS)
+        self._words = memoryview(self._memory).cast("Q")
         self.pps = 0
 
     def __enter__(self) -> Traffic:
@@ -65,15 +66,16 @@ class Traffic:
         for process in self._processes:
             process.kill()
             process.wait()
-        self._words.close()
+        self._words.release()
+        self._memory.close()
         os.close(self._fd)
 
     @property
     def pids(self) -> set[int]:
         return {process.pid for process in self._processes}
 
-    def _read(self) -> list[tuple[int, int, int]]:
-        return [WORDS.unpack_from(self._words, WORDS.size * stream) for stream in range(STREAMS)]
+    def _read(self) -> list[list[int]]:
+        return [[self._words[WORDS * stream + word] for word in range(WORDS)] for stream in range(STREAMS)]
 
     def at_least(self) -> Counts:
         return {stream: words[0] for stream, words in enumerate(self._read())}
@@ -97,7 +99,7 @@ class Traffic:
         return sent
 
 
-def send(interface: str, stream: int, words: mmap.mmap) -> None:
+def send(interface: str, stream: int, words: memoryview) -> None:
     """Until standard input ends."""
     os.set_blocking(0, False)
     sent, pps, orders, unread = 0, 0, 0, b""
@@ -130,8 +132,10 @@ def send(interface: str, stream: int, words: mmap.mmap) -> None:
                 time.sleep(TICK_S)
 
 
-def store(words: mmap.mmap, stream: int, at_least: int, at_most: int, orders: int) -> None:
-    WORDS.pack_into(words, WORDS.size * stream, at_least, at_most, orders)
+def store(words: memoryview, stream: int, at_least: int, at_most: int, orders: int) -> None:
+    """Not by struct.pack_into, which clears first: who looks meanwhile would see that nothing was sent."""
+    for word, value in enumerate((at_least, at_most, orders)):
+        words[WORDS * stream + word] = value
 
 
 def transmit(raw: socket.socket, frame: bytearray) -> None:
@@ -151,7 +155,11 @@ def main() -> int:
     interface, stream, counter = sys.argv[1:]
     cpus = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cpus[int(stream) % len(cpus)]})
-    with mmap.mmap(int(counter), WORDS.size * STREAMS) as words:
+    with (
+        mmap.mmap(int(counter), WORDS * WORD_BYTES * STREAMS) as memory,
+        memoryview(memory) as octets,
+        octets.cast("Q") as words,
+    ):
         send(interface, int(stream), words)
     return 0
 
