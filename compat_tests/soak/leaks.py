@@ -36,10 +36,12 @@ def objects_of(pid: int) -> Objects:
     """Maps, programs and links that a process has descriptors of."""
     found: Objects = set()
     try:
-        for file in Path(f"/proc/{pid}/fdinfo").iterdir():
+        files = list(Path(f"/proc/{pid}/fdinfo").iterdir())
+    except OSError:  # the process is gone
+        return found
+    for file in files:
+        with contextlib.suppress(OSError):  # closed meanwhile: that one only, or what comes after it would be missing
             found |= {(kind, int(number)) for kind, number in IDS.findall(file.read_text())}
-    except OSError:  # gone
-        pass
     return found
 
 

@@ -96,6 +96,21 @@ def test_descriptors_objects_and_processes_of_a_process_are_seen() -> None:
     assert leaks.memory_kib(pid) > 1000
 
 
+def test_a_descriptor_that_is_closed_meanwhile_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, one that went hid all that came after it, and what was there all along was a leak the next time."""
+    texts = iter(["map_id:\t7\n", OSError("closed"), "pos:\t0\nprog_id:\t9\n", "link_id:\t3\n"])
+
+    def read_text(_: Path) -> str:
+        text = next(texts)
+        if isinstance(text, OSError):
+            raise text
+        return text
+
+    monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / str(fd) for fd in range(4)]))
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert leaks.objects_of(1) == {("map", 7), ("prog", 9), ("link", 3)}
+
+
 def test_a_savefile_that_was_cut_short_is_read_to_its_last_whole_packet() -> None:
     content = savefile_of(PACKETS)
     with pytest.raises(ValueError, match="that is not cut at 96"):
