@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,9 @@ def test_descriptors_objects_and_processes_of_a_process_are_seen() -> None:
 
 def test_a_descriptor_that_is_closed_meanwhile_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once, one that went hid all that came after it, and what was there all along was a leak the next time."""
-    texts = iter(["map_id:\t7\n", OSError("closed"), "pos:\t0\nprog_id:\t9\n", "link_id:\t3\n"])
+    texts: Iterator[str | OSError] = iter(
+        ["map_id:\t7\n", OSError("closed"), "pos:\t0\nprog_id:\t9\n", "link_id:\t3\n"]
+    )
 
     def read_text(_: Path) -> str:
         text = next(texts)
