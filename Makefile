@@ -8,7 +8,7 @@ demo: build
 	@PYTHONPATH=csrc $(PYTHON) -m compat_tests.demo
 
 test: build
-	@FFPF_NO_SKIP=1 $(PYTHON) -m pytest -q -n auto --maxprocesses=4 --maxschedchunk=2 --durations=15
+	@FFPF_NO_SKIP=1 $(PYTHON) -m compat_tests.suite -q -n auto --maxprocesses=4 --maxschedchunk=2 --durations=15
 
 # Minutes more: packages, built and installed.
 test-long: test

@@ -23,7 +23,7 @@ for folder in (ROOT, ROOT / "csrc"):
 
 TURNS = Path(os.environ.get("FFPF_TURNS", ROOT / "build" / "turns"))  # of all test runs of this clone
 
-from compat_tests import turns  # noqa: E402 (the path is set above)
+from compat_tests import suite, turns  # noqa: E402 (the path is set above)
 
 # A shell's background job, or nohup, starts its programs with signals ignored; programs under test would inherit that.
 for number, action in (
@@ -65,13 +65,23 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """For the process that reads the reports, where the tests themselves are not."""
+    report = yield
+    setattr(report, suite.AGAIN, report.outcome == "failed" and suite.may_run_again(turn_of(item), item))
+    return report
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Turns a run with skipped tests into a failure: on a machine with root, eBPF and namespaces all can run."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None or not os.environ.get("FFPF_NO_SKIP"):
+    if reporter is None:
         return
-    skipped = [report for kind in ("skipped", "xfailed") for report in reporter.stats.get(kind, [])]
+    no_skip = bool(os.environ.get("FFPF_NO_SKIP"))
+    skipped = [report for kind in ("skipped", "xfailed") if no_skip for report in reporter.stats.get(kind, [])]
+    suite.write_failed([report for kind in ("failed", "error") for report in reporter.stats.get(kind, [])] + skipped)
     if skipped:
         reporter.write_line(f"{len(skipped)} tests were skipped, and FFPF_NO_SKIP says that none may be", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -59,13 +59,14 @@ def test_a_test_that_was_killed_is_in_nobodys_way(tmp_path: Path) -> None:
         pass
 
 
-def run_of(tmp_path: Path, text: str, *options: str, no_skip: bool = True) -> tuple[int, str]:
-    """Exit code and words of a test run of one file, under the project's own rules."""
+def run_of(tmp_path: Path, text: str, *options: str, no_skip: bool = True, whole: bool = False) -> tuple[int, str]:
+    """Exit code and words of a test run of one file, under the project's own rules; whole: as the test command does."""
     (tmp_path / "test_made.py").write_text(text)
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "FFPF_"))}
     env.update(PYTHONPATH=str(ROOT), FFPF_TURNS=str(tmp_path / "turns"), **({"FFPF_NO_SKIP": "1"} if no_skip else {}))
-    command = [sys.executable, "-m", "pytest", "-q", "-c", str(ROOT / "pyproject.toml"), "-p", "conftest", *options]
-    done = subprocess.run([*command, str(tmp_path)], cwd=tmp_path, env=env, capture_output=True, text=True)
+    options = ("-q", "-c", str(ROOT / "pyproject.toml"), "-p", "conftest", *options)
+    command = [sys.executable, "-m", *(("compat_tests.suite",) if whole else ("pytest", str(tmp_path))), *options]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -128,3 +129,53 @@ def test_tests_come_by_kinds(tmp_path: Path) -> None:
     assert code == 0, words
     names = [line.split("::")[1].split()[0] for line in words.splitlines() if "::" in line]
     assert names == ["test_first", "test_second", "test_third", "test_fourth", "test_last"]
+
+
+AGAIN = """
+import os
+import pathlib
+import pytest
+from hypothesis import given, strategies
+
+def fails_at_first(name):
+    mark = pathlib.Path(__file__).parent / name
+    first = not mark.exists()
+    mark.touch()
+    assert not first, "not the first time"
+
+@pytest.mark.live
+def test_stalled(): fails_at_first("stalled")
+
+@pytest.mark.alone
+def test_alone_stalled(): fails_at_first("alone")
+
+def test_good(): pass
+"""
+NEVER = {
+    "fails twice": "@pytest.mark.live\ndef test_bad(): assert False\n",
+    "has no mark": "def test_bad(): fails_at_first('bad')\n",
+    "fuzzes": "@pytest.mark.live\ndef test_fuzz_bad(): fails_at_first('bad')\n",
+    "has examples by chance": (
+        "@pytest.mark.live\n@given(strategies.integers())\n"
+        "def test_bad(number):\n    assert os.environ.get('FFPF_AGAIN') or number < 0\n"
+    ),
+    "ends its process": "@pytest.mark.live\ndef test_bad(): (pathlib.Path('bad').exists() or os._exit(3))\n",
+    "cannot be collected": "import nothing_of_that_name\n",
+    "was skipped": "@pytest.mark.live\ndef test_bad(): pytest.skip('why')\n",
+    "one of six": "".join(f"@pytest.mark.live\ndef test_{i}(): fails_at_first('{i}')\n" for i in range(4)),
+}
+
+
+def test_what_failed_beside_others_runs_once_more_alone(tmp_path: Path) -> None:
+    code, words = run_of(tmp_path, AGAIN, "-n", "2", whole=True)
+    assert code == 0, words
+    assert "2 failed, 1 passed in" in words and "2 failed beside others, and run once more, alone" in words, words
+    assert "not the first time" in words, "the first failure is shown"
+    assert [line.partition(": ")[2] for line in words.splitlines()[-2:]] == ["failed beside others, passed alone"] * 2
+
+
+@pytest.mark.parametrize("which", NEVER)
+def test_a_failed_run_stays_one_if_a_test(tmp_path: Path, which: str) -> None:
+    code, words = run_of(tmp_path, AGAIN + NEVER[which], "-n", "2", whole=True)
+    assert code != 0, words
+    assert ("run once more" in words) == (which == "fails twice"), words
