@@ -28,7 +28,7 @@ import numpy.typing as npt
 from fpl.classify import bpf, layout
 from fpl.classify.bytecode import ClassifyRefused
 from fpl.classify.chain import Chain, Cost, Entry
-from fpl.classify.compiler import Compiler, Compilers
+from fpl.classify.compiler import Compiler, Compilers, Module
 from fpl.classify.filter_bpf import BpfFilter
 from fpl.classify.filters import Filter
 from fpl.classify.ir import SOCKET, Place
@@ -200,6 +200,12 @@ class Classifier:
                 continue  # not of this room
             with contextlib.suppress(FileNotFoundError):
                 bpf.map_delete(self._maps.progs, slot)
+
+    def learn(self, function: Module) -> None:
+        """Any thread: a function of programs that are to come is compiled, by those who have time, and known. Raises
+        ClassifyRefused."""
+        with self._preparing.one() as compiler:
+            self._compiler.learn(function, compiler)
 
     def prepare(self, what: bytes | Filter | None) -> Prepared:
         """A filter for set(), to be closed by the caller when it was set, or is not wanted. Octets: of BPF. Any thread.

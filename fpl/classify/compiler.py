@@ -41,6 +41,10 @@ class Module:
     text: str
     library: bytes = b""
 
+    @property
+    def key(self) -> bytes:
+        return hashlib.sha256(self.text.encode() + b"\0" + self.library).digest()
+
 
 class Compiler:
     def __init__(self, seconds: int = SECONDS, memory_bytes: int = MEMORY_BYTES) -> None:
@@ -83,12 +87,28 @@ class Compiler:
 
     def _known(self, module: Module) -> Object:
         """Compiled now, or before."""
-        key = hashlib.sha256(module.text.encode() + b"\0" + module.library).digest()
-        found = self._objects.pop(key, None) or self._compile(module.text, module.library)
-        self._objects[key] = found  # behind all others
+        found = self._objects.get(module.key) or self._compile(module.text, module.library)
+        self._keep(module.key, found)
+        return found
+
+    def _keep(self, key: bytes, made: Object) -> None:
+        """Behind all others."""
+        self._objects.pop(key, None)
+        self._objects[key] = made
         if len(self._objects) > KEPT_MAX:
             del self._objects[next(iter(self._objects))]
-        return found
+
+    def learn(self, module: Module, other: Compiler) -> None:
+        """Has another compile a function, for compile() to find: what takes long keeps nobody waiting who needs this
+        one. Raises as compile() does."""
+        key = module.key
+        with self._lock:
+            if key in self._objects:
+                return
+        with other._lock:
+            made = other._known(module)
+        with self._lock:
+            self._keep(key, made)
 
     def _compile(self, text: str, library: bytes) -> Object:
         if self._given >= RENEWED:

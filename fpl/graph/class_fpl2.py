@@ -130,4 +130,5 @@ def instance(node: Node) -> Lowered:
         raise NotInKernelError(str(error)) from None
 
 
-CLASS = KernelClass("FPL-2", stateful=True, instance=instance, linkless=LINKLESS, may_filter=True)
+CLASS = KernelClass("FPL-2", stateful=True, instance=instance, linkless=LINKLESS, may_filter=True,
+                    heavy=True)  # fmt: skip

@@ -60,6 +60,7 @@ class KernelClass:
     instance: Callable[[Node], Lowered]
     linkless: str = ""  # why it takes only Lowered.links
     may_filter: bool = False  # nodes may have a Lowered.filter
+    heavy: bool = False  # an instance takes long to make and to compile, and both are remembered (ahead.py)
 
     def is_stateful(self, lowered: Lowered) -> bool:
         return self.stateful and not lowered.stateless

@@ -23,7 +23,8 @@ class Columns:
             return "the source has no column left for its filter"
         assert running.lowered.filter is not None
         filter = running.lowered.filter(self._link, self._library)
-        reason = self._why_better_behind(running, filter) or self._set(free[-1], filter, prepared)
+        known = prepared.get(filter if isinstance(filter, bytes) else filter.key)
+        reason = self._why_better_behind(running, filter, known) or self._set(free[-1], filter, known)
         if not reason:
             running.column = free.pop()
             info = self._classifier.info(running.column)
@@ -32,15 +33,15 @@ class Columns:
             running.how = "in tables" if info.kind == "table" else code
         return reason
 
-    def _why_better_behind(self, running: Running, filter: bytes | Filter) -> str:
+    def _why_better_behind(self, running: Running, filter: bytes | Filter, known: Any) -> str:
         """Code of the chain is run for each packet: what may run as a node, where fewer may come, does."""
         if not running.lowered.alone or DEVICE_NUMBER in running.key.inputs:
             return ""
-        with contextlib.closing(self._classifier.prepare(filter)) as made:
+        with contextlib.ExitStack() as closing:
+            made = known.ready if known else closing.enter_context(contextlib.closing(self._classifier.prepare(filter)))
             return f"{made.why_code}, and it comes behind other nodes" if made.table is None else ""
 
-    def _set(self, column: int, filter: bytes | Filter, prepared: Mapping[bytes, Any]) -> str:
-        known = prepared.get(filter) if isinstance(filter, bytes) else None
+    def _set(self, column: int, filter: bytes | Filter, known: Any) -> str:
         if known is not None and known.reason:
             return str(known.reason)
         try:

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from fpl.classify import Classifier, ClassifyRefused, Compiler, Maps, bpf, bytecode, ir, layout
 from fpl.graph import deliver, emit, kept, merge, place
+from fpl.graph.ahead import Ahead
 from fpl.graph.classes import MAP_BYTES_MAX, Lowered
 from fpl.graph.columns import Columns
 from fpl.graph.emit import Delivery, Said
@@ -182,6 +183,10 @@ class Stage:
         """How many may need a column."""
         return place.filters_among(nodes)
 
+    def ahead(self, nodes: Sequence[Node]) -> Ahead:
+        """For prepare(): what takes long about nodes that are to come. Theirs to compile and to close."""
+        return Ahead(nodes, self._link, self._library, self._classifier)
+
     def prepare(
         self,
         flow: int,
@@ -194,10 +199,10 @@ class Stage:
         worker: deliver.WorkerRule | None = None,
     ) -> Instance:
         """columns: free ones; what is used is taken from the list. without_state: why no node with state can run in the
-        kernel now. filters: by instructions, what was prepared for the Classifier (`ready`), or why it cannot be
-        (`reason`); what is not there is compiled now. worker: what the group's worker runs of what the kernel does not;
-        None: nothing. GraphError when the graph is none, or an argument is wrong, or a
-        pin cannot be respected."""
+        kernel now. filters: by instructions, or Filter.key, what was prepared for the Classifier (`ready`), or why it
+        cannot be (`reason`); what is not there is compiled now. worker: what the group's worker runs of what the kernel
+        does not; None: nothing. GraphError when the graph is none, or an argument is wrong, or a pin cannot be
+        respected."""
         check(nodes)
         self._filters = filters or {}
         instance = Instance(flow, nodes)

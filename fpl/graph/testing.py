@@ -10,7 +10,7 @@ import struct
 from types import TracebackType
 from typing import Any
 
-from fpl.classify import Classifier, Compiler
+from fpl.classify import Classifier, Compiler, Compilers
 from fpl.classify.testing import Packet, TestSource, octets_of
 from fpl.graph.kept import KeptError, KeptStage
 from fpl.graph.node import Instance, Node
@@ -42,10 +42,11 @@ class TestStage:
 
     __test__ = False
 
-    def __init__(self, compiler: Compiler, link: int = ETHERNET) -> None:
+    def __init__(self, compiler: Compiler, link: int = ETHERNET, preparing: Compilers | None = None) -> None:
+        """preparing: for what is prepared; None: the compiler."""
         self.source = TestSource()
         self.compiler = compiler
-        self.classifier = Classifier(self.source.maps, compiler=self.compiler)
+        self.classifier = Classifier(self.source.maps, compiler=self.compiler, preparing=preparing)
         self._link, self._serial = link, itertools.count(1).__next__
         self.stage = self._stage(None)
         self.columns = list(NODE_COLUMNS)

@@ -55,21 +55,26 @@ class Placement:
     reason: str
 
 
-class Prepared(Protocol):
-    """A filter on its way to a column. What takes long is done before it is known which, and beside all other calls."""
-
-    @property
-    def insns(self) -> bytes | None: ...
+class Compilable(Protocol):
+    """What takes long is done beside all other calls."""
 
     @property
     def is_slow(self) -> bool:
         """compile() has something to do, perhaps for seconds."""
 
     def compile(self) -> None:
-        """In any thread. It ends also when the source does. What cannot be compiled is no error: place() says so."""
+        """In any thread. It ends also when the source does. What cannot be compiled is no error: who puts it in force
+        says so."""
 
     def cancel(self) -> None:
         """From any thread: compile() ends soon."""
+
+
+class Prepared(Compilable, Protocol):
+    """A filter on its way to a column, before it is known which: place()."""
+
+    @property
+    def insns(self) -> bytes | None: ...
 
     def close(self) -> None:
         """When it was placed, or is not wanted; not while compile() runs. A second call does nothing."""

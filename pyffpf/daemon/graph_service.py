@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fpl.graph.deliver import WorkerRule
-from fpl.graph.node import Level
+from fpl.graph.node import Level, Node
 from pyffpf.daemon import protocol, status, transport
 from pyffpf.daemon.captures import Captures, GraphFlow, GraphState
 from pyffpf.daemon.describe import user_name
-from pyffpf.daemon.engine import Engine, NamedFd, Prepared
-from pyffpf.daemon.graphs import GraphOperations
+from pyffpf.daemon.engine import Engine, NamedFd
+from pyffpf.daemon.graphs import Filters, GraphOperations
 from pyffpf.daemon.operations import Operations, check_waits, engine_call
 from pyffpf.daemon.policy import Policy
 from pyffpf.daemon.protocol import Code, RefusedError
@@ -155,23 +155,41 @@ class GraphService:
             await self._instantiated(client, request, graph)
             return
         async with contextlib.AsyncExitStack() as prepared:
-            filters = {}
+            filters: dict[bytes, Any] = {}
             for insns in {node.insns for node in request.nodes if node.insns is not None}:
                 filters[insns] = await prepared.enter_async_context(self._operations.prepared(graph, insns))
                 if filters[insns].is_slow:
                     await self._operations.compile(graph, filters[insns])
+            filters |= await self._compiled_ahead(client, graph, request.nodes, prepared)
             rule = self.workers.why_not if request.worker else None
             await self._put_in_force(client, request, graph, filters, rule)
             if any(placed.by_worker for placed in graph.placed):
                 await self._run_in_worker(client, request, graph, filters)
             await self._instantiated(client, request, graph)
 
+    async def _compiled_ahead(
+        self, client: Client, graph: GraphFlow, nodes: Sequence[Node], until: contextlib.AsyncExitStack
+    ) -> Filters:
+        """Programs of nodes, without the source's lock: who has others on the source, or asks for its counters, does
+        not wait for a compiler. What is compiled is there until the stack's end."""
+        async with (
+            self._operations.turn(graph.source.key, client.peer.uid),
+            self._operations.locked(graph.source),
+        ):
+            self._check_there(graph)
+            ahead = await self.graphs.ahead(graph, nodes)
+        if ahead is None or not ahead.is_slow:
+            return {}
+        until.callback(ahead.close)
+        await self._operations.compile(graph, ahead)
+        return ahead.filters
+
     async def _put_in_force(
         self,
         client: Client,
         request: protocol.Instantiate,
         graph: GraphFlow,
-        filters: Mapping[bytes, Prepared],
+        filters: Filters,
         rule: WorkerRule | None,
     ) -> None:
         async with (
@@ -183,7 +201,7 @@ class GraphService:
             await self.graphs.instantiate(graph, request, self._policy(), filters, rule)
 
     async def _run_in_worker(
-        self, client: Client, request: protocol.Instantiate, graph: GraphFlow, filters: Mapping[bytes, Prepared]
+        self, client: Client, request: protocol.Instantiate, graph: GraphFlow, filters: Filters
     ) -> None:
         """What is the worker's runs there, or else in the application."""
         try:

@@ -14,23 +14,25 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fpl.graph.deliver import delivered, to_worker
 from fpl.graph.node import DEVICE, GraphError, Instance, Level, Node, Pins, Placed, check, in_userspace
 from pyffpf.daemon.captures import Captures, FlowState, GraphFlow, GraphState, Source
-from pyffpf.daemon.engine import Engine, Prepared
+from pyffpf.daemon.engine import Engine
 from pyffpf.daemon.operations import Operations, engine_call
 from pyffpf.daemon.policy import Policy, Right
 from pyffpf.daemon.protocol import Code, Instantiate, Open, RefusedError
 from pyffpf.daemon.server import Client
 
 if TYPE_CHECKING:
+    from fpl.graph.ahead import Ahead
     from fpl.graph.deliver import WorkerRule
     from fpl.graph.stage import Stage
 
 log = logging.getLogger(__name__)
 
+Filters = Mapping[bytes, Any]  # as for Stage.prepare()
 NO_STAGE = "packets of this source are captured in userspace"
 
 
@@ -51,15 +53,20 @@ class GraphOperations:
         self._operations.tell(source)
         return graph
 
+    async def ahead(self, graph: GraphFlow, nodes: Sequence[Node]) -> Ahead | None:
+        """What of the nodes is to be compiled, without the lock, and then closed; None: nothing is compiled here."""
+        stage: Stage | None = await engine_call(lambda: graph.source.open.stage)
+        return stage.ahead(nodes) if stage is not None else None
+
     async def instantiate(
         self,
         graph: GraphFlow,
         request: Instantiate,
         policy: Policy,
-        filters: Mapping[bytes, Prepared],
+        filters: Filters,
         worker: WorkerRule | None = None,
     ) -> None:
-        """The graph's nodes are there, and off. filters: by their instructions, prepared by this source. worker: what
+        """The graph's nodes are there, and off. filters: what was prepared by this source. worker: what
         the group's worker runs, which is yet to be told (workers.py); None: the client does not know of workers."""
         if graph.state is not GraphState.POPULATED:
             raise RefusedError(Code.INVALID, f"flow {graph.id} has a graph: it is {graph.state}")
@@ -95,7 +102,7 @@ class GraphOperations:
         graph: GraphFlow,
         nodes: Sequence[Node],
         policy: Policy,
-        filters: Mapping[bytes, Prepared],
+        filters: Filters,
         worker: WorkerRule | None,
     ) -> None:
         stage: Stage | None = await engine_call(lambda: graph.source.open.stage)
@@ -123,7 +130,7 @@ class GraphOperations:
         stage: Stage,
         nodes: Sequence[Node],
         pins: Pins,
-        filters: Mapping[bytes, Prepared],
+        filters: Filters,
         worker: WorkerRule | None,
         without_state: str,
     ) -> Instance:

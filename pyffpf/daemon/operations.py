@@ -25,6 +25,7 @@ from pyffpf.daemon.captures import Captures, Flow, FlowState, Given, GraphFlow, 
 from pyffpf.daemon.engine import (
     ACCEPT_ALL,
     PREPARED_AT_ONCE,
+    Compilable,
     Engine,
     EngineError,
     NamedFd,
@@ -92,9 +93,9 @@ class Operations:
         finally:
             prepared.close()
 
-    async def compile(self, flow: Flow | GraphFlow, prepared: Prepared) -> None:
-        """What takes long about a filter, without the source's lock: users take turns, and a client that goes, or
-        another end of the flow, ends it. Returns when nothing of it is under way."""
+    async def compile(self, flow: Flow | GraphFlow, prepared: Compilable) -> None:
+        """What takes long about a filter, or about a graph's programs, without the source's lock: users take turns, and
+        a client that goes, or another end of the flow, ends it. Returns when nothing of it is under way."""
         async with self._compiling.turn(None, flow.client.peer.uid):
             check_waits(flow.client)
             work = asyncio.get_running_loop().run_in_executor(self._compilers, prepared.compile)
