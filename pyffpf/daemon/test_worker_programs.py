@@ -3,8 +3,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +86,45 @@ def test_flows_read_memory_of_others_nodes(running: Ffpfd) -> None:
         there = int.from_bytes(other["d"].mbuf.tobytes()[:4], sys.byteorder)
         assert flow["p"].mbuf.view("u4")[0] == 1 + there
         assert workers(running)[0].nodes == 3
+
+
+def compilers(running: Ffpfd) -> list[int]:
+    """ffpfd's processes that compile."""
+    tasks = list(Path(f"/proc/{running.process.pid}/task").iterdir())
+    found = {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+    return [pid for pid in found if b"fpl.classify.backend" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_programs_are_compiled_while_others_are_served(running: Ffpfd) -> None:
+    """Who asks for status, or opens a capture on the same source, does not wait for what another's program takes."""
+    ns = running.ns
+    text = f'(device,{ns.left}) -> (FPL-2,"IF (UDP_DPORT == {{}}) THEN MEM[0]++; RETURN 1; FI",8) -> n=(packetcount)'
+    for port in (1, 2):  # each of two compilers has begun
+        with flow_at(ns, running.path, text.format(port)):
+            pass
+    stopped = compilers(running)
+    assert len(stopped) == 3
+    done = threading.Event()
+
+    def late() -> None:
+        with flow_at(ns, running.path, text.format(3)) as flow:
+            assert "kernel" in flow.explain().splitlines()[1]
+            done.set()
+
+    with ThreadPoolExecutor(1) as pool, flow_at(ns, running.path, f"(device,{ns.left}) -> n=(packetcount)") as other:
+        try:
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            asked = pool.submit(late)
+            with running.connect() as tool:
+                wait_until(lambda: len(tool.status().graphs) == 2, "the flow, not yet made")
+                time.sleep(0.5)  # ample for the request behind it
+                ns.send(ns.right, frames(IPV4, 7))
+                wait_until(lambda: count(other) == 7, "what others count")
+                opened = tool.open(ns.left)
+                assert running.flow(tool, opened).state == "live"
+            assert not done.is_set()
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+        asked.result(60)
