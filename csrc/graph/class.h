@@ -49,7 +49,9 @@ struct ffpf_class_env {
 				  come in two forms. May be NULL when the class does not compile filters */
 	uint32_t link_type_count;
 	uint32_t snap_len;
-	bool offline; /* all devices are files: packets come as fast as they are read, and time is theirs */
+	bool offline;     /* all devices are files: packets come as fast as they are read, and time is theirs */
+	size_t *error_at; /* out, on failure: octet of the text that parse had, which the error is about; NULL: nobody
+			     asks */
 	const struct ffpf_extern_scope *externs; /* the application's own external functions, and filters that it may
 						    call; the engine's, until close; NULL: none */
 	/* open, around what takes long and looks at neither packets nor MBuf: others use the graph meanwhile. away(arg,

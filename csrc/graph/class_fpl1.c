@@ -108,7 +108,7 @@ find_object(struct ffpf_class_args *args, uint8_t **out, size_t *len, struct ffp
 		snprintf(bytes, sizeof(bytes), "%" PRIu64, args->mbuf_bytes);
 		status =
 		    ffpf_compiler_run(&assembler, (const char *[]){ "assemble", "--binary", "--mbuf", bytes, NULL },
-				      args->text, &fd, err);
+				      args->text, &fd, &args->error_at, err);
 	}
 	if (status)
 		return status;

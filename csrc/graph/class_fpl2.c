@@ -278,9 +278,9 @@ compile(struct ffpf_fplo_image *out, struct ffpf_fpl2_request *request, const st
 static int
 open_program(struct fpl2 *self, struct program *program, const struct ffpf_class_env *env, struct ffpf_error *err)
 {
-	struct ffpf_fpl2_request request = { .text = self->text,
-					     .mbuf_bytes = env->mbuf_bytes,
-					     .offline = env->offline };
+	struct ffpf_fpl2_request request = {
+		.text = self->text, .mbuf_bytes = env->mbuf_bytes, .offline = env->offline, .error_at = env->error_at
+	};
 	const struct link *link = link_of(program->link_type);
 	struct ffpf_fplo_image compiled = { 0 };
 	struct ffpf_fplo_policy policy;

@@ -150,9 +150,42 @@ read_all(int fd, void *to, size_t room)
 	return pread(fd, to, room, 0);
 }
 
+/* Columns count characters, as an editor does: a character of UTF-8 has octets behind its first. */
+static size_t
+octet_at(const char *text, unsigned long line, unsigned long column)
+{
+	const char *at = text;
+
+	for (; line > 1 && strchr(at, '\n'); line--)
+		at = strchr(at, '\n') + 1;
+	for (; column > 1 && *at; column--) {
+		at++;
+		while (((unsigned char)*at & 0xc0) == 0x80)
+			at++;
+	}
+	return (size_t)(at - text);
+}
+
+/* said: "LINE:COLUMN: ...", perhaps. */
+static void
+find_place(const char *said, const char *text, size_t *error_at)
+{
+	char *end = NULL;
+	const unsigned long line = strtoul(said, &end, 10);
+	unsigned long column;
+
+	if (end == said || *end != ':')
+		return;
+	said = end + 1;
+	column = strtoul(said, &end, 10);
+	if (end != said && *end == ':')
+		*error_at = octet_at(text, line, column);
+}
+
 /* The report's first line without the file's name, and its hint: the graph's text has the program already. */
 static int
-refused(const struct ffpf_compiler *compiler, const struct talk *talk, int status, struct ffpf_error *err)
+refused(const struct ffpf_compiler *compiler, const struct talk *talk, int status, const char *text, size_t *error_at,
+	struct ffpf_error *err)
 {
 	char words[WORDS_MAX + 1], *line, *next, *hint = NULL;
 	ssize_t n = read_all(talk->words, words, WORDS_MAX);
@@ -164,7 +197,12 @@ refused(const struct ffpf_compiler *compiler, const struct talk *talk, int statu
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
 		return ffpf_error_set(err, FFPF_E_NOT_SUPPORTED, "%s could not be run: set %s to its path",
 				      compiler->program, compiler->variable);
-	line = strncmp(words, "<stdin>:", strlen("<stdin>:")) == 0 ? words + strlen("<stdin>:") : words;
+	line = words;
+	if (strncmp(words, "<stdin>:", strlen("<stdin>:")) == 0) {
+		line += strlen("<stdin>:");
+		if (error_at)
+			find_place(line, text, error_at);
+	}
 	next = strchr(line, '\n');
 	if (next)
 		*next++ = '\0';
@@ -200,7 +238,7 @@ command_line(const struct ffpf_compiler *compiler, const char *const *arguments)
 
 int
 ffpf_compiler_run(const struct ffpf_compiler *compiler, const char *const *arguments, const char *text, int *out,
-		  struct ffpf_error *err)
+		  size_t *error_at, struct ffpf_error *err)
 {
 	char **argv;
 	struct talk talk;
@@ -227,7 +265,7 @@ ffpf_compiler_run(const struct ffpf_compiler *compiler, const char *const *argum
 		rc = ffpf_error_set(err, FFPF_E_BAD_FILTER, "the compiler of %s took more than %d seconds",
 				    compiler->language, TIMEOUT_MS / 1000);
 	else if (status)
-		rc = refused(compiler, &talk, status, err);
+		rc = refused(compiler, &talk, status, text, error_at, err);
 	if (!rc) {
 		*out = talk.code;
 		talk.code = -1;

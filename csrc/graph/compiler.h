@@ -19,10 +19,10 @@ struct ffpf_compiler {
 
 /*
  * arguments: ended by NULL. *out: a file in memory with what it wrote, to be closed.
- * -FFPF_E_BAD_FILTER: what it says of the text, with line and column; -FFPF_E_NOT_SUPPORTED: there is no compiler.
- * Blocks, for 20 seconds at most.
+ * -FFPF_E_BAD_FILTER: what it says of the text, with line and column, and *error_at is the octet of text there, if it
+ * says where (NULL: nobody asks); -FFPF_E_NOT_SUPPORTED: there is no compiler. Blocks, for 20 seconds at most.
  */
 int ffpf_compiler_run(const struct ffpf_compiler *compiler, const char *const *arguments, const char *text, int *out,
-		      struct ffpf_error *err);
+		      size_t *error_at, struct ffpf_error *err);
 
 #endif

@@ -101,7 +101,7 @@ ffpf_fplc_microcode(int *object, const struct ffpf_fpl2_request *request, struct
 				     request->link, "--target", "microcode", NULL };
 
 	snprintf(bytes, sizeof(bytes), "%" PRIu64, request->mbuf_bytes);
-	return ffpf_compiler_run(&compiler, argv, request->text, object, err);
+	return ffpf_compiler_run(&compiler, argv, request->text, object, request->error_at, err);
 }
 
 int
@@ -114,7 +114,7 @@ ffpf_fplc_compile(struct ffpf_fplo_image *out, const struct ffpf_fpl2_request *r
 
 	if (rc)
 		return rc;
-	rc = ffpf_compiler_run(&compiler, argv, request->text, &fd, err);
+	rc = ffpf_compiler_run(&compiler, argv, request->text, &fd, request->error_at, err);
 	free(argv);
 	if (rc)
 		return rc;

@@ -31,7 +31,8 @@ struct ffpf_fpl2_request {
 	uint64_t mbuf_bytes; /* a power of two of 8 or more, or 0 */
 	const char *const *declared;
 	uint32_t declared_count;
-	bool offline; /* packets are of files: what IFINDEX says is no interface of this machine */
+	bool offline;     /* packets are of files: what IFINDEX says is no interface of this machine */
+	size_t *error_at; /* out: octet of text that a refusal is about, if it says where; may be NULL */
 };
 
 /*

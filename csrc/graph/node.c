@@ -226,6 +226,7 @@ open_instance(struct ffpf_engine *engine, struct node *node, struct text_place *
 		.forms = node->forms,
 		.link_type_count = node->link_type_count,
 		.offline = node->offline,
+		.error_at = &place->at,
 		.externs = &engine->externs_scope,
 		.away = engine_away,
 		.away_arg = engine,

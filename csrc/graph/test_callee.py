@@ -99,7 +99,7 @@ LOOP = "FOR (R[1] = 0; R[1] < 1000; R[1] += 1) R[2] += 1; ROF RETURN R[2];"
 REFUSALS = {
     "itself": Refusal(
         'a=(FPL-2,"RETURN EXTERN(a,0,0);"); (device,hook:h) -> (FPL-2,"EXTERN(a,0,0);")',
-        11, "FPL-2, 1:8: no external function a may be called here"),
+        18, "FPL-2, 1:8: no external function a may be called here"),
     "in a circle": Refusal(
         'a=(FPL-2,"EXTERN(b,0,0);"); b=(FPL-2,"EXTERN(a,0,0);"); (device,hook:h) -> (FPL-2,"EXTERN(a,0,0);")',
         11, "FPL-2, 1:1: no external function b may be called here"),
@@ -111,7 +111,7 @@ REFUSALS = {
     "arguments of the class": Refusal(
         'a=(sampler,x); (device,hook:h) -> (FPL-2,"EXTERN(a,0,0);",8)', 12, "x"),
     "a program that is none": Refusal(
-        'a=(FPL-2,"RETURN LENS;"); (device,hook:h) -> (FPL-2,"EXTERN(a,0,0);")', 11, "FPL-2, 1:8: LENS is not known"),
+        'a=(FPL-2,"RETURN LENS;"); (device,hook:h) -> (FPL-2,"EXTERN(a,0,0);")', 18, "FPL-2, 1:8: LENS is not known"),
     "arguments of the call": Refusal(
         'a=(BPF,tcp); (device,hook:h) -> (FPL-2,"EXTERN(\\"a x\\",0,0);")',
         41, "no external function a x may be called here"),

@@ -90,8 +90,8 @@ def test_one_object_is_one_node_and_another_is_not(graphs: list[Graph], tmp_path
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("pkt.u16 36; psh 5; ret", "FPL-1, 1:13: psh is no operation. Is it push"),
-        ("mem.u8 0; ret", "FPL-1, 1:1: there is no memory. Begin with .memory OCTETS"),
+        ("pkt.u16 36; psh 5; ret", "1:43: FPL-1, 1:13: psh is no operation. Is it push"),
+        ("mem.u8 0; ret", "1:31: FPL-1, 1:1: there is no memory. Begin with .memory OCTETS"),
         ("push 0; dup; call Get; ret", "Get"),
         ("push 0; dup; call checksum of=all; ret", "all"),
         ("push 0; dup; call checksum; ret", "checksum reads 8 octets and writes 0: the memory has 0"),

@@ -140,21 +140,29 @@ def test_equal_programs_are_one_node(graphs: list[Graph]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "words", "at"),
     [
-        ("RETURN PKT.TCP_DPORTS;", "FPL-2, 1:12: TCP_DPORTS is not known. Is it TCP_DPORT or"),
-        ("MEM[0]++;", "FPL-2, 1:1: this filter has no MBuf. Give the tuple a size"),
-        ("EXTERN(no,0,0);", "FPL-2, 1:1: no external function no may be called here. Known: ahocorasick,"),
-        ("EXTERN(checksum,0,0);", "FPL-2, 1:1: checksum reads 8 octets of MBuf; this filter has 0"),
-        ('EXTERN(\\"checksum of=tea\\",0,0);', 'FPL-2, 1:1: "tea" is not range, packet or payload, nor mbuf:N'),
-        ("RETURN 1", "FPL-2, 1:9: the program ends too early. Expected"),
+        ("RETURN PKT.TCP_DPORTS;", "FPL-2, 1:12: TCP_DPORTS is not known. Is it TCP_DPORT or", 11),
+        ("MEM[0]++;", "FPL-2, 1:1: this filter has no MBuf. Give the tuple a size", 0),
+        ("EXTERN(no,0,0);", "FPL-2, 1:1: no external function no may be called here. Known: ahocorasick,", 0),
+        ("EXTERN(checksum,0,0);", "FPL-2, 1:1: checksum reads 8 octets of MBuf; this filter has 0", 0),
+        ('EXTERN(\\"checksum of=tea\\",0,0);', 'FPL-2, 1:1: "tea" is not range, packet or payload, nor mbuf:N', 0),
+        ("RETURN 1", "FPL-2, 1:9: the program ends too early. Expected", 8),
+        ("/* \u00e9\u20ac */ RETURN LENS;", "FPL-2, 1:17: LENS is not known", 19),  # three octets more than characters
+        ("R[0] = 1;\n  RETURN LENS;", "FPL-2, 2:10: LENS is not known", 19),
+        ('// \\" \n\nRETURN LENS;', "FPL-2, 3:8: LENS is not known", 15),  # a backslash of the graph's text
     ],
 )
-def test_what_the_compiler_says_is_the_error(text: str, words: str, graphs: list[Graph]) -> None:
-    graph = Graph(f'(device,hook:test) -> (FPL-2,"{text}")')
+def test_what_the_compiler_says_is_the_error_and_it_is_there(
+    text: str, words: str, at: int, graphs: list[Graph]
+) -> None:
+    """at: octet of the text as it stands in the graph's."""
+    before = '(device,hook:test) -> (FPL-2,"'
+    graph = Graph(f'{before}{text}")')
     graphs.append(graph)
     assert graph.instantiate() < 0
     assert words in graph.words()
+    assert graph.error.offset == len(before) + at
     assert lib.ffpf_graph_flow_state(graph.flow) == lib.FFPF_GRAPH_POPULATED
 
 
