@@ -39,19 +39,27 @@ class Memory:
     maps: float
 
 
+def text_of(path: Path) -> str:
+    """Of a file in /proc; of what is gone, which has no memory, nothing: ffpfd has children that live for a moment."""
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def processes_below(pid: int) -> list[int]:
     """A process and all its descendants."""
     children = Path(f"/proc/{pid}/task").glob("*/children")
     return [
         pid,
-        *(one for words in children for child in words.read_text().split() for one in processes_below(int(child))),
+        *(one for words in children for child in text_of(words).split() for one in processes_below(int(child))),
     ]
 
 
 def mappings(pid: int) -> Iterator[tuple[str, dict[str, int]]]:
     """What is mapped, by its name, and its figures in KiB."""
     name, figures = "", dict[str, int]()
-    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+    for line in text_of(Path(f"/proc/{pid}/smaps")).splitlines():
         if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
             if figures:
                 yield name, figures
@@ -59,15 +67,16 @@ def mappings(pid: int) -> Iterator[tuple[str, dict[str, int]]]:
         elif line.endswith(" kB"):
             what, kib = line.split()[:2]
             figures[what.rstrip(":")] = int(kib)
-    yield name, figures
+    if figures:
+        yield name, figures
 
 
 def locked_by_maps(pids: Iterable[int]) -> float:
     """KiB of the BPF maps that these have descriptors of, each map once."""
     found: dict[int, int] = {}
     for pid in pids:
-        for info in Path(f"/proc/{pid}/fdinfo").iterdir():
-            text = info.read_text()
+        for info in Path(f"/proc/{pid}/fdinfo").glob("*"):
+            text = text_of(info)
             number = re.search(r"^map_id:\s*(\d+)", text, re.MULTILINE)
             locked = re.search(r"^memlock:\s*(\d+)", text, re.MULTILINE)
             if number and locked:

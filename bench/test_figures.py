@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from bench import compare, figures, measure, plots
+from bench import compare, figures, measure, memory, plots
 from bench.figures import Figure, Name, Run
 
 
@@ -16,6 +19,19 @@ def output(ns: str = "48.3 [48.2..51.3]") -> str:
     rows = [["none", "64", ns, "3.23", "0 / 0"], ["none", "1500", "1,234.5 [1,200..1,300]", "", "12 %"]]
     twice = measure.table(["a", "b"], [["x", "5 us"], ["x", "6 us"]])
     return f"words\n\n{measure.table(header, rows)}\n\nmore\n\n{twice}\n"
+
+
+def test_memory_of_what_is_gone_is_none() -> None:
+    """Children of ffpfd that live for a moment ended the benchmark."""
+    nothing = memory.Memory(0, 0, 0, 0)
+    ended = subprocess.Popen(["true"])
+    while Path(f"/proc/{ended.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.01)
+    assert memory.memory_of([ended.pid]) == nothing, "a zombie"
+    ended.wait()
+    assert memory.processes_below(ended.pid) == [ended.pid]
+    assert memory.memory_of([ended.pid]) == nothing
+    assert memory.memory_of([os.getpid()]).pss > 1
 
 
 def test_tables_become_figures() -> None:
