@@ -74,10 +74,10 @@ def test_whose_memory_is_read_is_part_of_what_is_shared(engine: Hooked) -> None:
 @pytest.mark.parametrize(
     ("text", "column", "words"),
     [
-        ('(device,hook:h) -> n=(BPF,tcp) -> (FPL-2,"RETURN MEM@n[0];")', 43, "no filter n is there whose MBuf"),
-        ('(device,hook:h) -> (FPL-2,"RETURN MEM@n[0];") -> n=(packetcount)', 28, "no filter n is there"),
-        ('(device,hook:h) -> n=(FPL-2,"MEM[0]++; RETURN MEM@n[0];",8)', 30, "no filter n is there"),
-        ('(device,hook:h) -> n=(packetcount) | N=(bytecount) -> (FPL-2,"RETURN MEM@n[0];")', 63, "no filter n is"),
+        ('(device,hook:h) -> n=(BPF,tcp) -> (FPL-2,"RETURN MEM@n[0];")', 50, "no filter n is there whose MBuf"),
+        ('(device,hook:h) -> (FPL-2,"RETURN MEM@n[0];") -> n=(packetcount)', 35, "no filter n is there"),
+        ('(device,hook:h) -> n=(FPL-2,"MEM[0]++; RETURN MEM@n[0];",8)', 47, "no filter n is there"),
+        ('(device,hook:h) -> n=(packetcount) | N=(bytecount) -> (FPL-2,"RETURN MEM@n[0];")', 70, "no filter n is"),
         ('x=gone.n; (device,hook:h) -> (FPL-2,"RETURN MEM@x[0];")', 1, 'has a node "gone.n"'),
     ],
 )
