@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The whole test run: every test beside others; then, alone, those that failed for reasons that may be the machine's.
 
-Tests marked live or alone wait for what kernels, daemons and tools do, some thousand of them, on a machine that may
+Tests marked live or alone wait for what kernels, daemons and tools do, some eight hundred, on a machine that may
 stand still for seconds when others use it. One that fails is run once more, by itself, after all others. If it fails
 there too, the run has failed; if it passes, the run has passed and ends with its name: what failed beside others stays
 in the output, whole, and is to be looked into, since a race looks the same.
